@@ -49,11 +49,19 @@ def test_against_scipy() -> None:
     scipy = pytest.importorskip("scipy.special")
     p = np.concatenate([1 - 10.0 ** RNG.uniform(-16, -1, 300), RNG.uniform(-1, 1, 300)])
     check(special.erfinv(p), scipy.erfinv(p), 3e-15)
-    check(special.lgamma(POSITIVE), scipy.gammaln(POSITIVE), 5e-15)
+    check(special.lgamma(POSITIVE), scipy.gammaln(POSITIVE), 5e-15, 1e-15)
     check(special.digamma(POSITIVE), scipy.digamma(POSITIVE), 1e-14, 1e-15)
     for n in (1, 2, 3, 6):
         check(special.polygamma(n, POSITIVE), scipy.polygamma(n, POSITIVE), 5e-15)
     check(special.zeta(2.5, POSITIVE), scipy.zeta(2.5, POSITIVE), 5e-15)
+
+
+def test_lgamma_keeps_every_digit_next_to_its_zeros() -> None:
+    mpmath = pytest.importorskip("mpmath")
+    near = np.concatenate([RNG.uniform(0.9, 1.1, 100), RNG.uniform(1.9, 2.1, 100)])
+    with mpmath.workdps(40):
+        exact = np.array([float(mpmath.loggamma(mpmath.mpf(v))) for v in near])
+    check(special.lgamma(near), exact, 1e-15)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3])
