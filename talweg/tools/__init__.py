@@ -1,0 +1,1 @@
+"""Programs that stand on talweg: the command line and the demonstrations."""

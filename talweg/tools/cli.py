@@ -1,0 +1,140 @@
+"""The `talweg` command."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import llvmlite
+import llvmlite.binding as llvm
+import numpy as np
+
+import talweg as tw
+from talweg.base import config
+from talweg.base.errors import MissingExtra, TalwegError
+from talweg.base.extras import require
+from talweg.tools import demo as demonstration
+
+WELCOME = (
+    "[bold]talweg[/bold]: deep learning in pure Python.\n\n"
+    "Write a network as in PyTorch; talweg records it into one graph and differentiates that.\n\n"
+    "Begin with [bold]talweg demo[/bold]: it trains a small network on handwritten digits, and "
+    "leaves the model and its pictures in a folder. [bold]talweg info[/bold] says what this "
+    "machine offers. In Python: [bold]import talweg as tw[/bold]."
+)
+
+
+def host_features() -> list[str]:
+    """The vector instruction sets of the host CPU that code generation cares about.
+
+    Returns:
+        LLVM's names, such as `avx2`; empty where LLVM cannot tell.
+    """
+    wanted = ("avx", "fma", "avx2", "avx512", "amx", "f16c", "neon", "sve", "fullfp16")
+    try:
+        found = llvm.get_host_cpu_features()
+    except RuntimeError:
+        return []
+    return sorted(name for name, has in found.items() if has and name.startswith(wanted))
+
+
+def facts() -> dict[str, str]:
+    """What `talweg info` shows: one line of text for each name.
+
+    Raises:
+        InvalidValue: when an environment variable such as `TALWEG_NUM_THREADS` is not valid.
+    """
+    settings = config.read()
+    llvm_version = ".".join(map(str, llvm.llvm_version_info))
+    return {
+        "talweg": tw.__version__,
+        "Python": f"{platform.python_version()} ({sys.executable})",
+        "NumPy": np.__version__,
+        "llvmlite": f"{llvmlite.__version__} with LLVM {llvm_version}",
+        "system": f"{platform.system()} {platform.machine()}",
+        "CPU": llvm.get_host_cpu_name(),
+        "features": " ".join(host_features()) or "none that talweg knows",
+        "devices": "cpu",
+        "threads": str(settings.threads),
+        "graphs run by": "the NumPy reference interpreter",
+        "cache": f"{settings.cache}{'' if settings.cache.exists() else ' (not made yet)'}",
+    }
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turn talweg's own errors and Ctrl-C into one line and an exit status (1 and 130)."""
+    try:
+        yield
+    except TalwegError as error:
+        print(f"talweg: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("talweg: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def application(typer: ModuleType) -> Any:
+    """Build the command-line application.
+
+    Args:
+        typer: the module, which is an optional package.
+    """
+
+    def info() -> None:
+        """Show versions, processor, devices, threads and folders."""
+        with plain_errors():
+            table = require("rich.table", extra="cli").Table(box=None, show_header=False)
+            table.add_column(style="bold")
+            table.add_column(overflow="fold")
+            for name, text in facts().items():
+                table.add_row(name, text)
+            require("rich.console", extra="cli").Console().print(table, soft_wrap=False)
+
+    def demo(
+        data: Literal["digits", "fashion"] = typer.Option(
+            "digits",
+            help="digits: 1,797 small handwritten digits that come with scikit-learn. "
+            "fashion: Fashion-MNIST, 70,000 pictures of clothes, read from --data-dir.",
+        ),
+        epochs: int | None = typer.Option(
+            None, min=1, help="Passes over the training set; by default enough for the data set."
+        ),
+        out: Path = typer.Option(Path("demo-out"), help="Folder for the model and the pictures."),
+        seed: int = typer.Option(0, help="The same seed gives the same numbers."),
+        data_dir: Path | None = typer.Option(None, help="Folder of the Fashion-MNIST files."),
+    ) -> None:
+        """Train a convolutional network, save it, load it back, and show its mistakes."""
+        with plain_errors():
+            demonstration.run(dataset=data, epochs=epochs, out=out, seed=seed, data_dir=data_dir)
+
+    app = typer.Typer(
+        name="talweg",
+        help=WELCOME,
+        rich_markup_mode="rich",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.command()(demo)
+    app.command()(info)
+    return app
+
+
+def main() -> None:
+    """Run the command line; the entry point of the `talweg` script."""
+    try:
+        app = application(require("typer", extra="cli"))
+    except MissingExtra as error:
+        print(f"talweg: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    app(prog_name="talweg")
+
+
+if __name__ == "__main__":
+    main()
