@@ -1,0 +1,1 @@
+"""Derivatives of Graphs, made as Nodes by the vjp rules."""

@@ -1,0 +1,54 @@
+"""Settings read from the environment, once, as one value."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from talweg.base.errors import InvalidValue
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the environment asks of talweg.
+
+    Args:
+        threads: worker threads (`TALWEG_NUM_THREADS`, else the cores this process may use).
+        cache: folder of compiled objects (`TALWEG_CACHE_DIR`, else `~/.cache/talweg`).
+        check: verify every Graph before it runs (`TALWEG_CHECK=1`).
+        sync: run every operation at once (`TALWEG_SYNC=1`).
+        pending: operations that may wait unevaluated before they are run (`TALWEG_PENDING`).
+    """
+
+    threads: int
+    cache: Path
+    check: bool
+    sync: bool
+    pending: int
+
+
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name, "")
+    if not text:
+        return default
+    if not text.isdigit() or int(text) < 1:
+        raise InvalidValue(f"{name}={text!r} is not a positive whole number; unset or correct it")
+    return int(text)
+
+
+def read() -> Config:
+    """Read the environment.
+
+    Raises:
+        InvalidValue: when a number is not a positive whole number.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cache = os.environ.get("TALWEG_CACHE_DIR") or Path.home() / ".cache" / "talweg"
+    return Config(
+        threads=_number("TALWEG_NUM_THREADS", cores or 1),
+        cache=Path(cache),
+        check=os.environ.get("TALWEG_CHECK", "") == "1",
+        sync=os.environ.get("TALWEG_SYNC", "") == "1",
+        pending=_number("TALWEG_PENDING", 10_000),
+    )

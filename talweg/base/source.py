@@ -1,0 +1,40 @@
+"""The user's line: which statement outside talweg recorded a Node."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from pathlib import Path
+from types import CodeType
+
+_PACKAGE = str(Path(__file__).resolve().parent.parent) + "/"
+_OURS: dict[CodeType, bool] = {}
+
+Source = tuple[CodeType, int]
+
+
+def here() -> Source | None:
+    """Return the code object and instruction offset of the nearest frame outside talweg."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        ours = _OURS.get(code)
+        if ours is None:
+            ours = _OURS[code] = code.co_filename.startswith(_PACKAGE)
+        if not ours:
+            return code, frame.f_lasti
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def describe(source: Source | None) -> str:
+    """Return `file:line: text of the line`, or `an unknown line`."""
+    if source is None:
+        return "an unknown line"
+    code, offset = source
+    line = code.co_firstlineno
+    for start, end, number in code.co_lines():
+        if start <= offset < end and number is not None:
+            line = number
+    text = linecache.getline(code.co_filename, line).strip()
+    return f"{code.co_filename}:{line}" + (f": {text}" if text else "")

@@ -1,0 +1,87 @@
+"""The Builder: makes Nodes, inferring their types and noting who recorded them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from talweg.base import dtypes
+from talweg.base.dtypes import DType
+from talweg.base.source import Source
+from talweg.ir.node import Node, input_node
+from talweg.ir.op import Op, Pick
+from talweg.ir.types import TensorType, tensor_type
+
+_type = attrgetter("type")
+_MEMO_LIMIT = 100_000
+
+
+class Builder:
+    """Makes Nodes.
+
+    Every registered Op is also a method named after it, inputs first, then the Op's fields:
+    `b.reduce_sum(x, axes=(0,))`. `talweg.ops.OpBuilder` carries these methods.
+
+    Attributes:
+        source: the user's line given to the Nodes made next.
+        keep: whether the Nodes made next may be read by a gradient.
+        default_float: dtype of Python floats that meet no floating tensor.
+        count, nbytes: Nodes made so far and the size of their results.
+    """
+
+    __slots__ = ("_types", "count", "default_float", "keep", "nbytes", "source")
+
+    def __init__(self) -> None:
+        self.source: Source | None = None
+        self.keep = False
+        self.default_float: DType = dtypes.float32
+        self.count = 0
+        self.nbytes = 0
+        self._types: dict[tuple[int, tuple[Any, ...]], Any] = {}
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Callable[..., Node]: ...
+
+    def apply(self, op: Op, *inputs: Node) -> Node:
+        """Return the Node of `op` on these inputs.
+
+        Raises:
+            ShapeError, DTypeError: from the Op's `infer` rule.
+        """
+        types = tuple(map(_type, inputs))
+        memo = self._types
+        result = memo.get((op.token, types))
+        if result is None:
+            result = op.infer(*types)
+            if len(memo) >= _MEMO_LIMIT:
+                memo.clear()
+            memo[op.token, types] = result
+        self.count += 1
+        if result.__class__ is TensorType:
+            self.nbytes += result.nbytes
+        return Node(op, inputs, result, self.source, self.keep)
+
+    def results(self, op: Op, *inputs: Node) -> tuple[Node, ...]:
+        """Return one Node per result of an Op that has several."""
+        node = self.apply(op, *inputs)
+        several: Any = node.type
+        return tuple(self.apply(Pick(i), node) for i in range(len(several)))
+
+    def scalar(self, value: bool | int | float | complex, dtype: DType) -> Node:
+        """Return a 0-d run-time input: its value is data, never part of the structure."""
+        array = dtypes.encode(np.asarray(value).astype(dtype.compute), dtype)
+        return input_node(tensor_type(dtype, ()), array)
+
+    def constant(self, array: np.ndarray, dtype: DType | None = None) -> Node:
+        """Return an input that holds the values of a NumPy array."""
+        dtype = dtype or dtypes.from_numpy(array.dtype)
+        stored = dtypes.encode(np.asarray(array, dtype.compute), dtype)
+        return input_node(tensor_type(dtype, stored.shape), stored)
+
+    def adjoint(self, x: Node) -> Node:
+        """Return the complex conjugate; a real value is returned as it is."""
+        return self.conj(x) if x.type.dtype.category == "complex" else x

@@ -1,0 +1,52 @@
+"""The static type of a value: dtype and shape, interned so that equal types are one object."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from talweg.base.dtypes import DType
+from talweg.base.shapes import Shape, size_of
+
+
+class TensorType:
+    """dtype and shape of one value. Make it with `tensor_type`; equal types are identical."""
+
+    __slots__ = ("dtype", "nbytes", "rank", "shape", "size")
+
+    dtype: DType
+    shape: Shape
+    rank: int
+    size: int
+    nbytes: int
+
+    def __init__(self, dtype: DType, shape: Shape) -> None:
+        self.dtype = dtype
+        self.shape = shape
+        self.rank = len(shape)
+        self.size = size_of(shape)
+        self.nbytes = self.size * dtype.itemsize
+
+    def __repr__(self) -> str:
+        return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
+
+    def __reduce__(self) -> tuple[object, tuple[DType, Shape]]:
+        return tensor_type, (self.dtype, self.shape)
+
+    def with_shape(self, shape: Shape) -> TensorType:
+        """Return the same dtype with another shape."""
+        return tensor_type(self.dtype, shape)
+
+    def with_dtype(self, dtype: DType) -> TensorType:
+        """Return the same shape with another dtype."""
+        return tensor_type(dtype, self.shape)
+
+
+@lru_cache(maxsize=None)
+def tensor_type(dtype: DType, shape: Shape) -> TensorType:
+    """Return the one TensorType of this dtype and shape.
+
+    >>> from talweg.base import dtypes
+    >>> tensor_type(dtypes.float32, (2, 3))
+    float32[2,3]
+    """
+    return TensorType(dtype, shape)

@@ -1,0 +1,71 @@
+"""The ops, joined: every family's tuple, the registry by name, and the Builder that carries them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from functools import lru_cache
+from typing import Any
+
+from talweg.base.errors import GraphError
+from talweg.ir.build import Builder
+from talweg.ir.node import Node
+from talweg.ir.op import INPUT, Op, Pick
+from talweg.ops import arithmetic, reduce, view
+from talweg.ops.kinds import KINDS
+
+OPS: tuple[type[Op], ...] = (*arithmetic.OPS, *reduce.OPS, *view.OPS)
+BY_NAME: dict[str, type[Op]] = {op.name(): op for op in (*OPS, type(INPUT), Pick)}
+
+
+def method_of(op: type[Op]) -> Callable[..., Any]:
+    """Return the Builder method of an Op class: inputs first, then the Op's fields."""
+    names = [f.name for f in fields(op)]
+    if not names:
+        only = op()
+
+        def plain(b: Builder, *inputs: Node) -> Node:
+            return b.apply(only, *inputs)
+
+        return plain
+    make = lru_cache(maxsize=65_536)(op)
+
+    def with_fields(b: Builder, *arguments: Any, **attributes: Any) -> Node:
+        count = 0
+        for argument in arguments:
+            if argument.__class__ is not Node:
+                break
+            count += 1
+        return b.apply(make(*arguments[count:], **attributes), *arguments[:count])
+
+    return with_fields
+
+
+class OpBuilder(Builder):
+    """A Builder with one method per Op: `b.add(x, y)`, `b.reduce_sum(x, axes=(0,))`."""
+
+    __slots__ = ()
+
+
+def register(op: type[Op]) -> None:
+    """Give OpBuilder the method of an Op.
+
+    Raises:
+        GraphError: when the Op is of no kind, or a rule or its samples are missing.
+    """
+    if not issubclass(op, KINDS):
+        raise GraphError(f"{op.__name__} is of no known kind")
+    wanted = ["infer", "reference", "samples"] + (["vjp"] if op.differentiable else [])
+    missing = [rule for rule in wanted if getattr(op, rule) is getattr(Op, rule, None)]
+    if op.samples.__func__ is Op.samples.__func__:  # type: ignore[attr-defined]
+        missing.append("samples")
+    if missing:
+        raise GraphError(f"{op.__name__} lacks {', '.join(missing)}")
+    method = method_of(op)
+    method.__name__ = op.name()
+    method.__doc__ = op.__doc__
+    setattr(OpBuilder, op.name(), method)
+
+
+for _op in OPS:
+    register(_op)
