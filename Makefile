@@ -36,11 +36,12 @@ $(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "talweg needs Python 3.11 or newer with its venv module" \
 	"(on Debian: apt install python3-venv); found none. Install it, or name one:" \
 	"make PYTHON=/path/to/python" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
 $(VENV)/.demo $(VENV)/.test: $(VENV)/.%: $(VENV)/.made pyproject.toml
-	$(PIP) install -e '.[$*]'
+	@echo 'talweg: installing what "make $*" needs into $(VENV) (once)'
+	@$(PIP) install -e '.[$*]'
 	@touch $@
 
 $(VENV)/.peer: $(VENV)/.test
