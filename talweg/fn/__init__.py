@@ -1,6 +1,9 @@
 """Composites: plain functions that promote, broadcast and call ops. Node in, Node out.
 
 Each function reads `f(b, x, ...)`, with PyTorch's signature after the Builder `b`. Modules end with
-`PUBLIC` (functions that users see as `talweg.<name>`), `METHODS` (names that are Tensor methods
-too) and `INPLACE` (methods that also exist with a trailing underscore).
+
+- `PUBLIC`: the functions that users see as `talweg.<name>`,
+- `METHODS`: names of functions of the module that are Tensor methods,
+- `INPLACE`: those methods that also exist with a trailing underscore,
+- `VIEWS` and `PROPERTIES` (in `views`): functions whose result shares memory; names of properties.
 """
