@@ -1,4 +1,4 @@
-"""The ops, joined: every family's tuple, the registry by name, and the Builder that carries them."""
+"""The ops, joined: every family's tuple, the registry by name, the Builder that carries them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from talweg.base.errors import GraphError
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
 from talweg.ir.op import INPUT, Op, Pick
-from talweg.ops import arithmetic, reduce, view
+from talweg.ops import arithmetic, comparison, convert, reduce, view
 from talweg.ops.kinds import KINDS
 
-OPS: tuple[type[Op], ...] = (*arithmetic.OPS, *reduce.OPS, *view.OPS)
+OPS: tuple[type[Op], ...] = (*arithmetic.OPS, *comparison.OPS, *convert.OPS, *reduce.OPS, *view.OPS)
 BY_NAME: dict[str, type[Op]] = {op.name(): op for op in (*OPS, type(INPUT), Pick)}
 
 

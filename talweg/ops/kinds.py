@@ -5,15 +5,28 @@ An op of a known kind is one class in one family file; a new kind is a design no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import DTypeError, ShapeError
 from talweg.base.shapes import Shape
-from talweg.ir.op import Op
+from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType
+
+if TYPE_CHECKING:
+    from talweg.ir.build import Builder
+    from talweg.ir.node import Node
+
+INEXACT = (*dtypes.FLOATS, *dtypes.COMPLEX)
+REAL_PART: Mapping[DType, DType] = {
+    dtypes.complex64: dtypes.float32,
+    dtypes.complex128: dtypes.float64,
+}
 
 
 @dataclass(frozen=True)
@@ -24,11 +37,27 @@ class Elementwise(Op):
     2. Operands have one dtype, one of `accepts`; nothing promotes.
     3. The result has the operands' dtype, or `result` where the class names one.
     4. A `vjp` rule may return a full-shaped cotangent for a 0-d operand: the reverse pass sums it.
+
+    A class states `function`, NumPy's meaning of the operation, and a `vjp`; what its samples need
+    to know stands in `domain`, `kinks` and `tolerance`.
+
+    Attributes:
+        accepts: dtypes of the operands.
+        result: dtype of the result, or a table from the operands' dtype where they differ.
+        arity: number of operands.
+        function: the operation on NumPy arrays.
+        domain: samples are drawn between these.
+        kinks: samples keep away from these: the function jumps or bends there.
+        tolerance: see `Sample`.
     """
 
     accepts: ClassVar[tuple[DType, ...]] = dtypes.NUMBERS
-    result: ClassVar[DType | None] = None
+    result: ClassVar[DType | Mapping[DType, DType] | None] = None
     arity: ClassVar[int] = 1
+    function: ClassVar[Callable[..., Any]]
+    domain: ClassVar[tuple[float, float]] = (-2.0, 2.0)
+    kinks: ClassVar[tuple[float, ...]] = ()
+    tolerance: ClassVar[float] = 4.0
 
     def infer(self, *types: TensorType) -> TensorType:
         first = types[0]
@@ -39,7 +68,39 @@ class Elementwise(Op):
                 f"{', '.join(t.dtype.name for t in types)}"
             )
         check_dtype(self, first.dtype, self.accepts)
-        return first.with_shape(shape).with_dtype(self.result or first.dtype)
+        result = self.result
+        if not isinstance(result, DType):
+            result = (result or {}).get(first.dtype, first.dtype)
+        return first.with_shape(shape).with_dtype(result)
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        result: np.ndarray = type(self).function(*arrays)
+        return result
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        full = Draw((3, 4), *cls.domain, avoid=cls.kinks)
+        scalar = replace(full, shape=())
+        draws = [(full,) * cls.arity, (scalar,) * cls.arity]
+        if cls.arity == 2:
+            draws += [(full, scalar), (scalar, full)]
+        for inputs in draws:
+            yield Sample(cls(), inputs, cls.accepts, cls.tolerance)
+
+
+@dataclass(frozen=True)
+class Unary(Elementwise):
+    """A smooth function of one operand: `slope` gives its gradient of every order."""
+
+    accepts: ClassVar[tuple[DType, ...]] = INEXACT
+
+    def slope(self, b: Builder, x: Node, y: Node) -> Node:
+        """Return the derivative at x, where the value is y."""
+        raise NotImplementedError
+
+    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+        (ct,) = cotangents
+        return (b.mul(ct, b.adjoint(self.slope(b, node.inputs[0], node))),)
 
 
 @dataclass(frozen=True)
@@ -151,3 +212,8 @@ def elementwise_shape(op: Op, types: tuple[TensorType, ...]) -> Shape:
             )
         shape = t.shape
     return shape
+
+
+def zeros_like(b: Builder, node: Node) -> Node:
+    """Return zeros of the node's type: a filled view, no memory."""
+    return b.expand(b.scalar(0, node.dtype), node.shape)

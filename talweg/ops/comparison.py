@@ -1,0 +1,232 @@
+"""Elementwise comparison, logic, bits, and choice by a condition. None but Where has a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from talweg.base import dtypes
+from talweg.base.errors import DTypeError
+from talweg.ir.op import Draw, Op, Sample
+from talweg.ir.types import TensorType
+from talweg.ops.kinds import INEXACT, Elementwise, elementwise_shape
+
+if TYPE_CHECKING:
+    from talweg.ir.build import Builder
+    from talweg.ir.node import Node
+
+ORDERED = (dtypes.bool_, *dtypes.REALS)
+BITS = (dtypes.bool_, *dtypes.INTS)
+
+
+@dataclass(frozen=True)
+class Eq(Elementwise):
+    """x == y as bool; False where either is NaN."""
+
+    differentiable = False
+    accepts = dtypes.ALL
+    result = dtypes.bool_
+    arity = 2
+    function = np.equal
+
+
+@dataclass(frozen=True)
+class Ne(Elementwise):
+    """x != y as bool; True where either is NaN."""
+
+    differentiable = False
+    accepts = dtypes.ALL
+    result = dtypes.bool_
+    arity = 2
+    function = np.not_equal
+
+
+@dataclass(frozen=True)
+class Lt(Elementwise):
+    """x < y as bool; False where either is NaN."""
+
+    differentiable = False
+    accepts = ORDERED
+    result = dtypes.bool_
+    arity = 2
+    function = np.less
+
+
+@dataclass(frozen=True)
+class Le(Elementwise):
+    """x <= y as bool; False where either is NaN."""
+
+    differentiable = False
+    accepts = ORDERED
+    result = dtypes.bool_
+    arity = 2
+    function = np.less_equal
+
+
+@dataclass(frozen=True)
+class Gt(Elementwise):
+    """x > y as bool; False where either is NaN."""
+
+    differentiable = False
+    accepts = ORDERED
+    result = dtypes.bool_
+    arity = 2
+    function = np.greater
+
+
+@dataclass(frozen=True)
+class Ge(Elementwise):
+    """x >= y as bool; False where either is NaN."""
+
+    differentiable = False
+    accepts = ORDERED
+    result = dtypes.bool_
+    arity = 2
+    function = np.greater_equal
+
+
+@dataclass(frozen=True)
+class LogicalNot(Elementwise):
+    """x == 0 as bool; False for NaN."""
+
+    differentiable = False
+    accepts = dtypes.ALL
+    result = dtypes.bool_
+    function = np.logical_not
+
+
+@dataclass(frozen=True)
+class BitAnd(Elementwise):
+    """Bitwise and. For bool: logical and."""
+
+    differentiable = False
+    accepts = BITS
+    arity = 2
+    function = np.bitwise_and
+
+
+@dataclass(frozen=True)
+class BitOr(Elementwise):
+    """Bitwise or. For bool: logical or."""
+
+    differentiable = False
+    accepts = BITS
+    arity = 2
+    function = np.bitwise_or
+
+
+@dataclass(frozen=True)
+class BitXor(Elementwise):
+    """Bitwise exclusive or. For bool: x != y."""
+
+    differentiable = False
+    accepts = BITS
+    arity = 2
+    function = np.bitwise_xor
+
+
+@dataclass(frozen=True)
+class BitNot(Elementwise):
+    """Every bit turned over. For bool: logical not."""
+
+    differentiable = False
+    accepts = BITS
+    function = np.invert
+
+
+@dataclass(frozen=True)
+class ShiftLeft(Elementwise):
+    """x * 2 ** y, wrapping; 0 where y is negative or at least the width of x."""
+
+    differentiable = False
+    accepts = dtypes.INTS
+    arity = 2
+    function = np.left_shift
+    domain = (-2.0, 9.0)
+
+
+@dataclass(frozen=True)
+class ShiftRight(Elementwise):
+    """floor(x / 2 ** y); where y is negative or at least the width of x, 0, or -1 for x < 0."""
+
+    differentiable = False
+    accepts = dtypes.INTS
+    arity = 2
+    function = np.right_shift
+    domain = (-2.0, 9.0)
+
+
+@dataclass(frozen=True)
+class IsNan(Elementwise):
+    """True for NaN; for complex, where either part is NaN."""
+
+    differentiable = False
+    accepts = INEXACT
+    result = dtypes.bool_
+    function = np.isnan
+
+
+@dataclass(frozen=True)
+class IsInf(Elementwise):
+    """True for ±infinity; for complex, where either part is infinite."""
+
+    differentiable = False
+    accepts = INEXACT
+    result = dtypes.bool_
+    function = np.isinf
+
+
+@dataclass(frozen=True)
+class IsFinite(Elementwise):
+    """False for NaN and ±infinity; for complex, where either part is one of them."""
+
+    differentiable = False
+    accepts = INEXACT
+    result = dtypes.bool_
+    function = np.isfinite
+
+
+@dataclass(frozen=True)
+class Where(Elementwise):
+    """x where the condition holds, else y.
+
+    1. The condition is bool; x and y have one dtype.
+    2. The gradient goes to the chosen operand; the other gets 0, even where it is NaN.
+    """
+
+    accepts = dtypes.ALL
+    arity = 3
+    function = np.where
+
+    def infer(self, *types: TensorType) -> TensorType:
+        condition, x, y = types
+        if condition.dtype is not dtypes.bool_:
+            raise DTypeError(f"where: the condition must be bool, got {condition.dtype.name}")
+        if x.dtype is not y.dtype:
+            raise DTypeError(
+                f"where needs values of one dtype, got {x.dtype.name} and {y.dtype.name}"
+            )
+        return x.with_shape(elementwise_shape(self, types))
+
+    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+        (ct,) = cotangents
+        condition = node.inputs[0]
+        zero = b.scalar(0, ct.dtype)
+        return None, b.where(condition, ct, zero), b.where(condition, zero, ct)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        condition = Draw((3, 4), dtype=dtypes.bool_)
+        yield Sample(cls(), (condition, Draw((3, 4)), Draw((3, 4))), dtypes.ALL)
+        yield Sample(cls(), (condition, Draw(()), Draw((3, 4))), dtypes.FLOATS)
+        yield Sample(cls(), (condition, Draw(()), Draw(())), dtypes.FLOATS)
+        yield Sample(cls(), (Draw((), dtype=dtypes.bool_), Draw((3, 4)), Draw(())), dtypes.FLOATS)
+
+
+OPS: tuple[type[Op], ...] = (
+    *(Eq, Ne, Lt, Le, Gt, Ge, IsNan, IsInf, IsFinite, Where),
+    *(LogicalNot, BitAnd, BitOr, BitXor, BitNot, ShiftLeft, ShiftRight),
+)

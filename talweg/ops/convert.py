@@ -1,0 +1,165 @@
+"""Elementwise conversion: of dtype, of bits, between complex numbers and their parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from talweg.base import dtypes
+from talweg.base.dtypes import DType
+from talweg.base.errors import DTypeError
+from talweg.ir.op import Draw, Op, Sample
+from talweg.ir.types import TensorType
+from talweg.ops.kinds import REAL_PART, Elementwise
+
+if TYPE_CHECKING:
+    from talweg.ir.build import Builder
+    from talweg.ir.node import Node
+
+COMPLEX_OF: Mapping[DType, DType] = {real: whole for whole, real in REAL_PART.items()}
+
+
+@dataclass(frozen=True)
+class Copy(Elementwise):
+    """x, in memory of its own."""
+
+    accepts = dtypes.ALL
+    function = np.copy
+
+    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+        return cotangents
+
+
+@dataclass(frozen=True)
+class Cast(Elementwise):
+    """x in another dtype.
+
+    1. Float to integer drops the fraction; outside the integer's range the result is unspecified.
+    2. Complex to real takes the real part. Anything to bool is x != 0, so NaN gives True.
+    3. Integers wrap. Floats round to nearest even; float64 to bfloat16 rounds by way of float32.
+    4. The gradient is cast back; it stops at integers and bool.
+    """
+
+    dtype: DType
+
+    def infer(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        return x.with_dtype(self.dtype)
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        (x,) = arrays
+        if self.dtype is dtypes.bool_:
+            return x != 0
+        if not self.dtype.is_complex:
+            x = x.real
+        return x.astype(self.dtype.compute)
+
+    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+        (ct,) = cotangents
+        dtype = node.inputs[0].dtype
+        return (b.cast(ct, dtype) if dtype.is_inexact and self.dtype.is_inexact else None,)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        for dtype in dtypes.ALL:
+            signed = dtype.is_signed or dtype is dtypes.bool_
+            draw = Draw((3, 4), -3.0 if signed else 0.0, 3.0)
+            yield Sample(cls(dtype), (draw,), dtypes.ALL, gradient=dtype.bits >= 64)
+
+
+@dataclass(frozen=True)
+class Bitcast(Elementwise):
+    """The bits of x read as another dtype.
+
+    1. Both dtypes have one width. A byte read as bool is True unless it is 0.
+    2. NaNs of bfloat16 come back quiet.
+    """
+
+    dtype: DType
+    differentiable = False
+
+    def infer(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        if x.dtype.bits != self.dtype.bits:
+            raise DTypeError(
+                f"bitcast needs a dtype of {x.dtype.bits} bits for {x.dtype.name}, "
+                f"got {self.dtype.name} of {self.dtype.bits}"
+            )
+        return x.with_dtype(self.dtype)
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        (x,) = arrays
+        if x.dtype.itemsize != self.dtype.itemsize:  # bfloat16, whose values stand in float32
+            x = dtypes.encode(x, dtypes.bfloat16)
+        if self.dtype is dtypes.bool_:
+            return x.view(np.uint8) != 0
+        return dtypes.decode(x.view(self.dtype.storage), self.dtype)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        for dtype in dtypes.ALL:
+            same_width = tuple(d for d in dtypes.ALL if d.bits == dtype.bits)
+            yield Sample(cls(dtype), (Draw((3, 4)),), same_width)
+
+
+@dataclass(frozen=True)
+class Real(Elementwise):
+    """The real part of a complex number."""
+
+    accepts = dtypes.COMPLEX
+    result = REAL_PART
+    function = np.real
+
+    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+        (ct,) = cotangents
+        return (b.cast(ct, node.inputs[0].dtype),)
+
+
+@dataclass(frozen=True)
+class Imag(Elementwise):
+    """The imaginary part of a complex number, as a real one."""
+
+    accepts = dtypes.COMPLEX
+    result = REAL_PART
+    function = np.imag
+
+    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+        (ct,) = cotangents
+        return (b.make_complex(b.scalar(0, ct.dtype), ct),)
+
+
+@dataclass(frozen=True)
+class Conj(Elementwise):
+    """The complex conjugate."""
+
+    accepts = dtypes.COMPLEX
+    function = np.conjugate
+
+    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+        (ct,) = cotangents
+        return (b.conj(ct),)
+
+
+@dataclass(frozen=True)
+class MakeComplex(Elementwise):
+    """The complex number of a real part x and an imaginary part y, both float32 or float64."""
+
+    accepts = (dtypes.float32, dtypes.float64)
+    result = COMPLEX_OF
+    arity = 2
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        x, y = np.broadcast_arrays(*arrays)
+        out = np.empty(x.shape, np.result_type(x, np.complex64))
+        out.real, out.imag = x, y
+        return out
+
+    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+        (ct,) = cotangents
+        return b.real(ct), b.imag(ct)
+
+
+OPS: tuple[type[Op], ...] = (Copy, Cast, Bitcast, Real, Imag, Conj, MakeComplex)
