@@ -142,7 +142,7 @@ class Pow(Elementwise):
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         x, y = arrays
         if y.dtype.kind != "i":
-            return np.power(x, y)
+            return np.asarray(np.power(x, y))
         unit = np.where(np.bitwise_and(y, 1) == 1, x, np.multiply(x, x))
         inverse = np.where(np.abs(x) == 1, unit, np.zeros_like(x))
         return np.where(y < 0, inverse, np.power(x, np.maximum(y, 0)))

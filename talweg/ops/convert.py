@@ -52,7 +52,7 @@ class Cast(Elementwise):
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         (x,) = arrays
         if self.dtype is dtypes.bool_:
-            return x != 0
+            return np.asarray(x != 0)
         if not self.dtype.is_complex:
             x = x.real
         return x.astype(self.dtype.compute)
@@ -95,7 +95,7 @@ class Bitcast(Elementwise):
         if x.dtype.itemsize != self.dtype.itemsize:  # bfloat16, whose values stand in float32
             x = dtypes.encode(x, dtypes.bfloat16)
         if self.dtype is dtypes.bool_:
-            return x.view(np.uint8) != 0
+            return np.asarray(x.view(np.uint8) != 0)
         return dtypes.decode(x.view(self.dtype.storage), self.dtype)
 
     @classmethod

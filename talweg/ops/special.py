@@ -1,0 +1,110 @@
+"""Error functions and the gamma family. Real only; poles and branch points as `base.special`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from talweg.base import dtypes, special
+from talweg.ir.op import Draw, Op, Sample
+from talweg.ops.kinds import Unary
+
+if TYPE_CHECKING:
+    from talweg.ir.build import Builder
+    from talweg.ir.node import Node
+
+_DENSITY = 2.0 / math.sqrt(math.pi)
+
+
+def _gauss(b: Builder, x: Node, sign: float, factor: float) -> Node:
+    """Return factor * exp(sign * x * x)."""
+    power = b.mul(b.mul(x, x), b.scalar(sign, x.dtype))
+    return b.mul(b.exp(power), b.scalar(factor, x.dtype))
+
+
+@dataclass(frozen=True)
+class Erf(Unary):
+    """The error function."""
+
+    accepts = dtypes.FLOATS
+    function = special.erf
+
+    def slope(self, b: Builder, x: Node, y: Node) -> Node:
+        return _gauss(b, x, -1.0, _DENSITY)
+
+
+@dataclass(frozen=True)
+class Erfc(Unary):
+    """1 - erf(x), without cancellation for large x."""
+
+    accepts = dtypes.FLOATS
+    function = special.erfc
+
+    def slope(self, b: Builder, x: Node, y: Node) -> Node:
+        return _gauss(b, x, -1.0, -_DENSITY)
+
+
+@dataclass(frozen=True)
+class Erfinv(Unary):
+    """The inverse of erf; ±infinity at ±1 and NaN beyond."""
+
+    accepts = dtypes.FLOATS
+    function = special.erfinv
+    domain = (-0.9, 0.9)
+
+    def slope(self, b: Builder, x: Node, y: Node) -> Node:
+        return _gauss(b, y, 1.0, 1.0 / _DENSITY)
+
+
+@dataclass(frozen=True)
+class Lgamma(Unary):
+    """log |gamma(x)|; infinity at 0 and the negative whole numbers."""
+
+    accepts = dtypes.FLOATS
+    function = special.lgamma
+    domain = (0.3, 4.0)
+
+    def slope(self, b: Builder, x: Node, y: Node) -> Node:
+        return b.digamma(x)
+
+
+@dataclass(frozen=True)
+class Digamma(Unary):
+    """The derivative of lgamma; ∓infinity at ±0, NaN at the negative whole numbers."""
+
+    accepts = dtypes.FLOATS
+    function = special.digamma
+    domain = (0.3, 4.0)
+
+    def slope(self, b: Builder, x: Node, y: Node) -> Node:
+        return b.polygamma(x, 1)
+
+
+@dataclass(frozen=True)
+class Polygamma(Unary):
+    """The n-th derivative of digamma.
+
+    1. n >= 0; running a negative n raises InvalidValue.
+    2. At a pole: infinity for odd n, NaN for even n (-infinity at 0).
+    """
+
+    n: int
+    accepts = dtypes.FLOATS
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        return special.polygamma(self.n, arrays[0])
+
+    def slope(self, b: Builder, x: Node, y: Node) -> Node:
+        return b.polygamma(x, self.n + 1)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        for n in (0, 1, 2):
+            yield Sample(cls(n), (Draw((3, 4), 0.3, 4.0),), dtypes.FLOATS)
+
+
+OPS: tuple[type[Op], ...] = (Erf, Erfc, Erfinv, Lgamma, Digamma, Polygamma)
