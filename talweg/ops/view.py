@@ -13,7 +13,7 @@ from talweg.base.errors import ShapeError
 from talweg.base.shapes import Shape, size_of
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType
-from talweg.ops.kinds import View
+from talweg.ops.kinds import View, check_axes
 
 if TYPE_CHECKING:
     from talweg.ir.build import Builder
@@ -176,4 +176,138 @@ class SetSlice(View):
         yield Sample(cls((1, 0), (3, 5), (1, 2)), (Draw((4, 5)), Draw((2, 3))), dtypes.ALL)
 
 
-OPS: tuple[type[Op], ...] = (Reshape, Permute, Expand, Slice, SetSlice)
+@dataclass(frozen=True)
+class Flip(View):
+    """Reverse the order of elements along axes. 1. `axes` are sorted, distinct, from the front."""
+
+    axes: tuple[int, ...]
+
+    def infer(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        check_axes(self, self.axes, x)
+        return x
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        return np.flip(arrays[0], self.axes)
+
+    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+        (ct,) = cotangents
+        return (b.flip(ct, self.axes),)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        yield Sample(cls((0, 2)), (Draw((2, 3, 4)),), dtypes.ALL)
+        yield Sample(cls(()), (Draw(()),), dtypes.FLOATS)
+
+
+@dataclass(frozen=True)
+class Pad(View):
+    """Surround and interleave the first operand with the second, a 0-d fill value.
+
+    Per axis: `interior` fill values between neighbours, then `low` in front and `high` behind. A
+    negative `low` or `high` removes that many places instead (StableHLO's `pad`).
+
+    1. One `low`, `high` and `interior` per axis; interior >= 0; no size becomes negative.
+    """
+
+    low: tuple[int, ...]
+    high: tuple[int, ...]
+    interior: tuple[int, ...]
+
+    def infer(self, *types: TensorType) -> TensorType:
+        x, fill = types
+        if not len(self.low) == len(self.high) == len(self.interior) == x.rank:
+            raise ShapeError(f"pad needs one low, high and interior per axis of {x}")
+        if fill.rank or fill.dtype is not x.dtype:
+            raise ShapeError(f"pad: the fill value of {x} must be 0-d of its dtype, got {fill}")
+        rows = zip(x.shape, self.low, self.high, self.interior, strict=True)
+        shape = tuple(a + z + n + max(n - 1, 0) * i for n, a, z, i in rows)
+        if any(n < 0 for n in shape) or any(i < 0 for i in self.interior):
+            raise ShapeError(
+                f"pad: low {self.low}, high {self.high}, interior {self.interior} leave no valid "
+                f"shape of {x}: {shape}"
+            )
+        return x.with_shape(shape)
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        x, fill = arrays
+        source, target, shape = [], [], []
+        for n, a, z, i in zip(x.shape, self.low, self.high, self.interior, strict=True):
+            size = a + z + n + max(n - 1, 0) * i
+            step = i + 1
+            first = max(0, -(a // step))
+            last = max(first, min(n, (size - 1 - a) // step + 1))
+            source.append(slice(first, last))
+            target.append(slice(a + first * step, max(0, a + (last - 1) * step + 1), step))
+            shape.append(size)
+        out = np.full(shape, fill, x.dtype)
+        out[tuple(target)] = x[tuple(source)]
+        return out
+
+    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+        (ct,) = cotangents
+        shape = node.inputs[0].shape
+        zero = b.scalar(0, ct.dtype)
+        none = (0,) * len(shape)
+        steps = tuple(i + 1 for i in self.interior)
+        stops = tuple(n + max(n - 1, 0) * i for n, i in zip(shape, self.interior, strict=True))
+        if min((*self.low, *self.high), default=0) >= 0:
+            stops = tuple(a + z for a, z in zip(self.low, stops, strict=True))
+            inner = b.slice(ct, self.low, stops, steps)
+        else:
+            low, high = tuple(-a for a in self.low), tuple(-z for z in self.high)
+            inner = b.slice(b.pad(ct, zero, low, high, none), none, stops, steps)
+        return inner, b.sub(ct, b.pad(inner, zero, self.low, self.high, self.interior))
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        inputs = Draw((3, 4)), Draw(())
+        yield Sample(cls((1, 0), (2, 1), (0, 2)), inputs, dtypes.ALL)
+        yield Sample(cls((-1, 2), (0, -3), (1, 1)), inputs, dtypes.FLOATS)
+
+
+@dataclass(frozen=True)
+class Concat(View):
+    """Any number of operands one after the other along `axis`.
+
+    1. At least one operand; all of one dtype, rank and, other than along `axis`, sizes.
+    """
+
+    axis: int
+
+    def infer(self, *types: TensorType) -> TensorType:
+        if not types:
+            raise ShapeError("concat needs at least one operand")
+        first = types[0]
+        check_axes(self, (self.axis,), first)
+        for t in types:
+            same = t.rank == first.rank and all(
+                n == m or i == self.axis
+                for i, (n, m) in enumerate(zip(t.shape, first.shape, strict=True))
+            )
+            if not same or t.dtype is not first.dtype:
+                raise ShapeError(f"concat along axis {self.axis}: {t} does not fit {first}")
+        size = sum(t.shape[self.axis] for t in types)
+        return first.with_shape((*first.shape[: self.axis], size, *first.shape[self.axis + 1 :]))
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        return np.concatenate(arrays, self.axis)
+
+    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+        (ct,) = cotangents
+        parts = []
+        end = 0
+        for i in node.inputs:
+            starts, stops = [0] * ct.rank, list(ct.shape)
+            starts[self.axis], end = end, end + i.shape[self.axis]
+            stops[self.axis] = end
+            parts.append(b.slice(ct, tuple(starts), tuple(stops), (1,) * ct.rank))
+        return tuple(parts)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        yield Sample(cls(1), (Draw((2, 3)), Draw((2, 0)), Draw((2, 2))), dtypes.ALL)
+        yield Sample(cls(0), (Draw((2, 3)),), dtypes.FLOATS)
+
+
+OPS: tuple[type[Op], ...] = (Reshape, Permute, Expand, Slice, SetSlice, Flip, Pad, Concat)
