@@ -10,12 +10,34 @@ from typing import Any
 from talweg.base.errors import GraphError
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
-from talweg.ir.op import INPUT, Op, Pick
-from talweg.ops import arithmetic, comparison, convert, reduce, view
+from talweg.ir.op import Input, Op, Pick
+from talweg.ops import (
+    arithmetic,
+    comparison,
+    convert,
+    generate,
+    index,
+    reduce,
+    scan,
+    special,
+    transcendental,
+    view,
+)
 from talweg.ops.kinds import KINDS
 
-OPS: tuple[type[Op], ...] = (*arithmetic.OPS, *comparison.OPS, *convert.OPS, *reduce.OPS, *view.OPS)
-BY_NAME: dict[str, type[Op]] = {op.name(): op for op in (*OPS, type(INPUT), Pick)}
+OPS: tuple[type[Op], ...] = (
+    *arithmetic.OPS,
+    *comparison.OPS,
+    *transcendental.OPS,
+    *special.OPS,
+    *convert.OPS,
+    *generate.OPS,
+    *index.OPS,
+    *reduce.OPS,
+    *scan.OPS,
+    *view.OPS,
+)
+BY_NAME: dict[str, type[Op]] = {op.name(): op for op in (*OPS, Input, Pick)}
 
 
 def method_of(op: type[Op]) -> Callable[..., Any]:

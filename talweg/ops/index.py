@@ -366,7 +366,8 @@ def _at_places(shape: Shape, index: np.ndarray, axis: int) -> np.ndarray:
     _check_range(index, 0, shape[axis], axis)
     inner = math.prod(shape[axis + 1 :])
     starts = np.arange(math.prod(shape[:axis])).reshape(-1, 1, 1) * (shape[axis] * inner)
-    return (starts + index.reshape(-1, 1) * inner + np.arange(inner)).reshape(-1)
+    places: np.ndarray = starts + index.reshape(-1, 1) * inner + np.arange(inner)
+    return places
 
 
 def _along_places(shape: Shape, index: np.ndarray, axis: int) -> np.ndarray:
