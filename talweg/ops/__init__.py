@@ -14,6 +14,7 @@ from talweg.ir.op import Input, Op, Pick
 from talweg.ops import (
     arithmetic,
     comparison,
+    contract,
     convert,
     generate,
     index,
@@ -22,6 +23,7 @@ from talweg.ops import (
     special,
     transcendental,
     view,
+    window,
 )
 from talweg.ops.kinds import KINDS
 
@@ -32,6 +34,8 @@ OPS: tuple[type[Op], ...] = (
     *special.OPS,
     *convert.OPS,
     *generate.OPS,
+    *contract.OPS,
+    *window.OPS,
     *index.OPS,
     *reduce.OPS,
     *scan.OPS,

@@ -1,0 +1,292 @@
+"""Reductions over sliding windows of the trailing axes: maximum, its place, and sum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from talweg.base import dtypes
+from talweg.base.errors import ShapeError
+from talweg.base.shapes import Shape, contiguous_strides
+from talweg.ir.op import Draw, Op, Sample
+from talweg.ir.types import TensorType
+from talweg.ops.kinds import Window, check_dtype
+
+if TYPE_CHECKING:
+    from talweg.ir.build import Builder
+    from talweg.ir.node import Node
+
+
+@dataclass(frozen=True)
+class _Windowed(Window):
+    """The geometry shared by the window ops: one entry per trailing ("spatial") axis.
+
+    Args:
+        window: elements of a window along each spatial axis.
+        strides: step of the window.
+        padding: places before and after each spatial axis.
+        dilation: distance between the elements of a window.
+    """
+
+    window: Shape
+    strides: Shape
+    padding: tuple[tuple[int, int], ...]
+    dilation: Shape
+
+    def result_shape(self, shape: Shape) -> Shape:
+        """Return leading axes and the number of window positions along each spatial axis."""
+        rank = len(self.window)
+        same = len(self.strides) == len(self.padding) == len(self.dilation) == rank
+        if not same or not 1 <= rank <= len(shape):
+            raise ShapeError(
+                f"{self.name()}: window {self.window}, strides {self.strides}, padding "
+                f"{self.padding} and dilation {self.dilation} do not fit shape {shape}"
+            )
+        if min(*self.window, *self.strides, *self.dilation) < 1:
+            raise ShapeError(
+                f"{self.name()}: window {self.window}, strides {self.strides} and dilation "
+                f"{self.dilation} must be at least 1"
+            )
+        out = []
+        for axis, n in enumerate(shape[-rank:]):
+            low, high = self.padding[axis]
+            room = n + low + high - (self.dilation[axis] * (self.window[axis] - 1) + 1)
+            if low < 0 or high < 0 or room < 0:
+                raise ShapeError(
+                    f"{self.name()}: window {self.window} with dilation {self.dilation} does not "
+                    f"fit into sizes {shape[-rank:]} with padding {self.padding}"
+                )
+            out.append(room // self.strides[axis] + 1)
+        return (*shape[:-rank], *out)
+
+    def places(self, axis: int, count: int) -> np.ndarray:
+        """Return the index along one spatial axis of each [position, window element]."""
+        start = np.arange(count) * self.strides[axis] - self.padding[axis][0]
+        return start[:, None] + np.arange(self.window[axis]) * self.dilation[axis]
+
+    def taps(self, axis: int, count: int) -> list[slice]:
+        """Return for each window element the slice of its places along a bordered axis."""
+        stride, step = self.strides[axis], self.dilation[axis]
+        reach = (count - 1) * stride + 1
+        return [slice(k * step, k * step + reach, stride) for k in range(self.window[axis])]
+
+    def bordered(self, x: np.ndarray, fill: object) -> np.ndarray:
+        """Return x with its padding, filled with one value."""
+        if not any(map(any, self.padding)):
+            return x
+        lead = x.ndim - len(self.window)
+        sizes = (n + sum(p) for n, p in zip(x.shape[lead:], self.padding, strict=True))
+        out = np.full((*x.shape[:lead], *sizes), fill, x.dtype)
+        out[(..., *self.inside(x.shape[lead:]))] = x
+        return out
+
+    def inside(self, spatial: Shape) -> tuple[slice, ...]:
+        """Return the slices of the unpadded part of a bordered value."""
+        rows = zip(spatial, self.padding, strict=True)
+        return tuple(slice(p[0], p[0] + n) for n, p in rows)
+
+    def reduced(self, combine: np.ufunc, x: np.ndarray, out: Shape) -> np.ndarray:
+        """Combine the windows of a bordered value, one spatial axis after the other."""
+        for axis in reversed(range(len(self.window))):
+            place = x.ndim - len(self.window) + axis
+            before = (slice(None),) * place
+            first, *others = self.taps(axis, out[place])
+            total = np.array(x[(*before, first)])
+            for tap in others:
+                combine(total, x[(*before, tap)], out=total)
+            x = total
+        return x
+
+    def check_covered(self, x: TensorType, out: Shape) -> None:
+        """Raise ShapeError when a window lies in the padding with all its elements."""
+        rank = len(self.window)
+        for axis, (n, count) in enumerate(zip(x.shape[-rank:], out[-rank:], strict=True)):
+            at = self.places(axis, count)
+            if not ((at >= 0) & (at < n)).any(axis=1).all():
+                raise ShapeError(
+                    f"{self.name()}: a window {self.window} with strides {self.strides} and "
+                    f"dilation {self.dilation} lies fully in the padding {self.padding} of {x}"
+                )
+
+
+@dataclass(frozen=True)
+class WindowMax(_Windowed):
+    """The largest element of each window; padding never wins.
+
+    1. Every window holds at least one element. 2. A NaN in a window is its maximum.
+    3. Kink: of equal elements the first in row-major order receives the gradient.
+    """
+
+    def infer(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        check_dtype(self, x.dtype, dtypes.REALS)
+        out = self.result_shape(x.shape)
+        self.check_covered(x, out)
+        return x.with_shape(out)
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        (x,) = arrays
+        out = self.result_shape(x.shape)
+        return self.reduced(np.maximum, self.bordered(x, _lowest(x.dtype)), out)
+
+    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+        (ct,) = cotangents
+        (x,) = node.inputs
+        axis = x.rank - len(self.window)
+        lead = x.shape[:axis]
+        index = b.window_arg_max(x, self.window, self.strides, self.padding, self.dilation)
+        zeros = b.expand(b.scalar(0, x.dtype), (*lead, prod(x.shape[axis:])))
+        flat = (*lead, prod(ct.shape[axis:]))
+        added = b.add_along(zeros, b.reshape(index, flat), b.reshape(ct, flat), axis)
+        return (b.reshape(added, x.shape),)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        for fields, shape in _CASES:
+            yield Sample(cls(*fields), (Draw(shape, distinct=True),), dtypes.REALS, tolerance=0)
+
+
+@dataclass(frozen=True)
+class WindowArgMax(_Windowed):
+    """The place of the largest element of each window, as an index into the flattened spatial axes.
+
+    1. Every window holds at least one element. 2. Of equal elements the first in row-major order
+       is taken; of several NaNs the last, as PyTorch does.
+    """
+
+    differentiable: ClassVar[bool] = False
+
+    def infer(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        check_dtype(self, x.dtype, dtypes.REALS)
+        out = self.result_shape(x.shape)
+        self.check_covered(x, out)
+        return x.with_shape(out).with_dtype(dtypes.int64)
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        (x,) = arrays
+        rank = len(self.window)
+        out = self.result_shape(x.shape)
+        taps = [self.taps(axis, n) for axis, n in enumerate(out[-rank:])]
+        places = [self.places(axis, n) for axis, n in enumerate(out[-rank:])]
+        elements = contiguous_strides(self.window)
+        sizes = contiguous_strides(x.shape[-rank:])
+        lowest = _lowest(x.dtype)
+        padded = self.bordered(x, lowest)
+        best = self.reduced(np.maximum, padded, out)
+        numbered = [*enumerate(product(*taps))]
+        winner = np.zeros(out, np.min_scalar_type(len(numbered)))
+        for number, tap in reversed(numbered):
+            np.copyto(winner, number, where=padded[(..., *tap)] == best, casting="unsafe")
+        # Padding equals the maximum only where every element does: then the first element wins.
+        first = [(p >= 0).argmax(axis=1) * n for p, n in zip(places, elements, strict=True)]
+        np.copyto(winner, sum(np.ix_(*first)), where=best == lowest, casting="unsafe")
+        if np.isnan(best).any():
+            for number, tap in numbered:
+                np.copyto(winner, number, where=np.isnan(padded[(..., *tap)]), casting="unsafe")
+        start = sum(np.ix_(*(p[:, 0] * n for p, n in zip(places, sizes, strict=True))))
+        steps = ((p[0] - p[0, 0]) * n for p, n in zip(places, sizes, strict=True))
+        return np.asarray(sum(np.ix_(*steps))).reshape(-1).take(winner) + start
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        for fields, shape in _CASES:
+            yield Sample(cls(*fields), (Draw(shape, distinct=True),), dtypes.REALS, gradient=False)
+        ties = np.array([[1.0, 1.0, 0.0, 2.0], [1.0, 0.0, 2.0, 2.0]])
+        yield Sample(cls((2, 2), (1, 1), ((1, 1), (0, 0)), (1, 1)), (ties,), gradient=False)
+
+
+@dataclass(frozen=True)
+class WindowSum(_Windowed):
+    """The sum of each window, whose padding counts as zero. 1. Half types accumulate in float32."""
+
+    def infer(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        check_dtype(self, x.dtype, dtypes.NUMBERS)
+        return x.with_shape(self.result_shape(x.shape))
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        x = _wide(arrays[0])
+        total = self.reduced(np.add, self.bordered(x, 0), self.result_shape(x.shape))
+        return total.astype(arrays[0].dtype, copy=False)
+
+    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+        (ct,) = cotangents
+        spatial = node.inputs[0].shape[-len(self.window) :]
+        fields = self.window, self.strides, self.padding, self.dilation
+        return (b.window_spread(ct, *fields, spatial),)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        for fields, shape in _CASES:
+            yield Sample(cls(*fields), (Draw(shape),), dtypes.NUMBERS, tolerance=32)
+
+
+@dataclass(frozen=True)
+class WindowSpread(_Windowed):
+    """The adjoint of WindowSum: every element is added to all places of its window.
+
+    1. `shape` are the result's spatial sizes: those from which WindowSum makes the operand's.
+    2. What falls into the padding is dropped. 3. Half types accumulate in float32.
+    """
+
+    shape: Shape
+
+    def infer(self, *types: TensorType) -> TensorType:
+        (ct,) = types
+        check_dtype(self, ct.dtype, dtypes.NUMBERS)
+        lead = ct.shape[: ct.rank - len(self.window)]
+        if self.result_shape((*lead, *self.shape)) != ct.shape:
+            raise ShapeError(
+                f"{self.name()}: window {self.window} on sizes {self.shape} gives "
+                f"{self.result_shape((*lead, *self.shape))}, but the operand is {ct}"
+            )
+        return ct.with_shape((*lead, *self.shape))
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        total = _wide(arrays[0])
+        for axis in range(len(self.window)):
+            place = total.ndim - len(self.window) + axis
+            before = (slice(None),) * place
+            size = self.shape[axis] + sum(self.padding[axis])
+            target = np.zeros((*total.shape[:place], size, *total.shape[place + 1 :]), total.dtype)
+            for tap in self.taps(axis, total.shape[place]):
+                target[(*before, tap)] += total
+            total = target
+        return total[(..., *self.inside(self.shape))].astype(arrays[0].dtype, copy=False)
+
+    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+        (ct,) = cotangents
+        return (b.window_sum(ct, self.window, self.strides, self.padding, self.dilation),)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        for fields, shape in _CASES:
+            spatial = shape[-len(fields[0]) :]
+            ct = Draw(WindowSum(*fields).result_shape(shape))
+            yield Sample(cls(*fields, spatial), (ct,), dtypes.NUMBERS, tolerance=32)
+
+
+_Case = tuple[tuple[Shape, Shape, tuple[tuple[int, int], ...], Shape], Shape]
+_CASES: tuple[_Case, ...] = (
+    (((2,), (1,), ((0, 0),), (1,)), (2, 5)),
+    (((2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1)), (2, 4, 4)),
+    (((3, 2), (2, 1), ((1, 1), (0, 1)), (1, 2)), (2, 1, 4, 4)),
+    (((2, 1, 2), (1, 1, 2), ((1, 0), (0, 0), (0, 1)), (1, 1, 1)), (2, 2, 3)),
+)
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+def _lowest(dtype: np.dtype) -> float | int:
+    return -np.inf if dtype.kind == "f" else int(np.iinfo(dtype).min)
+
+
+OPS: tuple[type[Op], ...] = (WindowMax, WindowArgMax, WindowSum, WindowSpread)
