@@ -180,15 +180,18 @@ class WindowArgMax(_Windowed):
         padded = self.bordered(x, lowest)
         best = self.reduced(np.maximum, padded, out)
         numbered = [*enumerate(product(*taps))]
-        winner = np.zeros(out, np.min_scalar_type(len(numbered)))
-        for number, tap in reversed(numbered):
-            np.copyto(winner, number, where=padded[(..., *tap)] == best, casting="unsafe")
+        code = np.min_scalar_type(len(numbered))
+        none = np.iinfo(code).max
+        winner = np.full(out, none, code)
+        for number, tap in numbered:
+            candidate = np.multiply(padded[(..., *tap)] != best, none, dtype=code)
+            np.minimum(winner, candidate | number, out=winner)
         # Padding equals the maximum only where every element does: then the first element wins.
         first = [(p >= 0).argmax(axis=1) * n for p, n in zip(places, elements, strict=True)]
         np.copyto(winner, sum(np.ix_(*first)), where=best == lowest, casting="unsafe")
         if np.isnan(best).any():
             for number, tap in numbered:
-                np.copyto(winner, number, where=np.isnan(padded[(..., *tap)]), casting="unsafe")
+                winner[np.isnan(padded[(..., *tap)])] = number
         start = sum(np.ix_(*(p[:, 0] * n for p, n in zip(places, sizes, strict=True))))
         steps = ((p[0] - p[0, 0]) * n for p, n in zip(places, sizes, strict=True))
         return np.asarray(sum(np.ix_(*steps))).reshape(-1).take(winner) + start
