@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from talweg.base.errors import GradientError
 from talweg.ir.build import Builder
-from talweg.ir.node import Node, topological
+from talweg.ir.node import Graph, Node, input_node, topological
 from talweg.ir.op import Pick
 from talweg.ir.types import TensorType
 
@@ -28,6 +29,8 @@ def vjp(
     Raises:
         GradientError: when an Op on the way has no gradient and a real value flows through it.
     """
+    if b.vjp_of is None:
+        b.vjp_of = partial(vjp_of, b)
     order = topological(outputs, stop=inputs)
     active = set(inputs)
     for node in order:
@@ -60,6 +63,20 @@ def vjp(
             ]
         _through(b, node, given, active, sums)
     return [sums.get(n) for n in inputs]
+
+
+def vjp_of(b: Builder, graph: Graph) -> tuple[Graph, tuple[int, ...]]:
+    """Return the Graph of a Graph's gradient, and the positions of the inputs it is for.
+
+    It takes the inputs and one cotangent per output; it returns one cotangent for each input that
+    a gradient reaches.
+    """
+    given = [input_node(o.type) for o in graph.outputs]
+    arriving = [ct if ct.dtype.is_inexact else None for ct in given]
+    found = vjp(b, graph.outputs, graph.inputs, arriving)
+    reached = [(i, ct) for i, ct in enumerate(found) if ct is not None]
+    gradient = Graph((*graph.inputs, *given), [ct for _, ct in reached])
+    return gradient, tuple(i for i, _ in reached)
 
 
 def _through(

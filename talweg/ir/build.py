@@ -11,7 +11,7 @@ import numpy as np
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.source import Source
-from talweg.ir.node import Node, input_node
+from talweg.ir.node import Graph, Node, input_node
 from talweg.ir.op import Op, Pick
 from talweg.ir.types import TensorType, tensor_type
 
@@ -30,9 +30,11 @@ class Builder:
         keep: whether the Nodes made next may be read by a gradient.
         default_float: dtype of Python floats that meet no floating tensor.
         count, nbytes: Nodes made so far and the size of their results.
+        vjp_of: set by reverse mode: from a Graph to the Graph of its gradient, which takes the
+            inputs and one cotangent per output, and the positions of the inputs it is for.
     """
 
-    __slots__ = ("_types", "count", "default_float", "keep", "nbytes", "source")
+    __slots__ = ("_types", "count", "default_float", "keep", "nbytes", "source", "vjp_of")
 
     def __init__(self) -> None:
         self.source: Source | None = None
@@ -40,6 +42,7 @@ class Builder:
         self.default_float: DType = dtypes.float32
         self.count = 0
         self.nbytes = 0
+        self.vjp_of: Callable[[Graph], tuple[Graph, tuple[int, ...]]] | None = None
         self._types: dict[tuple[int, tuple[Any, ...]], Any] = {}
 
     if TYPE_CHECKING:
@@ -66,9 +69,11 @@ class Builder:
         return Node(op, inputs, result, self.source, self.keep)
 
     def results(self, op: Op, *inputs: Node) -> tuple[Node, ...]:
-        """Return one Node per result of an Op that has several."""
+        """Return one Node per result of an Op, which may have several."""
         node = self.apply(op, *inputs)
         several: Any = node.type
+        if several.__class__ is TensorType:
+            return (node,)
         return tuple(self.apply(Pick(i), node) for i in range(len(several)))
 
     def scalar(self, value: bool | int | float | complex, dtype: DType) -> Node:

@@ -1,9 +1,9 @@
 """The text form of a Graph: prints and parses back.
 
-    graph(%0: float32[2,3], %1: float32[])
-      %2: float32[2,3] = mul %0 %1
-      %3: float32[2] = reduce_sum %2 axes=(1,)
-      return %3
+graph(%0: float32[2,3], %1: float32[])
+  %2: float32[2,3] = mul %0 %1
+  %3: float32[2] = reduce_sum %2 axes=(1,)
+  return %3
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def parse_graph(text: str, ops: Mapping[str, type[Op]]) -> Graph:
         number, type_text, name, operands, attributes = found.groups()
         if name not in ops:
             raise GraphError(f"unknown op {name!r} in {line.strip()!r}")
-        op = ops[name](**_parse_fields(attributes))
+        op = ops[name](**_parse_fields(attributes, ops))
         try:
             nodes = tuple(place[int(n)] for n in re.findall(r"%(\d+)", operands))
         except KeyError as missing:
@@ -101,18 +101,21 @@ def _parse_type(text: str) -> TensorType:
 def _show(value: object) -> str:
     if isinstance(value, DType):
         return value.name
-    if isinstance(value, Graph):
-        return repr(print_graph(value)).replace(" ", "\\x20")
-    if isinstance(value, bool | int | float | complex | str | tuple | None):
+    if isinstance(value, Graph | str):
+        text = value if isinstance(value, str) else print_graph(value)
+        return repr(text).replace(" ", "\\x20")
+    if isinstance(value, bool | int | float | complex | tuple | None):
         return repr(value).replace(" ", "")
     raise GraphError(f"an attribute of type {type(value).__name__} has no text form")
 
 
-def _parse_fields(text: str) -> dict[str, Any]:
+def _parse_fields(text: str, ops: Mapping[str, type[Op]]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for part in text.split():
         name, _, value = part.partition("=")
-        out[name] = dtypes.BY_NAME.get(value) or _literal(value)
+        found: Any = dtypes.BY_NAME.get(value) or _literal(value)
+        nested = isinstance(found, str) and found.startswith("graph(")
+        out[name] = parse_graph(found, ops) if nested else found
     return out
 
 
