@@ -64,10 +64,11 @@ class Cast(Elementwise):
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
+        exact = dtypes.float64, dtypes.complex128
         for dtype in dtypes.ALL:
             signed = dtype.is_signed or dtype is dtypes.bool_
             draw = Draw((3, 4), -3.0 if signed else 0.0, 3.0)
-            yield Sample(cls(dtype), (draw,), dtypes.ALL, gradient=dtype.bits >= 64)
+            yield Sample(cls(dtype), (draw,), dtypes.ALL, gradient=dtype in exact)
 
 
 @dataclass(frozen=True)
