@@ -200,7 +200,9 @@ def to_scalar(polynomial: Polynomial) -> Scalar:
     for monomial, factor in terms:
         parts = list(monomial)
         if abs(factor) != 1 or not parts:
-            parts.append(constant(abs(factor) if total or parts else factor, dtypes.int64))
+            parts.append(
+                constant(abs(factor) if parts or total is not None else factor, dtypes.int64)
+            )
         term = parts[0]
         for part in parts[1:]:
             term = term * part

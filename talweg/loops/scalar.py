@@ -45,77 +45,77 @@ class Scalar:
 
     dtype: DType
 
-    def _same(self, other: Operand) -> Scalar:
+    def _same(self, other: Numeric) -> Scalar:
         return other if isinstance(other, Scalar) else constant(other, self.dtype)
 
-    def __add__(self, other: Operand) -> Scalar:
+    def __add__(self, other: Numeric) -> Scalar:
         return call("add", self, self._same(other))
 
     def __radd__(self, other: Number) -> Scalar:
         return call("add", self._same(other), self)
 
-    def __sub__(self, other: Operand) -> Scalar:
+    def __sub__(self, other: Numeric) -> Scalar:
         return call("sub", self, self._same(other))
 
     def __rsub__(self, other: Number) -> Scalar:
         return call("sub", self._same(other), self)
 
-    def __mul__(self, other: Operand) -> Scalar:
+    def __mul__(self, other: Numeric) -> Scalar:
         return call("mul", self, self._same(other))
 
     def __rmul__(self, other: Number) -> Scalar:
         return call("mul", self._same(other), self)
 
-    def __truediv__(self, other: Operand) -> Scalar:
+    def __truediv__(self, other: Numeric) -> Scalar:
         return call("div", self, self._same(other))
 
     def __rtruediv__(self, other: Number) -> Scalar:
         return call("div", self._same(other), self)
 
-    def __floordiv__(self, other: Operand) -> Scalar:
+    def __floordiv__(self, other: Numeric) -> Scalar:
         return call("floordiv", self, self._same(other))
 
-    def __mod__(self, other: Operand) -> Scalar:
+    def __mod__(self, other: Numeric) -> Scalar:
         return call("mod", self, self._same(other))
 
     def __neg__(self) -> Scalar:
         return call("neg", self)
 
-    def __and__(self, other: Operand) -> Scalar:
+    def __and__(self, other: Numeric) -> Scalar:
         return call("bit_and", self, self._same(other))
 
-    def __or__(self, other: Operand) -> Scalar:
+    def __or__(self, other: Numeric) -> Scalar:
         return call("bit_or", self, self._same(other))
 
-    def __xor__(self, other: Operand) -> Scalar:
+    def __xor__(self, other: Numeric) -> Scalar:
         return call("bit_xor", self, self._same(other))
 
     def __invert__(self) -> Scalar:
         return call("bit_not", self)
 
-    def __lshift__(self, other: Operand) -> Scalar:
+    def __lshift__(self, other: Numeric) -> Scalar:
         return call("shl", self, self._same(other))
 
-    def __rshift__(self, other: Operand) -> Scalar:
+    def __rshift__(self, other: Numeric) -> Scalar:
         return call("shr", self, self._same(other))
 
-    def __lt__(self, other: Operand) -> Scalar:
+    def __lt__(self, other: Numeric) -> Scalar:
         return call("lt", self, self._same(other))
 
-    def __le__(self, other: Operand) -> Scalar:
+    def __le__(self, other: Numeric) -> Scalar:
         return call("le", self, self._same(other))
 
-    def __gt__(self, other: Operand) -> Scalar:
+    def __gt__(self, other: Numeric) -> Scalar:
         return call("gt", self, self._same(other))
 
-    def __ge__(self, other: Operand) -> Scalar:
+    def __ge__(self, other: Numeric) -> Scalar:
         return call("ge", self, self._same(other))
 
     def __bool__(self) -> bool:
         raise GraphError("the value of a Scalar is not known before it runs; use select")
 
 
-Operand: TypeAlias = Scalar | Number
+Numeric: TypeAlias = Scalar | Number
 
 
 def _checked_name(name: object) -> None:
@@ -316,7 +316,7 @@ class Bitcast(Scalar):
             raise DTypeError(f"{source.name} cannot be bitcast to {self.dtype.name}")
 
 
-def constant(value: Operand, dtype: DType) -> Scalar:
+def constant(value: Numeric, dtype: DType) -> Scalar:
     """Return a Constant of this dtype; a Scalar of this dtype is returned as it is.
 
     >>> constant(1, dtypes.float32)

@@ -1,0 +1,217 @@
+"""Lowerings that take more than a few lines: reshape, pad, concatenate, scan, sort, random bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from talweg.base import dtypes
+from talweg.loops.build import NestBuilder
+from talweg.loops.operand import Indices, Operand, Point, flat, merged, unflat
+from talweg.loops.scalar import Numeric, Scalar, call, cast, constant
+
+
+def reshaped(nest: NestBuilder, x: Operand, shape: Indices) -> Point:
+    """Return the Point of x's elements in row-major order under another shape.
+
+    Sizes decide which axes split and join; a quotient or remainder appears only where axes do both.
+    """
+    groups = list(_groups([nest.size(n) for n in x.shape], [nest.size(n) for n in shape]))
+
+    def point(i: Indices) -> Scalar:
+        source: list[Scalar] = []
+        for old, new in groups:
+            position = flat([i[a] for a in new], [shape[a] for a in new])
+            source += unflat(position, [x.shape[a] for a in old])
+        return x[source]
+
+    return point
+
+
+def _groups(old: list[int], new: list[int]) -> Iterator[tuple[range, range]]:
+    """Neighbouring axes of both shapes that hold equally many elements, as few as possible."""
+    if 0 in old:
+        yield range(len(old)), range(len(new))
+        return
+    a = b = 0
+    while a < len(old) or b < len(new):
+        first, second, p, q = a, b, 1, 1
+        if a < len(old):
+            p, a = old[a], a + 1
+        if b < len(new):
+            q, b = new[b], b + 1
+        if p != q and p == 1:
+            b = second
+        elif p != q and q == 1:
+            a = first
+        else:
+            while p != q:
+                if p < q:
+                    p, a = p * old[a], a + 1
+                else:
+                    q, b = q * new[b], b + 1
+        yield range(first, a), range(second, b)
+
+
+def padded(
+    nest: NestBuilder,
+    x: Operand,
+    low: Sequence[int],
+    interior: Sequence[int],
+    fill: Numeric | Callable[[], Scalar],
+) -> Point:
+    """Return the Point of x with `fill` before it, between its elements and behind it.
+
+    `low` elements stand in front of each axis (a negative number cuts off), `interior` between each
+    two; how many stand behind follows from the result's shape.
+    """
+    starts = nest.numbers(low)
+
+    def point(i: Indices) -> Scalar:
+        tests: list[Scalar] = []
+        source: list[Scalar] = []
+        for at, start, gap, size in zip(i, starts, interior, x.shape, strict=True):
+            place = at - start
+            if gap:
+                tests.append(call("eq", place % (gap + 1), constant(0, dtypes.int64)))
+                place = place // (gap + 1)
+            tests += [place >= 0, place < size]
+            source.append(place)
+        return nest.select(nest.all(tests), lambda: x[source], fill)
+
+    return point
+
+
+def concatenated(nest: NestBuilder, parts: Sequence[Operand], axis: int) -> Point:
+    """Return the Point of operands joined along an axis."""
+
+    def point(i: Indices) -> Scalar:
+        return _piece(nest, parts, axis, i)
+
+    return point
+
+
+def _piece(nest: NestBuilder, parts: Sequence[Operand], axis: int, i: Indices) -> Scalar:
+    first, *rest = parts
+    if not rest:
+        return first[i]
+    size = first.shape[axis]
+    beyond = (*i[:axis], i[axis] - size, *i[axis + 1 :])
+    return nest.select(i[axis] < size, lambda: first[i], lambda: _piece(nest, rest, axis, beyond))
+
+
+def scan(nest: NestBuilder, function: str, x: Operand, axis: int) -> None:
+    """Write the running results of a two-operand function along an axis to the output.
+
+    Half types are carried in float32.
+    """
+    (out,) = nest.outputs
+    half = x.dtype in (dtypes.float16, dtypes.bfloat16)
+    carried = dtypes.float32 if half else x.dtype
+    others = [n for a, n in enumerate(x.shape) if a != axis]
+    with nest.loops(others) as rest:
+        total = nest.var(constant(0, carried))
+        with nest.loop(x.shape[axis], "sequential") as k:
+            at = merged(rest, (k,), (axis,))
+            value = nest.let(cast(x[at], carried))
+            first = call("eq", k, constant(0, dtypes.int64))
+            nest.assign(total, nest.select(first, value, call(function, total, value)))
+            nest.store(out, at, cast(total, x.dtype))
+
+
+def merge_sort(nest: NestBuilder, x: Operand, axis: int, descending: bool = False) -> None:
+    """Write x sorted along an axis to output 0 and the positions it came from to output 1.
+
+    Stable in both directions; NaN counts as the largest value. Merging bottom up: runs of 1, 2, 4 …
+    positions are merged from one row of scratch into the other.
+    """
+    values, positions = nest.outputs
+    count = x.shape[axis]
+    passes = nest.number(max(nest.size(count) - 1, 0).bit_length())
+    others = [n for a, n in enumerate(x.shape) if a != axis]
+    with nest.loops(others) as rest:
+        order = nest.local(dtypes.int64, (2, count))
+        with nest.loop(count) as k:
+            nest.store(order, (0, k), k)
+        with nest.loop(passes, "sequential") as p:
+            _merge_runs(nest, order, p, count, _comes_first(nest, x, rest, axis, descending))
+        with nest.loop(count) as k:
+            at = nest.let(order[passes % 2, k])
+            nest.store(values, merged(rest, (k,), (axis,)), x[merged(rest, (at,), (axis,))])
+            nest.store(positions, merged(rest, (k,), (axis,)), cast(at, positions.dtype))
+
+
+def _comes_first(
+    nest: NestBuilder, x: Operand, rest: Indices, axis: int, descending: bool
+) -> Callable[[Scalar, Scalar], Scalar]:
+    """A test whether the element at one position of the row must stand before another one."""
+
+    def test(one: Scalar, other: Scalar) -> Scalar:
+        small, large = (nest.let(x[merged(rest, (at,), (axis,))]) for at in (one, other))
+        if descending:
+            small, large = large, small
+        less = small < large
+        if not x.dtype.is_inexact:
+            return less
+        nan = call("logical_and", call("isnan", large), call("logical_not", call("isnan", small)))
+        return call("logical_or", less, nan)
+
+    return test
+
+
+def _merge_runs(
+    nest: NestBuilder,
+    order: Operand,
+    p: Scalar,
+    count: Scalar,
+    comes_first: Callable[[Scalar, Scalar], Scalar],
+) -> None:
+    """Merge neighbouring runs of 2**p positions from row p % 2 of `order` into the other row."""
+    width = nest.let(constant(1, dtypes.int64) << p)
+    source = nest.let(p % 2)
+    left, right = nest.var(constant(0, dtypes.int64)), nest.var(constant(0, dtypes.int64))
+    with nest.loop(count, "sequential") as k:
+        start = nest.let(k // (width * 2) * (width * 2))
+        middle = nest.let(call("minimum", start + width, count))
+        end = nest.let(call("minimum", start + width * 2, count))
+        with nest.guard(call("eq", k, start)):
+            nest.assign(left, start)
+            nest.assign(right, middle)
+        take_right = nest.select(
+            right >= end,
+            constant(False, dtypes.bool_),
+            lambda: nest.select(
+                left >= middle,
+                constant(True, dtypes.bool_),
+                lambda: comes_first(order[source, right], order[source, left]),
+            ),
+        )
+        with nest.guard(take_right):
+            nest.store(order, (1 - source, k), order[source, right])
+            nest.assign(right, right + 1)
+        with nest.otherwise():
+            nest.store(order, (1 - source, k), order[source, left])
+            nest.assign(left, left + 1)
+
+
+def philox4x32(
+    nest: NestBuilder, counter: Sequence[Scalar], key: Sequence[Scalar], rounds: int = 10
+) -> tuple[Scalar, ...]:
+    """Return four uint32 random words for a counter of four and a key of two uint32 words.
+
+    J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+    """
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for n in range(rounds):
+        if n:
+            k0, k1 = nest.let(k0 + 0x9E3779B9), nest.let(k1 + 0xBB67AE85)
+        high0, low0 = _multiply(nest, c0, 0xD2511F53)
+        high1, low1 = _multiply(nest, c2, 0xCD9E8D57)
+        c0, c1, c2, c3 = nest.let(high1 ^ c1 ^ k0), low1, nest.let(high0 ^ c3 ^ k1), low0
+    return c0, c1, c2, c3
+
+
+def _multiply(nest: NestBuilder, value: Scalar, factor: int) -> tuple[Scalar, Scalar]:
+    """The upper and lower word of a product of two 32-bit words."""
+    product = nest.let(cast(value, dtypes.uint64) * factor)
+    return nest.let(cast(product >> 32, dtypes.uint32)), nest.let(cast(product, dtypes.uint32))
