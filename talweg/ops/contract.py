@@ -47,7 +47,7 @@ class Dot(Contract):
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         x, y = arrays
-        return np.matmul(_wide(x), _wide(y)).astype(x.dtype, copy=False)
+        return np.asarray(np.matmul(_wide(x), _wide(y))).astype(x.dtype, copy=False)
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents

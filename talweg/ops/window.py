@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from math import prod
-from typing import TYPE_CHECKING, ClassVar
+from types import EllipsisType
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from talweg.ops.kinds import Window, check_dtype
 if TYPE_CHECKING:
     from talweg.ir.build import Builder
     from talweg.ir.node import Node
+
+_Index: TypeAlias = tuple[EllipsisType | slice, ...]
 
 
 @dataclass(frozen=True)
@@ -82,13 +85,13 @@ class _Windowed(Window):
         lead = x.ndim - len(self.window)
         sizes = (n + sum(p) for n, p in zip(x.shape[lead:], self.padding, strict=True))
         out = np.full((*x.shape[:lead], *sizes), fill, x.dtype)
-        out[(..., *self.inside(x.shape[lead:]))] = x
+        out[self.inside(x.shape[lead:])] = x
         return out
 
-    def inside(self, spatial: Shape) -> tuple[slice, ...]:
-        """Return the slices of the unpadded part of a bordered value."""
+    def inside(self, spatial: Shape) -> _Index:
+        """Return the index of the unpadded part of a bordered value."""
         rows = zip(spatial, self.padding, strict=True)
-        return tuple(slice(p[0], p[0] + n) for n, p in rows)
+        return (..., *(slice(p[0], p[0] + n) for n, p in rows))
 
     def reduced(self, combine: np.ufunc, x: np.ndarray, out: Shape) -> np.ndarray:
         """Combine the windows of a bordered value, one spatial axis after the other."""
@@ -179,19 +182,19 @@ class WindowArgMax(_Windowed):
         lowest = _lowest(x.dtype)
         padded = self.bordered(x, lowest)
         best = self.reduced(np.maximum, padded, out)
-        numbered = [*enumerate(product(*taps))]
-        code = np.min_scalar_type(len(numbered))
+        elements_at: list[_Index] = [(..., *tap) for tap in product(*taps)]
+        code = np.min_scalar_type(len(elements_at))
         none = np.iinfo(code).max
         winner = np.full(out, none, code)
-        for number, tap in numbered:
-            candidate = np.multiply(padded[(..., *tap)] != best, none, dtype=code)
+        for number, at in enumerate(elements_at):
+            candidate = np.multiply(padded[at] != best, none, dtype=code)
             np.minimum(winner, candidate | number, out=winner)
         # Padding equals the maximum only where every element does: then the first element wins.
         first = [(p >= 0).argmax(axis=1) * n for p, n in zip(places, elements, strict=True)]
         np.copyto(winner, sum(np.ix_(*first)), where=best == lowest, casting="unsafe")
         if np.isnan(best).any():
-            for number, tap in numbered:
-                winner[np.isnan(padded[(..., *tap)])] = number
+            for number, at in enumerate(elements_at):
+                winner[np.isnan(padded[at])] = number
         start = sum(np.ix_(*(p[:, 0] * n for p, n in zip(places, sizes, strict=True))))
         steps = ((p[0] - p[0, 0]) * n for p, n in zip(places, sizes, strict=True))
         return np.asarray(sum(np.ix_(*steps))).reshape(-1).take(winner) + start
@@ -261,7 +264,7 @@ class WindowSpread(_Windowed):
             for tap in self.taps(axis, total.shape[place]):
                 target[(*before, tap)] += total
             total = target
-        return total[(..., *self.inside(self.shape))].astype(arrays[0].dtype, copy=False)
+        return total[self.inside(self.shape)].astype(arrays[0].dtype, copy=False)
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
