@@ -1,0 +1,56 @@
+"""Data sets, samplers and the loader, with the names of `torch.utils.data`; and file readers."""
+
+from __future__ import annotations
+
+from talweg.data.collate import default_collate, default_convert
+from talweg.data.dataset import (
+    ChainDataset,
+    ConcatDataset,
+    Dataset,
+    IterableDataset,
+    Subset,
+    TensorDataset,
+    random_split,
+)
+from talweg.data.digits import digits
+from talweg.data.idx import MNIST, FashionMNIST, check_labels, read_idx
+from talweg.data.images import ImageFolder, read_image, to_array
+from talweg.data.loader import DataLoader
+from talweg.data.sampler import (
+    BatchSampler,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
+from talweg.data.worker import WorkerInfo, get_worker_info
+
+__all__ = [
+    "MNIST",
+    "BatchSampler",
+    "ChainDataset",
+    "ConcatDataset",
+    "DataLoader",
+    "Dataset",
+    "FashionMNIST",
+    "ImageFolder",
+    "IterableDataset",
+    "RandomSampler",
+    "Sampler",
+    "SequentialSampler",
+    "Subset",
+    "SubsetRandomSampler",
+    "TensorDataset",
+    "WeightedRandomSampler",
+    "WorkerInfo",
+    "check_labels",
+    "default_collate",
+    "default_convert",
+    "digits",
+    "get_worker_info",
+    "random_split",
+    "read_idx",
+    "read_image",
+    "to_array",
+]
