@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from talweg.base.errors import GradientError
 from talweg.ir.build import Builder
@@ -45,7 +46,8 @@ def vjp(
         if node not in active:
             sums.pop(node, None)
             continue
-        if isinstance(node.type, TensorType):
+        several: Any = node.type
+        if isinstance(several, TensorType):
             total = sums.pop(node, None)
             if total is None:
                 continue
@@ -59,7 +61,7 @@ def vjp(
                 continue
             given = [
                 arrived[i] if i in arrived else b.expand(b.scalar(0, t.dtype), t.shape)
-                for i, t in enumerate(node.type)
+                for i, t in enumerate(several)
             ]
         _through(b, node, given, active, sums)
     return [sums.get(n) for n in inputs]

@@ -1,13 +1,13 @@
 """Element types and PyTorch's promotion rules.
 
-A DType is a singleton: compare with `is` or `==`. `storage` is the NumPy dtype of the bytes at rest,
+A DType is a singleton: compare with `is` or `==`. `storage` is the NumPy dtype of bytes at rest,
 `compute` the NumPy dtype that reference rules see. They differ for bfloat16 only: it is stored as
 uint16 and computed in float32 arrays that hold representable values.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,6 +26,10 @@ class DType:
         bits: width of one element.
         storage: NumPy dtype of the stored bytes.
         compute: NumPy dtype of the values that reference rules receive.
+
+    Attributes:
+        is_inexact: floating or complex: the types that have gradients.
+        rank: position of the category in promotion: bool 0, integers 1, floats 2, complex 3.
     """
 
     name: str
@@ -33,6 +37,16 @@ class DType:
     bits: int
     storage: np.dtype
     compute: np.dtype
+    is_floating_point: bool = field(init=False)
+    is_complex: bool = field(init=False)
+    is_inexact: bool = field(init=False)
+    rank: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_floating_point", self.category == "float")
+        object.__setattr__(self, "is_complex", self.category == "complex")
+        object.__setattr__(self, "is_inexact", self.category in ("float", "complex"))
+        object.__setattr__(self, "rank", _RANK[self.category])
 
     def __repr__(self) -> str:
         return f"talweg.{self.name}"
@@ -46,29 +60,9 @@ class DType:
         return max(1, self.bits // 8)
 
     @property
-    def is_floating_point(self) -> bool:
-        """True for float16, bfloat16, float32 and float64."""
-        return self.category == "float"
-
-    @property
-    def is_complex(self) -> bool:
-        """True for complex64 and complex128."""
-        return self.category == "complex"
-
-    @property
-    def is_inexact(self) -> bool:
-        """True for floating and complex types: those that have gradients."""
-        return self.category in ("float", "complex")
-
-    @property
     def is_signed(self) -> bool:
         """True when negative values exist."""
         return self.category in ("int", "float", "complex")
-
-    @property
-    def rank(self) -> int:
-        """Position of the category in promotion: bool 0, integers 1, floats 2, complex 3."""
-        return _RANK[self.category]
 
 
 def _make(name: str, category: str, bits: int, storage: str, compute: str | None = None) -> DType:

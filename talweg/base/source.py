@@ -5,7 +5,7 @@ from __future__ import annotations
 import linecache
 import sys
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FrameType
 
 _PACKAGE = str(Path(__file__).resolve().parent.parent) + "/"
 _OURS: dict[CodeType, bool] = {}
@@ -15,7 +15,7 @@ Source = tuple[CodeType, int]
 
 def here() -> Source | None:
     """Return the code object and instruction offset of the nearest frame outside talweg."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
         ours = _OURS.get(code)
@@ -23,7 +23,7 @@ def here() -> Source | None:
             ours = _OURS[code] = code.co_filename.startswith(_PACKAGE)
         if not ours:
             return code, frame.f_lasti
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return None
 
 

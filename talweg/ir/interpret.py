@@ -62,9 +62,10 @@ def run(node: Node, operands: Sequence[np.ndarray]) -> Any:
         raise
     except Exception as error:
         raise located(error, describe(node.source)) from error
-    if not isinstance(node.type, TensorType):
-        return tuple(_settle(node, r, t) for r, t in zip(result, node.type, strict=True))
-    return _settle(node, result, node.type)
+    type: Any = node.type
+    if not isinstance(type, TensorType):
+        return tuple(_settle(node, r, t) for r, t in zip(result, type, strict=True))
+    return _settle(node, result, type)
 
 
 def _settle(node: Node, result: Any, type: TensorType) -> np.ndarray:

@@ -81,7 +81,8 @@ class Pick(Op):
         (several,) = types
         if not isinstance(several, tuple) or self.index >= len(several):
             raise GraphError(f"result {self.index} picked from a node of type {several}")
-        return several[self.index]
+        result: TensorType = several[self.index]
+        return result
 
     def reference(self, *arrays: Any) -> np.ndarray:
         result: np.ndarray = arrays[0][self.index]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 from talweg.base.dtypes import DType
 from talweg.base.shapes import Shape, size_of
@@ -41,7 +41,7 @@ class TensorType:
         return tensor_type(dtype, self.shape)
 
 
-@lru_cache(maxsize=None)
+@cache
 def tensor_type(dtype: DType, shape: Shape) -> TensorType:
     """Return the one TensorType of this dtype and shape.
 

@@ -11,7 +11,7 @@ from talweg.ir.op import INPUT
 def verify(graph: Graph) -> None:
     """Check a Graph.
 
-    1. Inputs are distinct Nodes of Op `Input`.
+    1. Inputs are distinct Nodes: given values, or values already known.
     2. Every operand stands before its user.
     3. Every Node has the type that its Op infers.
     4. Stored data, where present, has the Node's shape and dtype.
@@ -22,7 +22,7 @@ def verify(graph: Graph) -> None:
     if len(set(graph.inputs)) != len(graph.inputs):
         raise GraphError("an input is listed twice")
     for node in graph.inputs:
-        if node.op is not INPUT:
+        if node.op is not INPUT and node.array is None:
             raise GraphError(f"{node} is listed as an input but computes {node.op.name()}")
     known = set(graph.inputs)
     for node in graph.order:

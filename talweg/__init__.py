@@ -1,0 +1,62 @@
+"""talweg: define-by-run programs, recorded into one graph and compiled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from talweg import autograd
+from talweg.base.dtypes import (
+    DType as dtype,
+)
+from talweg.base.dtypes import (
+    bfloat16,
+    complex64,
+    complex128,
+    finfo,
+    float16,
+    float32,
+    float64,
+    iinfo,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from talweg.base.dtypes import bool_ as bool
+from talweg.base.dtypes import promote as promote_types
+from talweg.base.errors import TalwegError
+from talweg.engine import creation, random, subscript
+from talweg.engine.conversion import device
+from talweg.engine.functions import FUNCTIONS
+from talweg.engine.methods import attach as _attach
+from talweg.engine.modes import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from talweg.engine.tensor import Tensor
+
+double = float64
+float = float32
+half = float16
+long = int64
+int = int32
+short = int16
+
+_attach()
+globals().update(FUNCTIONS)
+globals().update({f.__name__: f for f in (*creation.PUBLIC, *random.PUBLIC)})
+globals().update(subscript.METHODS)
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...
+
+
+__version__ = "0.1.0"

@@ -1,0 +1,31 @@
+"""Automatic differentiation for users: `backward`, `grad`, `Function`, modes, checks."""
+
+from __future__ import annotations
+
+from talweg.engine import functional
+from talweg.engine.autograd import backward, grad
+from talweg.engine.function import Function, FunctionCtx, once_differentiable
+from talweg.engine.gradcheck import gradcheck, gradgradcheck
+from talweg.engine.modes import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+
+__all__ = [
+    "Function",
+    "FunctionCtx",
+    "backward",
+    "enable_grad",
+    "functional",
+    "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "inference_mode",
+    "is_grad_enabled",
+    "no_grad",
+    "once_differentiable",
+    "set_grad_enabled",
+]

@@ -1,0 +1,1 @@
+"""The eager engine: Tensors over the graph, the tape, evaluation."""

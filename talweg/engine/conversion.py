@@ -1,0 +1,341 @@
+"""Values out of Tensors, and Tensors of other dtypes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from talweg.base import dtypes
+from talweg.base.dtypes import DType, as_dtype
+from talweg.base.errors import GradientError, ShapeError
+from talweg.base.shapes import contiguous_strides
+from talweg.base.source import describe, here
+from talweg.engine.creation import check_device
+from talweg.engine.functions import FUNCTIONS, METHODS
+from talweg.engine.record import assign, lift
+from talweg.engine.state import STATE
+from talweg.engine.tensor import Tensor, concrete, values, wrap
+from talweg.ir.build import Builder
+from talweg.ir.node import Node
+
+
+@dataclass(frozen=True)
+class Device:
+    """A place where Tensors live; only the CPU exists.
+
+    Args:
+        type: the kind of device, `cpu`.
+        index: its number, where a kind has several.
+    """
+
+    type: str
+    index: int | None = None
+
+    def __str__(self) -> str:
+        return self.type
+
+    def __repr__(self) -> str:
+        return f"device(type={self.type!r})"
+
+
+CPU = Device("cpu")
+
+
+def device(name: Any = "cpu") -> Device:
+    """Return the device of a name.
+
+    Raises:
+        DeviceError: when it does not exist on this machine.
+    """
+    check_device(name)
+    return CPU
+
+
+def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
+    """Return the values as a new NumPy array (bfloat16 widens to float32).
+
+    Args:
+        force: accepted for a Tensor that requires gradients, which otherwise raises.
+
+    Raises:
+        GradientError: for a Tensor that requires gradients.
+    """
+    if self.requires_grad and not force:
+        raise GradientError(
+            "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+            f"\n  recorded at {describe(here())}"
+        )
+    return np.array(values(self))
+
+
+def to_array(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    """Support `numpy.asarray(tensor)`; gradients are left behind."""
+    array = np.array(values(self))
+    return array if dtype is None else array.astype(dtype)
+
+
+def item(self: Tensor) -> Any:
+    """Return the value of a one-element Tensor as a Python number.
+
+    Raises:
+        ShapeError: when it has more or fewer elements than one.
+    """
+    if self.node().type.size != 1:
+        raise ShapeError(
+            f"a Tensor with {self.node().type.size} elements (shape {self.shape}) cannot be "
+            f"converted to a number\n  recorded at {describe(here())}"
+        )
+    return values(self).item()
+
+
+def tolist(self: Tensor) -> Any:
+    """Return the values as nested lists of Python numbers."""
+    return values(self).tolist()
+
+
+def truth(self: Tensor) -> bool:
+    """Return the truth of a one-element Tensor.
+
+    Raises:
+        ShapeError: when it has more or fewer elements than one.
+    """
+    if self.node().type.size != 1:
+        raise ShapeError(
+            f"Boolean value of Tensor with {self.node().type.size} values (shape {self.shape}) is "
+            f"ambiguous; use .any() or .all()\n  recorded at {describe(here())}"
+        )
+    return bool(values(self).item())
+
+
+def as_int(self: Tensor) -> int:
+    """Return a one-element Tensor as an int."""
+    return int(item(self))
+
+
+def as_float(self: Tensor) -> float:
+    """Return a one-element Tensor as a float."""
+    return float(item(self))
+
+
+def as_complex(self: Tensor) -> complex:
+    """Return a one-element Tensor as a complex number."""
+    return complex(item(self))
+
+
+def as_index(self: Tensor) -> int:
+    """Return a one-element integer Tensor as an int, for Python's indexing."""
+    if self.dtype.rank > 1:
+        raise TypeError("only integer tensors of a single element can be converted to an index")
+    return int(item(self))
+
+
+def length(self: Tensor) -> int:
+    """Return the size of the first dimension."""
+    if not self.shape:
+        raise TypeError("len() of a 0-d tensor")
+    return self.shape[0]
+
+
+def iterate(self: Tensor) -> Iterator[Tensor]:
+    """Iterate over the first dimension."""
+    if not self.shape:
+        raise TypeError("iteration over a 0-d tensor")
+    return iter(METHODS["unbind"](self, 0))
+
+
+def contains(self: Tensor, value: Any) -> bool:
+    """Return whether any element equals the value."""
+    return bool(values(METHODS["eq"](self, value)).any())
+
+
+def _to_dtype(b: Builder, x: Node, dtype: DType) -> Node:
+    return x if x.type.dtype is dtype else b.cast(x, dtype)
+
+
+_to_dtype.__name__ = "to"
+_cast = lift(_to_dtype)
+_clone = FUNCTIONS["clone"]
+
+
+def clone(self: Tensor, memory_format: object = None) -> Tensor:
+    """Return a copy with its own storage, through which gradients flow."""
+    made: Tensor = _clone(self)
+    return made
+
+
+def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """Return this Tensor in another dtype: `to(dtype)`, `to(device)`, `to(device, dtype)`, `to(x)`.
+
+    The Tensor itself is returned when nothing changes, unless `copy=True`.
+    """
+    dtype = kwargs.get("dtype")
+    check_device(kwargs.get("device"))
+    for a in args:
+        if isinstance(a, Tensor):
+            dtype = a.dtype
+        elif isinstance(a, DType):
+            dtype = a
+        elif isinstance(a, str) and a in dtypes.BY_NAME:
+            dtype = as_dtype(a)
+        elif not isinstance(a, bool):
+            check_device(a)
+    if dtype is None or as_dtype(dtype) is self.dtype:
+        return clone(self) if kwargs.get("copy") else self
+    made: Tensor = _cast(self, as_dtype(dtype))
+    return made
+
+
+def caster(dtype: DType, name: str) -> Any:
+    """Return the method that converts to one dtype, such as `float()`."""
+
+    def method(self: Tensor, memory_format: object = None) -> Tensor:
+        return to(self, dtype)
+
+    method.__name__ = name
+    method.__doc__ = f"Return this Tensor as {dtype.name}; the Tensor itself when it is."
+    return method
+
+
+def type_of(self: Tensor, dtype: Any = None) -> Any:
+    """Return the name PyTorch gives this type, or the Tensor converted to `dtype`."""
+    if dtype is not None:
+        return to(self, as_dtype(dtype))
+    return f"torch.{_LEGACY.get(self.dtype.name, self.dtype.name)}"
+
+
+_LEGACY = {
+    "float32": "FloatTensor",
+    "float64": "DoubleTensor",
+    "float16": "HalfTensor",
+    "bfloat16": "BFloat16Tensor",
+    "int64": "LongTensor",
+    "int32": "IntTensor",
+    "int16": "ShortTensor",
+    "int8": "CharTensor",
+    "uint8": "ByteTensor",
+    "bool": "BoolTensor",
+}
+
+
+def itself(self: Tensor, *_: Any, **__: Any) -> Tensor:
+    """Return this Tensor: it is on the CPU already."""
+    return self
+
+
+def contiguous(self: Tensor, memory_format: object = None) -> Tensor:
+    """Return this Tensor, or a copy in row-major order when its strides are not."""
+    return self if is_contiguous(self) else clone(self)
+
+
+def is_contiguous(self: Tensor, memory_format: object = None) -> bool:
+    """Return whether the elements lie in row-major order without gaps."""
+    wanted = contiguous_strides(self.shape)
+    rows = zip(self.shape, self.header()[0], wanted, strict=True)
+    return 0 in self.shape or all(n == 1 or s == w for n, s, w in rows)
+
+
+def stride(self: Tensor, dim: int | None = None) -> Any:
+    """Return the strides in elements, or that of one dimension."""
+    strides = self.header()[0]
+    return strides if dim is None else strides[dim]
+
+
+def storage_offset(self: Tensor) -> int:
+    """Return the position of the first element in the storage."""
+    return self.header()[1]
+
+
+def data_ptr(self: Tensor) -> int:
+    """Return a number that is equal for Tensors that begin at the same place of one storage."""
+    return id(self._storage) + storage_offset(self) * self.dtype.itemsize
+
+
+def size(self: Tensor, dim: int | None = None) -> Any:
+    """Return the shape, or the size of one dimension."""
+    return self.shape if dim is None else self.shape[dim]
+
+
+def numel(self: Tensor) -> int:
+    """Return the number of elements."""
+    count: int = self.node().type.size
+    return count
+
+
+def element_size(self: Tensor) -> int:
+    """Return the bytes of one element."""
+    return self.dtype.itemsize
+
+
+def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
+    """Write the values of `src`, broadcast and converted, into this Tensor."""
+    b = STATE.builder
+    if not isinstance(src, Tensor):
+        src = wrap(b.constant(np.asarray(src, self.dtype.compute), self.dtype))
+    if src.dtype is not self.dtype:
+        src = _cast(src, self.dtype)
+    if src.shape != self.shape:
+        src = METHODS["expand"](src, self.shape)
+    if src._storage is self._storage:
+        src = clone(src)
+    return assign(self, src, "copy_")
+
+
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """Write one value into every element."""
+    if not isinstance(value, Tensor):
+        b = STATE.builder
+        node = b.expand(b.scalar(value, self.dtype), self.shape)
+        return assign(self, wrap(node), "fill_")
+    if value.ndim:
+        raise ShapeError(f"fill_ needs a number or a 0-d Tensor, got shape {value.shape}")
+    return copy_(self, value)
+
+
+def zero_(self: Tensor) -> Tensor:
+    """Write zeros."""
+    return fill_(self, 0)
+
+
+def deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
+    """Support `copy.deepcopy` for leaves.
+
+    Raises:
+        GradientError: for Tensors that were computed with gradients.
+    """
+    if id(self) in memo:
+        found: Tensor = memo[id(self)]
+        return found
+    if not self.is_leaf:
+        raise GradientError("only leaf Tensors support deepcopy; detach() this one first")
+    made = wrap(STATE.builder.copy(self.node()), type(self))
+    made._requires = self._requires
+    made.__dict__.update(self.__dict__)
+    if self._grad is not None:
+        made._grad = deepcopy(self._grad, memo)
+    memo[id(self)] = made
+    return made
+
+
+def rebuild(cls: type[Tensor], array: np.ndarray, dtype: DType, grad: bool) -> Tensor:
+    """Make an unpickled Tensor."""
+    t = wrap(STATE.builder.constant(dtypes.decode(array, dtype), dtype), cls)
+    t._requires = grad
+    return t
+
+
+def reduce(self: Tensor, protocol: int) -> Any:
+    """Support pickling: values, dtype and requires_grad."""
+    return rebuild, (type(self), concrete(self), self.dtype, self.requires_grad)
+
+
+def dlpack(self: Tensor, **options: Any) -> Any:
+    """Export a copy of the values by the DLPack protocol."""
+    return numpy(self, force=True).__dlpack__()
+
+
+def dlpack_device(self: Tensor) -> tuple[int, int]:
+    """Return (1, 0): the CPU."""
+    return 1, 0

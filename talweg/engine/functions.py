@@ -1,0 +1,52 @@
+"""Every function of `fn`, lifted to Tensors: what becomes `tw.<name>` and `Tensor.<name>`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+from talweg.engine.record import in_place, lift, lift_view
+from talweg.fn import elementary, logic, math, views
+
+MODULES: tuple[ModuleType, ...] = (math, elementary, logic, views)
+
+_STRICT_VIEWS = ("view", "view_as", "expand", "expand_as", "broadcast_to")
+
+
+def _own(module: ModuleType, name: str) -> Callable[..., Any]:
+    found: Callable[..., Any] = getattr(module, name)
+    return found
+
+
+def _lifted() -> Iterator[tuple[ModuleType, dict[str, Callable[..., Any]]]]:
+    for module in MODULES:
+        table = {f.__name__: lift(f) for f in getattr(module, "PUBLIC", ())}
+        for f in getattr(module, "VIEWS", ()):
+            table[f.__name__] = lift_view(f, f.__name__ in _STRICT_VIEWS)
+        for name in getattr(module, "METHODS", ()):
+            if name not in table:
+                table[name] = lift(_own(module, name))
+        yield module, table
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+METHODS: dict[str, Callable[..., Any]] = {}
+PROPERTIES: dict[str, Callable[..., Any]] = {}
+
+for _module, _table in _lifted():
+    for _f in getattr(_module, "PUBLIC", ()):
+        FUNCTIONS[_f.__name__] = _table[_f.__name__]
+    for _name in getattr(_module, "METHODS", ()):
+        METHODS[_name] = _table[_name]
+    for _name in getattr(_module, "PROPERTIES", ()):
+        PROPERTIES[_name] = _table[_name]
+    for _name in getattr(_module, "INPLACE", ()):
+        METHODS[f"{_name}_"] = in_place(_table[_name], f"{_name}_")
+    for _alias, _name in getattr(_module, "ALIASES", {}).items():
+        if _name in FUNCTIONS:
+            FUNCTIONS[_alias] = FUNCTIONS[_name]
+        if _name in METHODS:
+            METHODS[_alias] = METHODS[_name]
+        if f"{_name}_" in METHODS:
+            METHODS[f"{_alias}_"] = METHODS[f"{_name}_"]

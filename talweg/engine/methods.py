@@ -1,0 +1,166 @@
+"""The methods and operators of Tensor, attached in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from talweg.base import dtypes
+from talweg.engine import autograd, conversion, creation, printing, random, subscript
+from talweg.engine.functions import METHODS, PROPERTIES
+from talweg.engine.tensor import Tensor
+
+OPERATORS: dict[str, str] = {
+    "add": "add",
+    "sub": "sub",
+    "mul": "mul",
+    "truediv": "div",
+    "floordiv": "floor_divide",
+    "mod": "remainder",
+    "pow": "pow",
+    "matmul": "matmul",
+    "and": "bitwise_and",
+    "or": "bitwise_or",
+    "xor": "bitwise_xor",
+    "lshift": "bitwise_left_shift",
+    "rshift": "bitwise_right_shift",
+}
+COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
+
+CONVERSIONS: dict[str, Callable[..., Any]] = {
+    "__array__": conversion.to_array,
+    "__bool__": conversion.truth,
+    "__complex__": conversion.as_complex,
+    "__contains__": conversion.contains,
+    "__deepcopy__": conversion.deepcopy,
+    "__dlpack__": conversion.dlpack,
+    "__dlpack_device__": conversion.dlpack_device,
+    "__float__": conversion.as_float,
+    "__format__": printing.formatted,
+    "__getitem__": subscript.getitem,
+    "__index__": conversion.as_index,
+    "__int__": conversion.as_int,
+    "__iter__": conversion.iterate,
+    "__len__": conversion.length,
+    "__reduce_ex__": conversion.reduce,
+    "__repr__": printing.text,
+    "__setitem__": subscript.setitem,
+    "backward": autograd.tensor_backward,
+    "clone": conversion.clone,
+    "contiguous": conversion.contiguous,
+    "copy_": conversion.copy_,
+    "cpu": conversion.itself,
+    "data_ptr": conversion.data_ptr,
+    "detach": autograd.detach,
+    "detach_": autograd.detach_,
+    "dim": lambda self: self.ndim,
+    "element_size": conversion.element_size,
+    "fill_": conversion.fill_,
+    "is_complex": lambda self: self.dtype.is_complex,
+    "is_contiguous": conversion.is_contiguous,
+    "is_floating_point": lambda self: self.dtype.is_floating_point,
+    "item": conversion.item,
+    "nelement": conversion.numel,
+    "numel": conversion.numel,
+    "numpy": conversion.numpy,
+    "pin_memory": conversion.itself,
+    "register_hook": autograd.register_hook,
+    "register_post_accumulate_grad_hook": autograd.register_post_accumulate_grad_hook,
+    "requires_grad_": autograd.requires_grad_,
+    "retain_grad": autograd.retain_grad,
+    "size": conversion.size,
+    "storage_offset": conversion.storage_offset,
+    "stride": conversion.stride,
+    "to": conversion.to,
+    "tolist": conversion.tolist,
+    "type": conversion.type_of,
+    "type_as": conversion.to,
+    "zero_": conversion.zero_,
+}
+
+CASTS = {
+    "float": dtypes.float32,
+    "double": dtypes.float64,
+    "half": dtypes.float16,
+    "bfloat16": dtypes.bfloat16,
+    "int": dtypes.int32,
+    "long": dtypes.int64,
+    "short": dtypes.int16,
+    "char": dtypes.int8,
+    "byte": dtypes.uint8,
+    "bool": dtypes.bool_,
+}
+
+READ_ONLY: dict[str, Callable[..., Any]] = {
+    "device": lambda self: conversion.CPU,
+    "is_cuda": lambda self: False,
+    "itemsize": conversion.element_size,
+    "layout": lambda self: "strided",
+    "nbytes": lambda self: self.node().type.nbytes,
+}
+
+
+MAKERS: tuple[Callable[..., Tensor], ...] = (
+    creation.zeros,
+    creation.ones,
+    creation.empty,
+    creation.full,
+    creation.tensor,
+)
+
+
+def _numbers_only(function: Callable[..., Any]) -> Callable[..., Any]:
+    def operator(self: Tensor, other: Any) -> Any:
+        if not isinstance(other, Tensor | bool | int | float | complex):
+            other = _operand(other)
+            if other is NotImplemented:
+                return NotImplemented
+        return function(self, other)
+
+    return operator
+
+
+def _reflected(function: Callable[..., Any]) -> Callable[..., Any]:
+    def operator(self: Tensor, other: Any) -> Any:
+        if not isinstance(other, Tensor | bool | int | float | complex):
+            other = _operand(other)
+            if other is NotImplemented:
+                return NotImplemented
+        return function(other, self)
+
+    return operator
+
+
+def _operand(other: Any) -> Any:
+    if hasattr(other, "__array__"):
+        return creation.tensor(other.__array__())
+    return NotImplemented
+
+
+def attach() -> None:
+    """Give Tensor its methods, operators and properties."""
+    for table in (METHODS, CONVERSIONS, random.METHODS, subscript.METHODS):
+        for name, method in table.items():
+            setattr(Tensor, name, method)
+    for name, dtype in CASTS.items():
+        setattr(Tensor, name, conversion.caster(dtype, name))
+    for maker in MAKERS:
+        setattr(Tensor, f"new_{maker.__name__}", creation.new_like(maker))
+    for name, getter in (*PROPERTIES.items(), *READ_ONLY.items()):
+        setattr(Tensor, name, property(getter))
+    setattr(Tensor, "data", property(autograd.get_data, autograd.set_data))  # noqa: B010
+    for name, target in OPERATORS.items():
+        if target not in METHODS:
+            continue
+        setattr(Tensor, f"__{name}__", _numbers_only(METHODS[target]))
+        setattr(Tensor, f"__r{name}__", _reflected(METHODS[target]))
+        if f"{target}_" in METHODS:
+            setattr(Tensor, f"__i{name}__", _numbers_only(METHODS[f"{target}_"]))
+    for name in COMPARISONS:
+        setattr(Tensor, f"__{name}__", _numbers_only(METHODS[name]))
+    setattr(Tensor, "__hash__", object.__hash__)  # noqa: B010
+    setattr(Tensor, "__array_priority__", 1000)  # noqa: B010
+    setattr(Tensor, "__neg__", METHODS["neg"])  # noqa: B010
+    setattr(Tensor, "__pos__", METHODS["positive"])  # noqa: B010
+    setattr(Tensor, "__abs__", METHODS["abs"])  # noqa: B010
+    setattr(Tensor, "__invert__", METHODS["bitwise_not"])  # noqa: B010

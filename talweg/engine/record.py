@@ -1,0 +1,304 @@
+"""From functions on Nodes to functions on Tensors: recording, taping, views, in-place writes."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from talweg.base.errors import DTypeError, GradientError, ShapeError, TalwegError, located
+from talweg.base.source import describe, here
+from talweg.engine.state import STATE
+from talweg.engine.tape import Edge, Recorded, backward_class
+from talweg.engine.tensor import (
+    Storage,
+    Tensor,
+    alias,
+    attach,
+    chain_between,
+    edge_of,
+    header_after,
+    wrap,
+)
+from talweg.ir.build import Builder
+from talweg.ir.node import Node
+from talweg.ir.op import Op
+from talweg.ops.view import Permute, Reshape, Slice
+
+NodeFunction = Callable[..., Any]
+
+
+def lift(function: NodeFunction) -> Callable[..., Any]:
+    """Return the Tensor form of a function `f(b, x: Node, ...) -> Node`.
+
+    Tensors among the arguments (also inside lists and tuples) are passed as Nodes; results become
+    Tensors, taped when gradients are wanted. An error names the user's line.
+    """
+    step_class = backward_class(function.__name__)
+
+    def lifted(*args: Any, **kwargs: Any) -> Any:
+        tensors: list[Tensor] = []
+        given = [_to_node(a, tensors) for a in args]
+        named = {k: _to_node(v, tensors) for k, v in kwargs.items()} if kwargs else kwargs
+        return record(function, step_class, tensors, given, named)
+
+    return _described(lifted, function)
+
+
+def _to_node(value: Any, tensors: list[Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        tensors.append(value)
+        return value.node()
+    if value.__class__ in (list, tuple):
+        return type(value)(_to_node(v, tensors) for v in value)
+    return value
+
+
+def _described(lifted: Callable[..., Any], function: NodeFunction) -> Callable[..., Any]:
+    functools.update_wrapper(lifted, function)
+    del lifted.__wrapped__  # type: ignore[attr-defined]
+    signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())[1:]
+    lifted.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return lifted
+
+
+def record(
+    function: NodeFunction,
+    step_class: type[Recorded],
+    tensors: Sequence[Tensor],
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+) -> Any:
+    """Call a function on Nodes and return its results as Tensors.
+
+    Args:
+        function: called as `function(builder, *args, **kwargs)`.
+        step_class: class of the tape step, when gradients are wanted.
+        tensors: the Tensors whose Nodes stand in the arguments.
+    """
+    b = STATE.builder
+    tracked = STATE.grad and any(t.requires_grad for t in tensors)
+    b.source = source = here()
+    b.keep = tracked
+    try:
+        out = function(b, *args, **kwargs)
+    except TalwegError as error:
+        if "recorded at" in str(error):
+            raise
+        raise located(error, describe(source)) from None
+    finally:
+        b.keep = False
+    if out.__class__ is Node:
+        node: Node = out
+        for t in tensors:
+            if t._node is node:
+                return t
+        result = wrap(node)
+        if tracked and node.type.dtype.is_inexact:
+            attach(result, _step(step_class, tensors, (node,), (result,)), 0)
+        return result
+    if not isinstance(out, tuple | list):
+        return out
+    nodes = tuple(o for o in out if o.__class__ is Node)
+    made = {o: wrap(o) for o in nodes}
+    if tracked and any(n.type.dtype.is_inexact for n in nodes):
+        step = _step(step_class, tensors, nodes, tuple(made.values()))
+        for i, n in enumerate(nodes):
+            if n.type.dtype.is_inexact:
+                attach(made[n], step, i)
+    results = [made[o] if o.__class__ is Node else o for o in out]
+    return type(out)(*results) if hasattr(out, "_fields") else type(out)(results)
+
+
+def _step(
+    step_class: type[Recorded],
+    tensors: Sequence[Tensor],
+    nodes: tuple[Node, ...],
+    results: Sequence[Tensor],
+) -> Recorded:
+    inputs, edges, saved = [], [], []
+    for t in dict.fromkeys(tensors) if len(tensors) > 1 else tensors:
+        node = t.node()
+        inputs.append(node)
+        edges.append(edge_of(t))
+        saved.append((node, t._storage, t._storage.version))
+    for node, t in zip(nodes, results, strict=False):
+        saved.append((node, t._storage, 0))
+    return step_class(tuple(edges), tuple(inputs), nodes, tuple(saved), STATE.builder.source)
+
+
+def lift_view(function: NodeFunction, must_alias: bool = True) -> Callable[..., Any]:
+    """Return the Tensor form of a function of one Node whose results are Views of it.
+
+    The results share the operand's storage where strides can express them.
+
+    Args:
+        function: made of Reshape, Permute, Expand and Slice Nodes only, or returning its operand.
+        must_alias: raise where the data would have to be copied (`view`); otherwise copy.
+    """
+    step_class = backward_class(function.__name__)
+    name = function.__name__
+
+    def lifted(x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        node = x.node()
+        b = STATE.builder
+        b.source = source = here()
+        b.keep = STATE.grad and x.requires_grad
+        try:
+            args = tuple(a.node() if isinstance(a, Tensor) else a for a in args)
+            kwargs = {k: a.node() if isinstance(a, Tensor) else a for k, a in kwargs.items()}
+            out = function(b, node, *args, **kwargs)
+        except TalwegError as error:
+            raise located(error, describe(source)) from None
+        finally:
+            b.keep = False
+        if out.__class__ is Node:
+            return _view(name, x, node, out, step_class, must_alias)
+        return tuple(_view(name, x, node, o, step_class, must_alias) for o in out)
+
+    return _described(lifted, function)
+
+
+def _view(
+    name: str, x: Tensor, start: Node, node: Node, step_class: type[Recorded], must_alias: bool
+) -> Tensor:
+    chain = chain_between(start, node)
+    header = None if chain is None else header_after(x, chain)
+    if chain is None or header is None:
+        if must_alias:
+            raise ShapeError(
+                f"{name} to shape {node.shape} is not compatible with the strides {x.header()[0]} "
+                f"of a Tensor of shape {x.shape}: at least one dimension spans two memory "
+                "subspaces. Use .reshape(...) instead"
+                f"\n  recorded at {describe(STATE.builder.source)}"
+            )
+        result = wrap(node if node is not start else STATE.builder.copy(node))
+    else:
+        result = alias(x, node, chain, header)
+    if STATE.grad and x.requires_grad:
+        saved = ((start, x._storage, x._storage.version),)
+        edges = (edge_of(x),)
+        attach(result, step_class(edges, (start,), (node,), saved, STATE.builder.source), 0)
+    return result
+
+
+def write_back(b: Builder, root: Node, chain: tuple[Op, ...], value: Node) -> Node:
+    """Return `root` with the part that `chain` views replaced by `value`.
+
+    Raises:
+        ShapeError: when the chain repeats elements (expand): several would share one place.
+    """
+    stages = [root]
+    for op in chain:
+        stages.append(b.apply(op, stages[-1]))
+    for op, before in zip(reversed(chain), reversed(stages[:-1]), strict=True):
+        if isinstance(op, Slice):
+            value = b.set_slice(before, value, op.starts, op.stops, op.steps)
+        elif isinstance(op, Permute):
+            inverse = tuple(sorted(range(len(op.axes)), key=op.axes.__getitem__))
+            value = b.permute(value, inverse)
+        elif isinstance(op, Reshape) or before.type is value.type:
+            value = b.reshape(value, before.shape)
+        elif before.type.size == value.type.size:
+            value = b.reshape(value, before.shape)
+        else:
+            raise ShapeError(
+                "unsupported operation: more than one element of the written-to tensor refers to a "
+                "single memory location. Please clone() the expanded tensor before writing to it"
+            )
+    return value
+
+
+def assign(t: Tensor, value: Tensor, name: str = "copy_") -> Tensor:
+    """Write `value` into the storage of `t`, in place; shapes are equal after broadcasting `value`.
+
+    Raises:
+        ShapeError, DTypeError: when the value does not fit, naming the user's line.
+        GradientError: for a leaf that requires gradients while gradients are recorded.
+    """
+    b = STATE.builder
+    b.source = source = here()
+    if STATE.grad and t.requires_grad:
+        base = t._base
+        if t.is_leaf or (base is not None and base.is_leaf and base.requires_grad):
+            what = "a leaf" if t.is_leaf else "a view of a leaf"
+            raise GradientError(
+                f"{what} Variable that requires grad is being used in an in-place operation "
+                f"({name}). Do it under tw.no_grad(), or on a clone()"
+                f"\n  recorded at {describe(source)}"
+            )
+    if value.shape != t.shape:
+        raise ShapeError(
+            f"{name}: the result has shape {value.shape}, which cannot be written in place into a "
+            f"Tensor of shape {t.shape}\n  recorded at {describe(source)}"
+        )
+    if value.dtype.rank > t.dtype.rank:
+        raise DTypeError(
+            f"{name}: result type {value.dtype.name} can't be cast to the desired output type "
+            f"{t.dtype.name}\n  recorded at {describe(source)}"
+        )
+    if value.dtype is not t.dtype:
+        value = _cast(value, t.dtype)
+    _write(t, value)
+    return t
+
+
+def _cast_node(b: Builder, x: Node, dtype: Any) -> Node:
+    return b.cast(x, dtype)
+
+
+_cast_node.__name__ = "to"
+_cast = lift(_cast_node)
+
+
+def _write(t: Tensor, value: Tensor) -> None:
+    b = STATE.builder
+    storage = t._storage
+    node = value.node()
+    base = t._base
+    owner = t if base is None else base
+    taped = STATE.grad and (value.requires_grad or owner.requires_grad)
+    b.keep = taped
+    if base is None or not taped:
+        storage.replace(write_back(b, storage.node, t._chain, node), t._counted)
+        b.keep = False
+        if base is None:
+            if taped and value.requires_grad:
+                edge = edge_of(value)
+                assert edge is not None
+                attach(t, *edge)
+            elif taped:
+                t._grad_fn, t._requires = None, False
+            t._node = node
+            t._seen = storage.generation
+            if taped:
+                storage.taped += 1
+                t._taped = storage.taped
+        return
+    before = base.node()
+    edges: tuple[Edge, ...] = (edge_of(base), edge_of(value))
+    whole = write_back(b, before, t._chain[len(base._chain) :], node)
+    b.keep = False
+    storage.replace(write_back(b, storage.node, base._chain, whole), t._counted)
+    saved: tuple[tuple[Node, Storage, int], ...] = ()
+    step = backward_class("copy_slices", "")(edges, (before, node), (whole,), saved, b.source)
+    base._node = whole
+    base._seen = storage.generation
+    storage.taped += 1
+    base._taped = storage.taped
+    attach(base, step, 0)
+
+
+def in_place(function: Callable[..., Any], name: str) -> Callable[..., Tensor]:
+    """Return the in-place form of a Tensor function: `x.add_(y)` writes `add(x, y)` into x."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return assign(self, function(self, *args, **kwargs), name)
+
+    method.__name__ = name
+    method.__doc__ = f"In-place form of `{name[:-1]}`: writes the result into this Tensor."
+    if hasattr(function, "__signature__"):
+        method.__signature__ = function.__signature__  # type: ignore[attr-defined]
+    return method

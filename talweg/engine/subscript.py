@@ -1,0 +1,170 @@
+"""Subscripts: `x[key]` as an aliasing view or a gather, `x[key] = value`, and boolean selection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from talweg.base import dtypes
+from talweg.base.errors import IndexOutOfRange, ShapeError
+from talweg.base.source import describe, here
+from talweg.engine.conversion import copy_
+from talweg.engine.creation import tensor
+from talweg.engine.functions import FUNCTIONS
+from talweg.engine.functions import METHODS as LIFTED
+from talweg.engine.record import assign, lift, lift_view
+from talweg.engine.tensor import Tensor, values
+from talweg.fn import indexing
+
+_view = lift_view(indexing.getitem)
+_gather = lift(indexing.getitem)
+_scatter = lift(indexing.setitem)
+
+
+def getitem(self: Tensor, key: Any) -> Tensor:
+    """Return a part of the Tensor, with the keys NumPy and PyTorch accept.
+
+    Integers, slices, None and Ellipsis give a view over the same storage; integer and boolean
+    Tensors, arrays and lists give a copy.
+
+    Raises:
+        IndexOutOfRange: for an index outside its dimension, or too many of them.
+    """
+    parts = _parts(self, key)
+    made: Tensor = (_view if _is_basic(parts) else _gather)(self, parts)
+    return made
+
+
+def setitem(self: Tensor, key: Any, value: Any) -> None:
+    """Write into a part of the Tensor, in place; the value is broadcast and converted.
+
+    Raises:
+        IndexOutOfRange, ShapeError: when the key or the value does not fit.
+    """
+    if isinstance(key, Tensor) and key.dtype is dtypes.bool_ and _is_number(value):
+        _fill_where(self, key, value)
+        return
+    parts = _parts(self, key)
+    if _is_basic(parts):
+        part = _view(self, parts)
+        if isinstance(value, Tensor) and value.ndim > part.ndim:
+            value = LIFTED["reshape"](value, value.shape[value.ndim - part.ndim :])
+        copy_(part, value)
+        return
+    if not isinstance(value, Tensor):
+        value = tensor(value, self.dtype)
+    elif value.dtype is not self.dtype:
+        value = value.to(self.dtype)
+    assign(self, _scatter(self, parts, value), "index_put_")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, bool | int | float | complex) or (
+        isinstance(value, Tensor) and value.ndim == 0
+    )
+
+
+def _fill_where(self: Tensor, mask: Tensor, value: Any) -> None:
+    _check_mask(mask, self.shape, 0)
+    whole = LIFTED["reshape"](mask, mask.shape + (1,) * (self.ndim - mask.ndim))
+    fill = value if isinstance(value, Tensor) else tensor(value, self.dtype)
+    assign(self, FUNCTIONS["where"](whole, fill.to(self.dtype), self), "index_put_")
+
+
+def _is_basic(parts: tuple[Any, ...]) -> bool:
+    return not any(isinstance(p, Tensor) for p in parts)
+
+
+def _parts(self: Tensor, key: Any) -> tuple[Any, ...]:
+    listed = key if isinstance(key, tuple) else (key,)
+    parts: list[Any] = []
+    axis = 0
+    rank = self.ndim
+    for position, part in enumerate(listed):
+        if part is Ellipsis:
+            used = sum(_axes_of(p) for p in listed[position + 1 :])
+            axis = rank - used
+            parts.append(part)
+            continue
+        if isinstance(part, slice):
+            part = slice(*(_whole(v) for v in (part.start, part.stop, part.step)))
+        elif isinstance(part, list | np.ndarray | range) and not _is_scalar_array(part):
+            part = tensor(np.asarray(part) if len(part) else np.zeros(0, np.int64))
+        elif isinstance(part, np.generic | np.ndarray):
+            part = part.item()
+        if isinstance(part, Tensor) and part.dtype in (dtypes.bool_, dtypes.uint8):
+            if part.ndim == 0:
+                parts += [None, tensor(np.flatnonzero(values(part)))]
+                continue
+            _check_mask(part, self.shape, axis)
+            parts += nonzero(part, as_tuple=True)
+            axis += part.ndim
+            continue
+        if isinstance(part, bool):
+            parts += [None, tensor(np.flatnonzero([part]))]
+            continue
+        if isinstance(part, Tensor) and part.ndim == 0:
+            part = int(part.item())
+        parts.append(part)
+        axis += part is not None
+    return tuple(parts)
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, Tensor) else value
+
+
+def _is_scalar_array(part: Any) -> bool:
+    return isinstance(part, np.ndarray) and part.ndim == 0
+
+
+def _axes_of(part: Any) -> int:
+    if part is None or part is Ellipsis or isinstance(part, bool):
+        return 0
+    if isinstance(part, Tensor) and part.dtype in (dtypes.bool_, dtypes.uint8):
+        return part.ndim
+    if isinstance(part, list | np.ndarray):
+        array = np.asarray(part)
+        return array.ndim if array.dtype == np.bool_ else 1
+    return 1
+
+
+def _check_mask(mask: Tensor, shape: tuple[int, ...], axis: int) -> None:
+    if mask.shape != shape[axis : axis + mask.ndim]:
+        raise IndexOutOfRange(
+            f"The shape of the mask {mask.shape} at index {axis} does not match the shape of the "
+            f"indexed tensor {shape}\n  recorded at {describe(here())}"
+        )
+
+
+def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
+    """Return the indices of elements that are not zero: (n, ndim), or one Tensor per dimension.
+
+    The shape depends on the values, so they are computed here.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nonzero(tw.tensor([0, 3, 0, 5]))
+        tensor([[1],
+                [3]])
+    """
+    found = np.nonzero(np.atleast_1d(values(input)))
+    if as_tuple:
+        return tuple(tensor(i) for i in found)
+    return tensor(np.stack(found, 1)[:, : input.ndim])
+
+
+def masked_select(input: Tensor, mask: Tensor) -> Tensor:
+    """Return the elements where the mask is true, as a vector; both are broadcast.
+
+    Raises:
+        ShapeError: when the mask is not bool or does not broadcast.
+    """
+    if mask.dtype is not dtypes.bool_:
+        raise ShapeError(f"masked_select needs a bool mask, got {mask.dtype.name}")
+    x, m = FUNCTIONS["broadcast_tensors"](input, mask)
+    return getitem(x, m)
+
+
+METHODS = {"nonzero": nonzero, "masked_select": masked_select}

@@ -1,0 +1,459 @@
+"""The Tensor: the user's mutable handle on a value of the graph.
+
+Below the handle everything is functional. Tensors over one Storage alias each other: each reads the
+storage's present value through its chain of View ops, and an in-place write replaces that value.
+Methods are attached in `engine/methods.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+import numpy as np
+
+from talweg.base import dtypes
+from talweg.base.dtypes import DType
+from talweg.base.errors import GradientError, InvalidValue, ShapeError
+from talweg.base.shapes import Shape, contiguous_strides, view_strides
+from talweg.engine.evaluate import evaluate
+from talweg.engine.state import CONFIG, PENDING_BYTES, STATE
+from talweg.engine.tape import Edge, GradFn, Hook, backward_class
+from talweg.ir.node import Node, input_node
+from talweg.ir.op import Op
+from talweg.ops.view import Expand, Permute, Reshape, Slice
+
+
+class Storage:
+    """The value that aliasing Tensors share.
+
+    Attributes:
+        node: the present value.
+        version: counts the writes that gradients must know of.
+        generation: counts every replacement of `node`; a Tensor that saw an older one reads anew.
+        taped: counts the writes that changed where gradients come from.
+    """
+
+    __slots__ = ("generation", "node", "taped", "version")
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.version = 0
+        self.generation = 0
+        self.taped = 0
+
+    def replace(self, node: Node, counted: bool = True) -> None:
+        """Set the present value; `counted` writes are seen by saved gradients."""
+        self.node = node
+        self.generation += 1
+        if counted:
+            self.version += 1
+
+
+class Tensor:
+    """A multi-dimensional array that records what is done to it.
+
+    `Tensor(data)` makes a float32 Tensor of a nested list or array, `Tensor(2, 3)` an
+    uninitialised one of that shape; `tw.tensor` keeps the dtype of its data.
+
+    Attributes:
+        grad: the gradient accumulated by `backward()`, of the Tensor's shape and dtype, or None.
+
+    Example:
+        >>> import talweg as tw
+        >>> x = tw.tensor([1.0, 2.0], requires_grad=True)
+        >>> (x * x).sum().backward()
+        >>> x.grad
+        tensor([2., 4.])
+    """
+
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_accumulator",
+        "_base",
+        "_chain",
+        "_counted",
+        "_grad",
+        "_grad_fn",
+        "_header",
+        "_hooks",
+        "_index",
+        "_node",
+        "_requires",
+        "_seen",
+        "_storage",
+        "_taped",
+    )
+
+    _accumulator: ref[AccumulateGrad] | None
+    _base: Tensor | None
+    _chain: tuple[Op, ...]
+    _counted: bool
+    _grad: Tensor | None
+    _grad_fn: GradFn | None
+    _header: tuple[Shape, int] | None
+    _hooks: dict[int, Hook] | None
+    _index: int
+    _node: Node | None
+    _requires: bool
+    _seen: int
+    _storage: Storage
+    _taped: int
+
+    if TYPE_CHECKING:
+        data: Tensor
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __getitem__(self, key: Any) -> Tensor: ...
+        def __setitem__(self, key: Any, value: Any) -> None: ...
+        def __len__(self) -> int: ...
+        def __iter__(self) -> Iterator[Tensor]: ...
+        def __float__(self) -> float: ...
+        def __int__(self) -> int: ...
+        def __neg__(self) -> Tensor: ...
+        def __invert__(self) -> Tensor: ...
+        def __add__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __floordiv__(self, other: Any) -> Tensor: ...
+        def __mod__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __and__(self, other: Any) -> Tensor: ...
+        def __or__(self, other: Any) -> Tensor: ...
+        def __xor__(self, other: Any) -> Tensor: ...
+        def __lshift__(self, other: Any) -> Tensor: ...
+        def __rshift__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __rfloordiv__(self, other: Any) -> Tensor: ...
+        def __rmod__(self, other: Any) -> Tensor: ...
+        def __rpow__(self, other: Any) -> Tensor: ...
+        def __rmatmul__(self, other: Any) -> Tensor: ...
+        def __rand__(self, other: Any) -> Tensor: ...
+        def __ror__(self, other: Any) -> Tensor: ...
+        def __rxor__(self, other: Any) -> Tensor: ...
+        def __rlshift__(self, other: Any) -> Tensor: ...
+        def __rrshift__(self, other: Any) -> Tensor: ...
+        def __lt__(self, other: Any) -> Tensor: ...
+        def __le__(self, other: Any) -> Tensor: ...
+        def __gt__(self, other: Any) -> Tensor: ...
+        def __ge__(self, other: Any) -> Tensor: ...
+
+    def __init__(self, *data: Any) -> None:
+        if data and all(isinstance(n, int) for n in data):
+            array = np.zeros(data, np.float32)
+        elif len(data) <= 1:
+            array = np.array(data[0] if data else [], np.float32)
+        else:
+            raise InvalidValue("Tensor() takes one sequence or the sizes; use tw.tensor(data)")
+        _fill(self, input_node(STATE.builder.constant(array).type, array))
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes, as a tuple of ints."""
+        return self.node().type.shape
+
+    @property
+    def dtype(self) -> DType:
+        """The element type."""
+        return self.node().type.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return self.node().type.rank
+
+    def node(self) -> Node:
+        """Return the present value as a Node of the graph."""
+        node = self._node
+        if node is None or self._seen != self._storage.generation:
+            node = self._refresh()
+        return node
+
+    def _refresh(self) -> Node:
+        storage, base, b = self._storage, self._base, STATE.builder
+        if base is None:
+            start, chain = storage.node, self._chain
+        else:
+            start, chain = base.node(), self._chain[len(base._chain) :]
+        node = start
+        for op in chain:
+            node = b.apply(op, node)
+        self._node = node
+        self._seen = storage.generation
+        if self._taped != storage.taped:
+            self._taped = storage.taped
+            if base is not None and base._requires:
+                name = type(self._grad_fn).__name__ if self._grad_fn else "View"
+                step = backward_class(name.removesuffix("0"))
+                self._grad_fn = step((edge_of(base),), (start,), (node,))
+                self._index = 0
+                self._requires = True
+        return node
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to (or through) this Tensor."""
+        if self._taped != self._storage.taped:
+            self.node()
+        return self._requires
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if self.grad_fn is not None:
+            if not value:
+                raise GradientError(
+                    "you can only change requires_grad flags of leaf variables. If you want to use "
+                    "a computed variable in a subgraph that doesn't require differentiation use "
+                    "var_no_grad = var.detach()"
+                )
+            return
+        if value and not self.dtype.is_inexact:
+            raise GradientError(
+                f"only Tensors of floating point and complex dtype can require gradients, got "
+                f"{self.dtype.name}"
+            )
+        self._requires = bool(value)
+
+    @property
+    def grad_fn(self) -> GradFn | None:
+        """The tape step that made this Tensor; None for leaves."""
+        if self._taped != self._storage.taped:
+            self.node()
+        return self._grad_fn
+
+    @property
+    def is_leaf(self) -> bool:
+        """True when the Tensor was not made by a recorded operation."""
+        return self.grad_fn is None
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The accumulated gradient."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise InvalidValue(f"grad must be a Tensor or None, got {type(value).__name__}")
+            if value.shape != self.shape or value.dtype is not self.dtype:
+                raise ShapeError(
+                    f"assigned grad has type {value.node().type!r}, the Tensor is "
+                    f"{self.node().type!r}: shape and dtype must be the same"
+                )
+        self._grad = value
+
+    @grad.deleter
+    def grad(self) -> None:
+        self._grad = None
+
+    @property
+    def _version(self) -> int:
+        """Number of in-place writes to the storage that gradients must know of."""
+        return self._storage.version
+
+    def header(self) -> tuple[Shape, int]:
+        """Return the strides and the offset into the storage, in elements."""
+        if self._header is None:
+            shape = self._storage.node.type.shape
+            strides, offset = contiguous_strides(shape), 0
+            for op in self._chain:
+                moved = moved_header(op, shape, strides, offset)
+                assert moved is not None, "aliasing views have strides by construction"
+                shape, strides, offset = moved
+            self._header = strides, offset
+        return self._header
+
+
+_new: Callable[[type[Tensor]], Tensor] = object.__new__
+
+
+def wrap(node: Node, cls: type[Tensor] = Tensor) -> Tensor:
+    """Return a new leaf Tensor, with its own Storage, on a Node."""
+    t = _new(cls)
+    _fill(t, node)
+    return t
+
+
+def _fill(t: Tensor, node: Node) -> None:
+    t._storage = Storage(node)
+    t._chain = ()
+    t._base = None
+    t._node = node
+    t._seen = t._taped = t._index = 0
+    t._counted = True
+    t._requires = False
+    t._grad_fn = t._grad = t._hooks = t._header = t._accumulator = None
+    if node.array is None:
+        note(t)
+
+
+def requires(t: Tensor, wanted: bool) -> Tensor:
+    """Set `requires_grad` of a new leaf where wanted, and return it."""
+    if wanted:
+        t.requires_grad = True
+    return t
+
+
+def alias(x: Tensor, node: Node, chain: tuple[Op, ...], header: tuple[Shape, int]) -> Tensor:
+    """Return a Tensor over the storage of `x`, whose value is `chain` applied to that of `x`."""
+    t = _new(Tensor)
+    t._storage = x._storage
+    t._chain = x._chain + chain
+    t._base = x if x._base is None else x._base
+    t._node = node
+    t._seen = x._storage.generation
+    t._taped = x._storage.taped
+    t._index = 0
+    t._counted = x._counted
+    t._requires = False
+    t._grad_fn = t._grad = t._hooks = t._accumulator = None
+    t._header = header
+    note(t)
+    return t
+
+
+def detached(x: Tensor, counted: bool = True) -> Tensor:
+    """Return an alias of `x` that gradients do not see; `counted` writes raise the version."""
+    t = alias(x, x.node(), (), x.header())
+    t._base = None
+    t._counted = counted
+    return t
+
+
+def edge_of(t: Tensor) -> Edge:
+    """Return where the cotangent of `t` goes; None when it does not require gradients."""
+    if not t.requires_grad:
+        return None
+    step = t._grad_fn
+    if step is not None:
+        return step, t._index
+    accumulator = t._accumulator() if t._accumulator is not None else None
+    if accumulator is None:
+        accumulator = AccumulateGrad(t)
+        t._accumulator = ref(accumulator)
+    return accumulator, 0
+
+
+class AccumulateGrad(GradFn):
+    """The last step before a leaf: adds the cotangent to `variable.grad`."""
+
+    __slots__ = ("variable",)
+
+    def __init__(self, variable: Tensor) -> None:
+        super().__init__(())
+        self.variable = variable
+
+
+def attach(t: Tensor, step: GradFn, index: int) -> None:
+    """Make `t` the result number `index` of a tape step."""
+    t._grad_fn = step
+    t._index = index
+    t._requires = True
+
+
+def moved_header(
+    op: Op, shape: Shape, strides: Shape, offset: int
+) -> tuple[Shape, Shape, int] | None:
+    """Return shape, strides and offset after a View op; None when no strides express it."""
+    if isinstance(op, Reshape):
+        moved = view_strides(shape, strides, op.shape)
+        return None if moved is None else (op.shape, moved, offset)
+    if isinstance(op, Permute):
+        return (
+            tuple(shape[a] for a in op.axes),
+            tuple(strides[a] for a in op.axes),
+            offset,
+        )
+    if isinstance(op, Expand):
+        lead = len(op.shape) - len(shape)
+        kept = (
+            0 if n == 1 and m != 1 else s
+            for n, s, m in zip(shape, strides, op.shape[lead:], strict=True)
+        )
+        return op.shape, (0,) * lead + tuple(kept), offset
+    if isinstance(op, Slice):
+        offset += sum(a * s for a, s in zip(op.starts, strides, strict=True))
+        sizes = tuple(len(range(s.start, s.stop, s.step)) for s in op.slices())
+        return sizes, tuple(s * k for s, k in zip(strides, op.steps, strict=True)), offset
+    return None
+
+
+def note(t: Tensor) -> None:
+    """List a Tensor as pending, and run what waits when it is too much."""
+    state = STATE
+    state.pending.append(ref(t))
+    b = state.builder
+    if b.count >= CONFIG.pending or b.nbytes >= PENDING_BYTES or len(state.pending) >= 10_000:
+        flush()
+    elif CONFIG.sync:
+        evaluate([t._storage.node])
+
+
+def flush() -> None:
+    """Evaluate every pending Tensor that is still alive and let go of the graphs behind them.
+
+    Called at a barrier: `optimizer.step()`, or when too many operations or bytes wait.
+    """
+    state = STATE
+    state.builder.count = state.builder.nbytes = 0
+    alive = [t for t in (r() for r in state.pending) if t is not None]
+    state.pending = []
+    storages = list({id(t._storage): t._storage for t in alive}.values())
+    evaluate([s.node for s in storages])
+    for s in storages:
+        if s.node.inputs:
+            s.node = input_node(s.node.type, s.node.array)
+            s.generation += 1
+    for t in alive:
+        t._node = None
+        step = t._grad_fn
+        if step is not None and any(e is not None and e[0].released for e in step.edges):
+            step.release()
+
+
+def concrete(t: Tensor) -> np.ndarray:
+    """Return the value as a stored array (bfloat16 as uint16). Do not write to it."""
+    node = t.node()
+    if node.array is None:
+        evaluate([node])
+        if node is t._storage.node and not node.keep:
+            t._storage.node = t._node = input_node(node.type, node.array)
+    array = node.array
+    assert array is not None, "evaluate leaves a value"
+    return array
+
+
+def values(t: Tensor) -> np.ndarray:
+    """Return the value as a NumPy array in computing form (bfloat16 as float32)."""
+    return dtypes.decode(concrete(t), t.dtype)
+
+
+def chain_between(start: Node, end: Node) -> tuple[Op, ...] | None:
+    """Return the single-input View ops that lead from `start` to `end`; None when none do."""
+    ops: list[Op] = []
+    while end is not start:
+        if not isinstance(end.op, Reshape | Permute | Expand | Slice):
+            return None
+        ops.append(end.op)
+        end = end.inputs[0]
+    return tuple(reversed(ops))
+
+
+def header_after(x: Tensor, chain: Sequence[Op]) -> tuple[Shape, int] | None:
+    """Return strides and offset of a view of `x`; None when the data would have to be copied."""
+    shape = x.shape
+    strides, offset = x.header()
+    for op in chain:
+        moved = moved_header(op, shape, strides, offset)
+        if moved is None:
+            return None
+        shape, strides, offset = moved
+    return strides, offset
