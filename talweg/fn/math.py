@@ -20,6 +20,8 @@ from talweg.fn.promotion import (
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
 
+_BITS = {64: dtypes.int64, 32: dtypes.int32, 16: dtypes.int16}
+
 
 def _scaled(b: Builder, y: Node, factor: int | float | complex, name: str) -> Node:
     if factor == 1:
@@ -384,12 +386,9 @@ def signbit(b: Builder, x: Node) -> Node:
     return _negative(b, x)
 
 
-_SIGNED = {64: dtypes.int64, 32: dtypes.int32, 16: dtypes.int16}
-
-
 def _negative(b: Builder, x: Node) -> Node:
     if x.dtype.is_floating_point:
-        x = b.bitcast(x, _SIGNED[x.dtype.bits])
+        x = b.bitcast(x, _BITS[x.dtype.bits])
     return b.lt(x, b.scalar(0, x.dtype))
 
 
@@ -426,6 +425,14 @@ def to_dtype(b: Builder, x: Node, dtype: DType) -> Node:
 def clone(b: Builder, x: Node) -> Node:
     """Return a copy, through which gradients flow."""
     return b.copy(x)
+
+
+def constant(b: Builder, x: Node) -> Node:
+    """Return x as a value through which no gradient flows: its bits, read twice.
+
+    For real floating x; for shifts and scales that cancel out, such as the maximum in softmax.
+    """
+    return b.bitcast(b.bitcast(x, _BITS[x.dtype.bits]), x.dtype)
 
 
 def broadcast_tensors(b: Builder, *tensors: Node) -> tuple[Node, ...]:
