@@ -15,7 +15,9 @@ from talweg.ops import (
     arithmetic,
     comparison,
     contract,
+    control,
     convert,
+    effect,
     generate,
     index,
     reduce,
@@ -40,6 +42,8 @@ OPS: tuple[type[Op], ...] = (
     *reduce.OPS,
     *scan.OPS,
     *view.OPS,
+    *control.OPS,
+    *effect.OPS,
 )
 BY_NAME: dict[str, type[Op]] = {op.name(): op for op in (*OPS, Input, Pick)}
 
