@@ -48,7 +48,7 @@ def layouts(draw: st.DrawFn) -> tuple[np.ndarray, tuple[int, ...]]:
     index = tuple(
         slice(draw(st.integers(0, max(0, n - 1))), n, draw(st.integers(1, 2))) for n in array.shape
     )
-    array = array[index]
+    array = array[(*index, ...)]
     if draw(st.booleans()):
         array = np.broadcast_to(array, (draw(st.integers(1, 3)), *array.shape))
     factors = draw(st.permutations(_prime_factors(array.size) + [1] * draw(st.integers(0, 2))))

@@ -1,0 +1,169 @@
+"""Nodes, their structural keys, Graphs, and the Builder."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+import sys
+
+import numpy as np
+import pytest
+
+from talweg.base import dtypes
+from talweg.base.errors import DTypeError, GraphError, ShapeError
+from talweg.base.source import describe, here
+from talweg.ir.node import Graph, Node, input_node, topological
+from talweg.ir.types import TensorType, tensor_type
+from talweg.ops import OpBuilder
+
+F32 = tensor_type(dtypes.float32, (2, 3))
+
+
+def given(shape: tuple[int, ...] = (2, 3), dtype: dtypes.DType = dtypes.float32) -> Node:
+    return input_node(tensor_type(dtype, shape))
+
+
+def test_equal_types_are_one_object() -> None:
+    assert tensor_type(dtypes.float32, (2, 3)) is F32
+    assert F32.with_shape((3,)).with_shape((2, 3)) is F32
+    assert F32.with_dtype(dtypes.int8) is tensor_type(dtypes.int8, (2, 3))
+    assert pickle.loads(pickle.dumps(F32)) is F32
+    assert (F32.rank, F32.size, F32.nbytes, repr(F32)) == (2, 6, 24, "float32[2,3]")
+
+
+def program(values: tuple[float, float], swap: bool = False, axis: int = 1) -> Node:
+    """Two numbers of data enter the same structure, unless the operands are swapped."""
+    b = OpBuilder()
+    x, y = b.constant(np.full((2, 3), values[0])), b.constant(np.full((2,), values[1]))
+    total = b.reduce_sum(x, (axis,))
+    return b.sub(y, total) if swap else b.sub(total, y)
+
+
+def test_the_key_knows_structure_and_not_data() -> None:
+    assert program((1.0, 2.0)).key == program((3.0, 4.0)).key
+    assert program((1.0, 2.0)).key != program((1.0, 2.0), swap=True).key
+
+
+def test_the_key_knows_attributes_and_types() -> None:
+    b = OpBuilder()
+    x, y = given((2, 2)), given((2, 2), dtypes.float64)
+    assert b.reduce_sum(x, (0,)).key != b.reduce_sum(x, (1,)).key
+    assert b.reduce_sum(x, (0,)).key == b.reduce_sum(given((2, 2)), (0,)).key
+    assert b.neg(x).key != b.neg(y).key
+    assert b.neg(x).key != b.exp(x).key
+
+
+def test_the_source_is_no_part_of_the_key() -> None:
+    b, x = OpBuilder(), given()
+    plain = b.neg(x)
+    b.source = here()
+    traced = b.neg(x)
+    assert traced.key == plain.key
+    assert plain.source is None
+    assert describe(traced.source).endswith("b.source = here()")
+
+
+def test_graphs_of_one_structure_have_one_key() -> None:
+    def graph(shared: bool) -> Graph:
+        b, x = OpBuilder(), given()
+        y = b.exp(x)
+        z = y if shared else b.exp(x)
+        return Graph([x], [b.add(y, z)])
+
+    assert graph(True).key == graph(True).key
+    assert graph(False).key == graph(False).key
+    assert graph(True).key != graph(False).key  # one exp or two: another program
+    b, x, y = OpBuilder(), given(), given()
+    assert Graph([x, y], [b.sub(x, y)]).key != Graph([y, x], [b.sub(x, y)]).key
+    assert Graph([x, y], [x]).key != Graph([x, y], [y]).key
+
+
+def test_the_order_has_inputs_before_users_and_nothing_twice() -> None:
+    b, x = OpBuilder(), given()
+    y = b.exp(x)
+    left, right = b.neg(y), b.sin(y)
+    top = b.add(left, right)
+    order = topological([top, left])
+    assert len(order) == len(set(order)) == 5
+    for node in order:
+        assert all(order.index(i) < order.index(node) for i in node.inputs)
+    assert topological([top], stop=[left, y]) == [right, top]
+    assert topological([y], stop=[y]) == []
+
+
+def test_a_graph_needs_its_inputs_listed_or_known() -> None:
+    b, x, y = OpBuilder(), given(), given()
+    with pytest.raises(GraphError, match=r"float32\[2,3\] that is not listed"):
+        Graph([x], [b.add(x, y)])
+    assert Graph([x], [b.add(x, b.scalar(2, dtypes.float32))]).inputs == (x,)
+
+
+def test_a_deep_graph_needs_no_recursion() -> None:
+    b, node = OpBuilder(), given(())
+    for _ in range(3 * sys.getrecursionlimit()):
+        node = b.neg(node)
+    assert len(topological([node])) == 3 * sys.getrecursionlimit() + 1
+
+
+def test_the_builder_infers_counts_and_marks() -> None:
+    b, x = OpBuilder(), given()
+    b.keep = True
+    y = b.exp(x)
+    b.keep = False
+    z = b.reduce_sum(y, axes=(0,))
+    assert (y.type, z.type) == (F32, tensor_type(dtypes.float32, (3,)))
+    assert (y.keep, z.keep) == (True, False)
+    assert (b.count, b.nbytes) == (2, 24 + 12)
+
+
+def test_the_builder_gives_each_result_of_an_op_a_node() -> None:
+    b, x = OpBuilder(), given()
+    assert b.results(b.neg(x).op, x)[0].op == b.neg(x).op
+
+
+def test_scalars_and_constants_hold_stored_data() -> None:
+    b = OpBuilder()
+    one = b.scalar(1, dtypes.bfloat16)
+    assert one.array is not None
+    assert (one.shape, one.array.dtype, int(one.array)) == ((), np.uint16, 0x3F80)
+    table = b.constant(np.array([1.0, -2.0]), dtypes.float32)
+    assert table.array is not None
+    assert (table.dtype, table.array.dtype) == (dtypes.float32, np.float32)
+    assert b.scalar(1, dtypes.float32).key == b.scalar(2, dtypes.float32).key
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "error", "message"),
+    [
+        (F32, tensor_type(dtypes.float64, (2, 3)), DTypeError, "add.*float32, float64"),
+        (F32, tensor_type(dtypes.float32, (3,)), ShapeError, r"add.*float32\[2,3\], float32\[3\]"),
+        (F32, tensor_type(dtypes.float32, (1, 3)), ShapeError, "one shape"),
+    ],
+)
+def test_a_wrong_operand_fails_where_it_is_recorded(
+    left: TensorType, right: TensorType, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        OpBuilder().add(input_node(left), input_node(right))
+
+
+def test_an_unaccepted_dtype_is_named_with_those_accepted() -> None:
+    with pytest.raises(DTypeError, match=r"floor does not accept int32; .*float16, float32"):
+        OpBuilder().floor(given(dtype=dtypes.int32))
+
+
+def test_tokens_are_equal_exactly_for_equal_ops() -> None:
+    b, x = OpBuilder(), given((2, 2))
+    ops = [
+        b.neg(x).op,
+        b.neg(x).op,
+        b.reduce_sum(x, (0,)).op,
+        b.reduce_sum(x, (1,)).op,
+        b.reduce_sum(x, axes=(1,)).op,
+        b.reduce_max(x, (1,)).op,
+        b.polygamma(x, 1).op,
+        b.polygamma(x, 2).op,
+    ]
+    for p, q in itertools.product(ops, ops):
+        assert (p == q) is (p.token == q.token)
+    assert len({op.token for op in ops}) == 6
