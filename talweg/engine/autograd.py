@@ -355,7 +355,7 @@ def register_hook(self: Tensor, hook: Hook) -> Removable:
         raise GradientError("cannot register a hook on a tensor that doesn't require gradient")
     step = self.grad_fn
     if step is not None:
-        return Removable(step.hooks.setdefault(self._index, {}), hook)
+        return Removable(step.hooks_of(self._index), hook)
     if self._hooks is None:
         self._hooks = {}
     return Removable(self._hooks, hook)

@@ -39,18 +39,62 @@ def lift(function: NodeFunction) -> Callable[..., Any]:
 
     def lifted(*args: Any, **kwargs: Any) -> Any:
         tensors: list[Tensor] = []
-        given = [_to_node(a, tensors) for a in args]
-        named = {k: _to_node(v, tensors) for k, v in kwargs.items()} if kwargs else kwargs
-        return record(function, step_class, tensors, given, named)
+        given: list[Any] = []
+        for a in args:
+            if isinstance(a, Tensor):
+                tensors.append(a)
+                node = a._node
+                given.append(
+                    a._refresh() if node is None or a._seen != a._storage.generation else node
+                )
+            elif a.__class__ in _SEQUENCES:
+                given.append(_to_node(a, tensors))
+            else:
+                given.append(a)
+        if kwargs:
+            kwargs = {k: _to_node(v, tensors) for k, v in kwargs.items()}
+        state = STATE
+        tracked = False
+        if state.grad:
+            for t in tensors:
+                if t._requires or t._taped != t._storage.taped and t.requires_grad:
+                    tracked = True
+                    break
+        b = state.builder
+        b.source = here()
+        b.keep = tracked
+        try:
+            out = function(b, *given, **kwargs)
+        except TalwegError as error:
+            raise _at_the_users_line(error, b) from None
+        finally:
+            b.keep = False
+        if out.__class__ is not Node:
+            return _several(out, step_class, tensors, tracked)
+        for t in tensors:
+            if t._node is out:
+                return t
+        result = wrap(out)
+        if tracked and out.type.dtype.is_inexact:
+            result._grad_fn = taped(step_class, tensors, (out,), (result,))
+            result._requires = True
+        return result
 
     return _described(lifted, function)
+
+
+_SEQUENCES = (list, tuple)
+
+
+def _at_the_users_line(error: TalwegError, b: Builder) -> Exception:
+    return error if "recorded at" in str(error) else located(error, describe(b.source))
 
 
 def _to_node(value: Any, tensors: list[Tensor]) -> Any:
     if isinstance(value, Tensor):
         tensors.append(value)
         return value.node()
-    if value.__class__ in (list, tuple):
+    if value.__class__ in _SEQUENCES:
         return type(value)(_to_node(v, tensors) for v in value)
     return value
 
@@ -64,47 +108,14 @@ def _described(lifted: Callable[..., Any], function: NodeFunction) -> Callable[.
     return lifted
 
 
-def record(
-    function: NodeFunction,
-    step_class: type[Recorded],
-    tensors: Sequence[Tensor],
-    args: Sequence[Any],
-    kwargs: dict[str, Any],
-) -> Any:
-    """Call a function on Nodes and return its results as Tensors.
-
-    Args:
-        function: called as `function(builder, *args, **kwargs)`.
-        step_class: class of the tape step, when gradients are wanted.
-        tensors: the Tensors whose Nodes stand in the arguments.
-    """
-    b = STATE.builder
-    tracked = STATE.grad and any(t.requires_grad for t in tensors)
-    b.source = source = here()
-    b.keep = tracked
-    try:
-        out = function(b, *args, **kwargs)
-    except TalwegError as error:
-        if "recorded at" in str(error):
-            raise
-        raise located(error, describe(source)) from None
-    finally:
-        b.keep = False
-    if out.__class__ is Node:
-        node: Node = out
-        for t in tensors:
-            if t._node is node:
-                return t
-        result = wrap(node)
-        if tracked and node.type.dtype.is_inexact:
-            attach(result, _step(step_class, tensors, (node,), (result,)), 0)
-        return result
+def _several(out: Any, step_class: type[Recorded], tensors: Sequence[Tensor], tracked: bool) -> Any:
+    """Return the results of a function that gives several, or something else than Nodes."""
     if not isinstance(out, tuple | list):
         return out
-    nodes = tuple(o for o in out if o.__class__ is Node)
+    nodes = tuple(dict.fromkeys(o for o in out if o.__class__ is Node))
     made = {o: wrap(o) for o in nodes}
     if tracked and any(n.type.dtype.is_inexact for n in nodes):
-        step = _step(step_class, tensors, nodes, tuple(made.values()))
+        step = taped(step_class, tensors, nodes, tuple(made.values()))
         for i, n in enumerate(nodes):
             if n.type.dtype.is_inexact:
                 attach(made[n], step, i)
@@ -112,19 +123,25 @@ def record(
     return type(out)(*results) if hasattr(out, "_fields") else type(out)(results)
 
 
-def _step(
+def taped(
     step_class: type[Recorded],
     tensors: Sequence[Tensor],
     nodes: tuple[Node, ...],
     results: Sequence[Tensor],
 ) -> Recorded:
-    inputs, edges, saved = [], [], []
-    for t in dict.fromkeys(tensors) if len(tensors) > 1 else tensors:
-        node = t.node()
+    """Return the tape step of an operation from `tensors` to `results`, whose Nodes are `nodes`."""
+    inputs: list[Node] = []
+    edges: list[Edge] = []
+    saved: list[tuple[Node, Storage, int]] = []
+    for t in tensors:
+        node = t._node
+        if node is None or node in inputs:
+            continue
         inputs.append(node)
-        edges.append(edge_of(t))
+        step = t._grad_fn
+        edges.append((step, t._index) if step is not None else edge_of(t))
         saved.append((node, t._storage, t._storage.version))
-    for node, t in zip(nodes, results, strict=False):
+    for node, t in zip(nodes, results, strict=True):
         saved.append((node, t._storage, 0))
     return step_class(tuple(edges), tuple(inputs), nodes, tuple(saved), STATE.builder.source)
 
@@ -144,14 +161,14 @@ def lift_view(function: NodeFunction, must_alias: bool = True) -> Callable[..., 
     def lifted(x: Tensor, *args: Any, **kwargs: Any) -> Any:
         node = x.node()
         b = STATE.builder
-        b.source = source = here()
+        b.source = here()
         b.keep = STATE.grad and x.requires_grad
         try:
             args = tuple(a.node() if isinstance(a, Tensor) else a for a in args)
             kwargs = {k: a.node() if isinstance(a, Tensor) else a for k, a in kwargs.items()}
             out = function(b, node, *args, **kwargs)
         except TalwegError as error:
-            raise located(error, describe(source)) from None
+            raise _at_the_users_line(error, b) from None
         finally:
             b.keep = False
         if out.__class__ is Node:

@@ -25,6 +25,7 @@ Edge: TypeAlias = "tuple[GradFn, int] | None"
 Hook: TypeAlias = "Callable[[Tensor], Tensor | None]"
 
 _sequence = itertools.count()
+_NONE: dict[int, Any] = {}
 
 FREED = (
     "Trying to backward through the graph a second time: the values saved by {name} were freed by "
@@ -47,9 +48,9 @@ class GradFn:
     def __init__(self, edges: tuple[Edge, ...]) -> None:
         self.edges = edges
         self.order = next(_sequence)
-        self.hooks: dict[int, dict[int, Hook]] = {}
-        self.outer_hooks: dict[int, Callable[..., Any]] = {}
-        self.pre_hooks: dict[int, Callable[..., Any]] = {}
+        self.hooks: dict[int, dict[int, Hook]] = _NONE
+        self.outer_hooks: dict[int, Callable[..., Any]] = _NONE
+        self.pre_hooks: dict[int, Callable[..., Any]] = _NONE
         self.metadata: dict[Any, Any] | None = None
 
     def name(self) -> str:
@@ -83,11 +84,21 @@ class GradFn:
 
     def register_hook(self, hook: Callable[..., Any]) -> Removable:
         """Call `hook(grad_inputs, grad_outputs)` after this step; it may return new grad_inputs."""
+        if not self.outer_hooks:
+            self.outer_hooks = {}
         return Removable(self.outer_hooks, hook)
 
     def register_prehook(self, hook: Callable[..., Any]) -> Removable:
         """Call `hook(grad_outputs)` before this step; it may return new grad_outputs."""
+        if not self.pre_hooks:
+            self.pre_hooks = {}
         return Removable(self.pre_hooks, hook)
+
+    def hooks_of(self, index: int) -> dict[int, Hook]:
+        """Return the table of hooks on the cotangent of one result."""
+        if not self.hooks:
+            self.hooks = {}
+        return self.hooks.setdefault(index, {})
 
 
 class Removable:
@@ -132,7 +143,10 @@ class Recorded(GradFn):
         saved: tuple[tuple[Node, Storage, int], ...] = (),
         source: Source | None = None,
     ) -> None:
-        super().__init__(edges)
+        self.edges = edges
+        self.order = next(_sequence)
+        self.hooks = self.outer_hooks = self.pre_hooks = _NONE
+        self.metadata = None
         self.inputs: tuple[Node, ...] | None = inputs
         self.outputs = outputs
         self.saved = saved

@@ -12,7 +12,7 @@ from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.source import Source
 from talweg.ir.node import Graph, Node, input_node
-from talweg.ir.op import Op, Pick
+from talweg.ir.op import INPUT, Op, Pick
 from talweg.ir.types import TensorType, tensor_type
 
 _type = attrgetter("type")
@@ -78,8 +78,12 @@ class Builder:
 
     def scalar(self, value: bool | int | float | complex, dtype: DType) -> Node:
         """Return a 0-d run-time input: its value is data, never part of the structure."""
-        array = dtypes.encode(np.asarray(value).astype(dtype.compute), dtype)
-        return input_node(tensor_type(dtype, ()), array)
+        array = np.array(value).astype(dtype.compute)
+        if dtype is dtypes.bfloat16:
+            array = dtypes.encode(array, dtype)
+        node = Node(INPUT, (), tensor_type(dtype, ()))
+        node.array = array
+        return node
 
     def constant(self, array: np.ndarray, dtype: DType | None = None) -> Node:
         """Return an input that holds the values of a NumPy array."""
