@@ -131,7 +131,7 @@ class NestBuilder:
         """Allocate scratch memory until the end of the present block."""
         name = self.fresh("t")
         operand = self._array(name, dtype, tuple(constant(n, dtypes.int64) for n in shape))
-        self.add(Allocate(self._buffers[name]))
+        self.emit(Allocate(self._buffers[name]))
         return operand
 
     def number(self, value: Number, dtype: DType = dtypes.int64) -> Argument:
@@ -204,7 +204,7 @@ class NestBuilder:
         result = self.var(constant(0, dtype))
         body.append(Assign(result.name, first))
         other.append(Assign(result.name, second))
-        self.add(Guard(condition, tuple(body), tuple(other)))
+        self.emit(Guard(condition, tuple(body), tuple(other)))
         return result
 
     def all(self, conditions: Sequence[Scalar]) -> Scalar:
@@ -225,7 +225,7 @@ class NestBuilder:
 
     # -- statements
 
-    def add(self, statement: Statement) -> None:
+    def emit(self, statement: Statement) -> None:
         """Append a statement to the present block."""
         self._blocks[-1].append(statement)
 
@@ -234,18 +234,18 @@ class NestBuilder:
         if isinstance(value, Constant | Argument | Index | Local):
             return value
         name = self.fresh("v")
-        self.add(Let(name, value))
+        self.emit(Let(name, value))
         return Local(name, value.dtype)
 
     def var(self, initial: Scalar) -> Local:
         """Declare a local that `assign` changes; reading it gives the present value."""
         name = self.fresh("s")
-        self.add(Var(name, initial))
+        self.emit(Var(name, initial))
         return Local(name, initial.dtype)
 
     def assign(self, variable: Local, value: Numeric) -> None:
         """Give a variable a new value."""
-        self.add(Assign(variable.name, constant(value, variable.dtype)))
+        self.emit(Assign(variable.name, constant(value, variable.dtype)))
 
     def store(
         self,
@@ -256,11 +256,11 @@ class NestBuilder:
     ) -> None:
         """Write one element of an output or of scratch, or fold a value into it."""
         place = as_indices(indices, target.rank)
-        self.add(Store(target.buffer, place, constant(value, target.dtype), combine))
+        self.emit(Store(target.buffer, place, constant(value, target.dtype), combine))
 
     def check(self, condition: Scalar, message: str, *values: Scalar) -> None:
         """Fail with IndexOutOfRange unless the condition holds; `{0}` is the first value."""
-        self.add(Check(condition, message, values))
+        self.emit(Check(condition, message, values))
 
     def bounded(self, index: Scalar, size: Scalar, operand: str, wrap: bool = False) -> Scalar:
         """Return a loaded index as int64 after checking it; the failure names the operand.
@@ -290,7 +290,7 @@ class NestBuilder:
         index = Index(self.fresh("k" if order == "reduction" else "i"))
         with self.block() as body:
             yield index
-        self.add(Loop(index.name, constant(extent, dtypes.int64), order, tuple(body)))
+        self.emit(Loop(index.name, constant(extent, dtypes.int64), order, tuple(body)))
 
     @contextmanager
     def loops(self, extents: Sequence[Numeric], order: str = "parallel") -> Iterator[Indices]:
@@ -299,14 +299,14 @@ class NestBuilder:
         with self.block() as body:
             yield indices
         for statement in _nested(indices, extents, order, tuple(body)):
-            self.add(statement)
+            self.emit(statement)
 
     @contextmanager
     def guard(self, condition: Scalar) -> Iterator[None]:
         """Run the block only where the condition holds."""
         with self.block() as body:
             yield
-        self.add(Guard(condition, tuple(body)))
+        self.emit(Guard(condition, tuple(body)))
 
     @contextmanager
     def otherwise(self) -> Iterator[None]:
@@ -346,7 +346,7 @@ class NestBuilder:
             value = wide(value) if combine in ("add", "mul") else value
             (total,) = self._fold(combine, indices, over, (value,), body)
         for statement in body:
-            self.add(statement)
+            self.emit(statement)
         return cast(total, narrow)
 
     def arg_fold(
@@ -362,7 +362,7 @@ class NestBuilder:
             position = flat(indices, over)
             best, at = self._fold(combine, indices, over, (value, position), body)
         for statement in body:
-            self.add(statement)
+            self.emit(statement)
         return best, at
 
     def _fold(
@@ -396,12 +396,12 @@ class NestBuilder:
         total = self.fold("add", over, product)
         return cast(total, narrow[0])
 
-    def reduction(self, combine: str, x: Operand, axes: Sequence[int]) -> Point:
+    def reduction(self, x: Operand, combine: str, axes: Sequence[int]) -> Point:
         """Return the Point of x with axes folded away."""
         over = [x.shape[a] for a in axes]
         return lambda i: self.fold(combine, over, lambda k: x[merged(i, k, axes)])
 
-    def arg_reduction(self, combine: str, x: Operand, axes: Sequence[int]) -> Point:
+    def arg_reduction(self, x: Operand, combine: str, axes: Sequence[int]) -> Point:
         """Return the Point of the row-major position, within the axes, of the winner."""
         over = [x.shape[a] for a in axes]
         return lambda i: self.arg_fold(combine, over, lambda k: x[merged(i, k, axes)])[1]

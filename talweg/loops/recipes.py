@@ -99,7 +99,7 @@ def _piece(nest: NestBuilder, parts: Sequence[Operand], axis: int, i: Indices) -
     return nest.select(i[axis] < size, lambda: first[i], lambda: _piece(nest, rest, axis, beyond))
 
 
-def scan(nest: NestBuilder, function: str, x: Operand, axis: int) -> None:
+def scan(nest: NestBuilder, x: Operand, function: str, axis: int) -> None:
     """Write the running results of a two-operand function along an axis to the output.
 
     Half types are carried in float32.
