@@ -10,15 +10,18 @@ import importlib
 import inspect
 import io
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+README = ROOT / "README.md"
+PAGES = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for path in (ROOT / "talweg").rglob("*.py")
@@ -39,11 +42,15 @@ def python_blocks(text: str) -> Iterator[tuple[int, str]]:
             yield line, fence["body"]
 
 
-def run_page(path: Path) -> None:
-    names: dict[str, object] = {"__name__": "__page__"}
-    for line, body in python_blocks(path.read_text(encoding="utf-8")):
-        # Empty lines in front make a traceback name the line of the page.
-        exec(compile("\n" * line + body, str(path), "exec"), names)
+def run_page(path: Path) -> dict[str, Any]:
+    """Run the blocks of a page as one module; return its names."""
+    page = ModuleType("page")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "page", page)  # a dataclass looks its module up
+        for line, body in python_blocks(path.read_text(encoding="utf-8")):
+            # Empty lines in front make a traceback name the line of the page.
+            exec(compile("\n" * line + body, str(path), "exec"), vars(page))
+    return vars(page)
 
 
 def docstring_failures(module: ModuleType) -> str:
@@ -88,6 +95,15 @@ def test_every_python_block_runs(
     run_page(path)
 
 
+def test_the_readme_runs_and_its_program_learns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = run_page(README)
+    assert names["accuracy"] > 0.95
+    assert capsys.readouterr().out.startswith("loss 0.")
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_docstring_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -102,7 +118,7 @@ def test_every_public_item_is_documented(name: str) -> None:
 def test_links_between_pages_lead_somewhere() -> None:
     dead = [
         f"{path.name}: {target}"
-        for path in PAGES
+        for path in [README, *PAGES]
         for target in re.findall(r"\]\(([^)#\s]+)", path.read_text(encoding="utf-8"))
         if "://" not in target and not (path.parent / target).exists()
     ]
