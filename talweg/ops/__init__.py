@@ -45,7 +45,8 @@ OPS: tuple[type[Op], ...] = (
     *control.OPS,
     *effect.OPS,
 )
-BY_NAME: dict[str, type[Op]] = {op.name(): op for op in (*OPS, Input, Pick)}
+_NAMED: tuple[type[Op], ...] = (*OPS, Input, Pick)
+BY_NAME: dict[str, type[Op]] = {op.name(): op for op in _NAMED}
 
 
 def method_of(op: type[Op]) -> Callable[..., Any]:
