@@ -1,3 +1,4 @@
+# ruff: noqa: F401
 """talweg: define-by-run programs, recorded into one graph and compiled."""
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from talweg.base.dtypes import (
 from talweg.base.dtypes import bool_ as bool
 from talweg.base.dtypes import promote as promote_types
 from talweg.base.errors import TalwegError
-from talweg.engine import creation, random, subscript
+from talweg.engine import creation, dependent, random
 from talweg.engine.conversion import device
 from talweg.engine.functions import FUNCTIONS
 from talweg.engine.methods import attach as _attach
@@ -51,8 +52,7 @@ short = int16
 
 _attach()
 globals().update(FUNCTIONS)
-globals().update({f.__name__: f for f in (*creation.PUBLIC, *random.PUBLIC)})
-globals().update(subscript.METHODS)
+globals().update({f.__name__: f for f in (*creation.PUBLIC, *random.PUBLIC, *dependent.PUBLIC)})
 
 if TYPE_CHECKING:
 

@@ -6,10 +6,19 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from talweg.engine.record import in_place, lift, lift_view
-from talweg.fn import elementary, logic, math, views
+from talweg.engine.record import in_place, lift, lift_view, view_in_place
+from talweg.fn import elementary, indexing, logic, math, reduction, scans, statistics, views
 
-MODULES: tuple[ModuleType, ...] = (math, elementary, logic, views)
+MODULES: tuple[ModuleType, ...] = (
+    math,
+    elementary,
+    logic,
+    reduction,
+    scans,
+    statistics,
+    views,
+    indexing,
+)
 
 _STRICT_VIEWS = ("view", "view_as", "expand", "expand_as", "broadcast_to")
 
@@ -42,7 +51,8 @@ for _module, _table in _lifted():
     for _name in getattr(_module, "PROPERTIES", ()):
         PROPERTIES[_name] = _table[_name]
     for _name in getattr(_module, "INPLACE", ()):
-        METHODS[f"{_name}_"] = in_place(_table[_name], f"{_name}_")
+        _make = view_in_place if hasattr(_module, "VIEWS") else in_place
+        METHODS[f"{_name}_"] = _make(_table[_name], f"{_name}_")
     for _alias, _name in getattr(_module, "ALIASES", {}).items():
         if _name in FUNCTIONS:
             FUNCTIONS[_alias] = FUNCTIONS[_name]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from talweg.base import dtypes
-from talweg.engine import autograd, conversion, creation, printing, random, subscript
+from talweg.engine import autograd, conversion, creation, dependent, printing, random, subscript
 from talweg.engine.functions import METHODS, PROPERTIES
 from talweg.engine.tensor import Tensor
 
@@ -139,7 +139,7 @@ def _operand(other: Any) -> Any:
 
 def attach() -> None:
     """Give Tensor its methods, operators and properties."""
-    for table in (METHODS, CONVERSIONS, random.METHODS, subscript.METHODS):
+    for table in (METHODS, CONVERSIONS, random.METHODS, dependent.METHODS):
         for name, method in table.items():
             setattr(Tensor, name, method)
     for name, dtype in CASTS.items():

@@ -57,7 +57,7 @@ def lift(function: NodeFunction) -> Callable[..., Any]:
         tracked = False
         if state.grad:
             for t in tensors:
-                if t._requires or t._taped != t._storage.taped and t.requires_grad:
+                if t._requires or (t._taped != t._storage.taped and t.requires_grad):
                     tracked = True
                     break
         b = state.builder
@@ -306,6 +306,26 @@ def _write(t: Tensor, value: Tensor) -> None:
     storage.taped += 1
     base._taped = storage.taped
     attach(base, step, 0)
+
+
+def view_in_place(function: Callable[..., Any], name: str) -> Callable[..., Tensor]:
+    """Return the in-place form of a view: `x.t_()` makes x itself the transposed view."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if STATE.grad and self.is_leaf and self.requires_grad:
+            raise GradientError(
+                f"a leaf Variable that requires grad is being used in an in-place operation "
+                f"({name})\n  recorded at {describe(here())}"
+            )
+        view = function(self, *args, **kwargs)
+        self._chain, self._header = view._chain, view._header
+        self._node, self._seen = view._node, view._seen
+        self._grad_fn, self._index = view._grad_fn, view._index
+        return self
+
+    method.__name__ = name
+    method.__doc__ = f"Make this Tensor the view that `{name[:-1]}` returns."
+    return method
 
 
 def in_place(function: Callable[..., Any], name: str) -> Callable[..., Tensor]:

@@ -165,6 +165,3 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
         raise ShapeError(f"masked_select needs a bool mask, got {mask.dtype.name}")
     x, m = FUNCTIONS["broadcast_tensors"](input, mask)
     return getitem(x, m)
-
-
-METHODS = {"nonzero": nonzero, "masked_select": masked_select}

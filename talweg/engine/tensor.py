@@ -178,10 +178,10 @@ class Tensor:
 
     def _refresh(self) -> Node:
         storage, base, b = self._storage, self._base, STATE.builder
-        if base is None:
-            start, chain = storage.node, self._chain
-        else:
+        if base is not None and base.requires_grad:
             start, chain = base.node(), self._chain[len(base._chain) :]
+        else:
+            start, chain = storage.node, self._chain
         node = start
         for op in chain:
             node = b.apply(op, node)
