@@ -42,7 +42,14 @@ _ATOM_ORDER = {Index: 0, Argument: 2}
 
 
 def _product(left: Monomial, right: Monomial) -> Monomial:
-    return tuple(sorted(left + right, key=lambda a: (_ATOM_ORDER.get(type(a), 1), repr(a))))
+    if not left or not right:
+        return left or right
+    return tuple(sorted(left + right, key=_order))
+
+
+def _order(atom: Scalar) -> tuple[int, str]:
+    name = atom.name if isinstance(atom, Argument | Index) else repr(atom)
+    return _ATOM_ORDER.get(type(atom), 1), name
 
 
 def _plus(left: Polynomial, right: Polynomial, scale: int = 1) -> Polynomial:
@@ -196,7 +203,7 @@ def to_polynomial(value: Scalar, ranges: Ranges) -> Polynomial:
 def to_scalar(polynomial: Polynomial) -> Scalar:
     """Return the expression of a normal form: the same one for equal polynomials."""
     total: Scalar | None = None
-    terms = sorted(polynomial.items(), key=lambda t: (t[1] < 0, -len(t[0]), repr(t[0])))
+    terms = sorted(polynomial.items(), key=lambda t: (t[1] < 0, -len(t[0]), *map(_order, t[0])))
     for monomial, factor in terms:
         parts = list(monomial)
         if abs(factor) != 1 or not parts:
@@ -297,6 +304,8 @@ def moves_with(value: Scalar, index: str) -> bool:
     The other indices are held fixed. True for polynomials in which the index stands in one product,
     beside arguments and constants only (which are taken to be different from 0).
     """
+    if not any(isinstance(part, Index) and part.name == index for part in walk(value)):
+        return False
     found = 0
     for monomial in to_polynomial(value, {}):
         inside = [a for a in monomial if any(w == Index(index) for w in walk(a))]

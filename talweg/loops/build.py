@@ -216,12 +216,25 @@ class NestBuilder:
 
     def inside(self, indices: Sequence[Scalar], shape: Sequence[Numeric]) -> Scalar:
         """Return whether every index lies in its axis: 0 <= index < size."""
-        pairs = zip(indices, shape, strict=True)
-        return self.all([test for i, n in pairs for test in (i >= 0, i < n)])
+        tests: list[Scalar] = []
+        for index, size in zip(indices, shape, strict=True):
+            tests += [index < size] if isinstance(index, Index) else [index >= 0, index < size]
+        return self.all(tests)
 
-    def within(self, x: Operand, indices: Sequence[Scalar], fill: Branch = 0) -> Scalar:
-        """Return x at the indices, or `fill` where they leave x: padding."""
-        return self.select(self.inside(indices, x.shape), lambda: x[indices], fill)
+    def within(
+        self,
+        x: Operand,
+        indices: Sequence[Scalar],
+        fill: Branch = 0,
+        axes: Sequence[int] | None = None,
+    ) -> Scalar:
+        """Return x at the indices, or `fill` where they leave x: padding.
+
+        Only `axes` are tested, all of them unless given; the others must be known to stay inside.
+        """
+        tested = range(x.rank) if axes is None else axes
+        inside = self.inside([indices[a] for a in tested], [x.shape[a] for a in tested])
+        return self.select(inside, lambda: x[indices], fill)
 
     # -- statements
 

@@ -32,6 +32,7 @@ from typing import TypeAlias, final
 
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
+from talweg.base.errors import GraphError
 from talweg.loops.functions import COMBINES, FUNCTIONS
 from talweg.loops.scalar import Argument, Scalar, check, check_scalar, walk
 
@@ -64,8 +65,8 @@ class Buffer:
 
 
 def _scalars(values: object, role: str, dtype: DType | None = None) -> None:
-    check(isinstance(values, tuple), f"{role}: expected a tuple, got {values!r}")
-    assert isinstance(values, tuple)
+    if not isinstance(values, tuple):
+        raise GraphError(f"{role}: expected a tuple, got {values!r}")
     for value in values:
         check_scalar(value, dtype, role)
 
@@ -219,10 +220,11 @@ Block: TypeAlias = tuple[Statement, ...]
 
 
 def _block(body: object) -> None:
-    check(isinstance(body, tuple), f"a block must be a tuple of statements, got {body!r}")
-    assert isinstance(body, tuple)
+    if not isinstance(body, tuple):
+        raise GraphError(f"a block must be a tuple of statements, got {body!r}")
     for statement in body:
-        check(isinstance(statement, Statement), f"{statement!r} is not a statement")
+        if not isinstance(statement, Statement):
+            raise GraphError(f"{statement!r} is not a statement")
 
 
 @final

@@ -127,8 +127,10 @@ class _Scope:
                     self.element(part)
                 elif isinstance(part, Argument | Index | Local):
                     known = self.scalars.get(part.name)
-                    check(known is not None, f"{part.name} is not bound here")
-                    check(known == part, f"{part.name} is {known}, used as {part}")
+                    if known is None:
+                        raise GraphError(f"{part.name} is not bound here")
+                    if known != part:
+                        raise GraphError(f"{part.name} is {known}, used as {part}")
 
     def element(self, load: Load) -> None:
         buffer = self.buffers.get(load.buffer)
@@ -189,8 +191,8 @@ def _check_disjoint(loop: Loop, buffer: str, lets: dict[str, Scalar]) -> None:
     ]
     shared: set[tuple[int, Scalar]] | None = None
     for indices in accesses:
-        plain = (simplify(_inline(value, lets)) for value in indices)
-        places = {(i, v) for i, v in enumerate(plain) if moves_with(v, loop.index)}
+        plain = ((i, _inline(value, lets)) for i, value in enumerate(indices))
+        places = {(i, simplify(v)) for i, v in plain if moves_with(v, loop.index)}
         shared = places if shared is None else shared & places
     met = f"iterations of the parallel loop {loop.index} may meet in {buffer}"
     check(bool(shared), f"{met}: no index of it surely differs between them")

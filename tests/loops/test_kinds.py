@@ -232,7 +232,7 @@ def conv(nest: NestBuilder, x: Operand, w: Operand) -> Point:
             rows = zip(p, STRIDE, k, DILATION, pad, strict=True)
             place = [a * s + b * t - q for a, s, b, t, q in rows]
             channel = o // size * w.shape[1] + c
-            return nest.within(x, [n, channel, *place]), w[[o, c, *k]]
+            return nest.within(x, [n, channel, *place], axes=(2, 3)), w[[o, c, *k]]
 
         return nest.dot(w.shape[1:], pair)
 
@@ -254,7 +254,7 @@ def conv_by_input(nest: NestBuilder, dy: Operand, w: Operand) -> Point:
             place = [a + b - e * t for a, b, e, t in rows]
             exact = nest.all([nest.eq(a % s, 0) for a, s in zip(place, STRIDE, strict=True)])
             source = [n, filter_, *(a // s for a, s in zip(place, STRIDE, strict=True))]
-            value = nest.select(exact, lambda: nest.within(dy, source), 0.0)
+            value = nest.select(exact, lambda: nest.within(dy, source, axes=(2, 3)), 0.0)
             return value, w[[filter_, c % w.shape[1], *k]]
 
         return nest.dot([size, *w.shape[2:]], pair)
@@ -275,7 +275,7 @@ def conv_by_weight(nest: NestBuilder, dy: Operand, x: Operand) -> Point:
             rows = zip(p, STRIDE, k, DILATION, pad, strict=True)
             place = [a * s + b * t - q for a, s, b, t, q in rows]
             channel = o // (filters // GROUPS) * channels + c
-            return dy[[n, o, *p]], nest.within(x, [n, channel, *place])
+            return dy[[n, o, *p]], nest.within(x, [n, channel, *place], axes=(2, 3))
 
         return nest.dot([dy.shape[0], *dy.shape[2:]], pair)
 
