@@ -147,9 +147,10 @@ class DataLoader(Generic[T_co]):
         return _Workers(self, seed)
 
     def __len__(self) -> int:
+        # A TypeError where there is no length, for `list(loader)` and its like.
         if not self.iterable:
-            return length_of(self.sampler if self.batch_sampler is None else self.batch_sampler)
-        size = length_of(self.dataset)
+            return len(self.sampler if self.batch_sampler is None else self.batch_sampler)
+        size = len(self.dataset)  # type: ignore[arg-type]
         if self.batch_size is None:
             return size
         return size // self.batch_size if self.drop_last else -(-size // self.batch_size)

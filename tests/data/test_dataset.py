@@ -1,0 +1,109 @@
+"""Data sets: joining, cutting, splitting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import talweg as tw
+from talweg import data
+from talweg.base.errors import IndexOutOfRange, InvalidValue, ShapeError
+
+
+class Numbers(data.Dataset[int]):
+    def __init__(self, start: int, stop: int) -> None:
+        self.range = range(start, stop)
+
+    def __getitem__(self, index: int) -> int:
+        return self.range[index]
+
+    def __len__(self) -> int:
+        return len(self.range)
+
+
+class Stream(data.IterableDataset[int]):
+    def __init__(self, *values: int) -> None:
+        self.values = values
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.values)
+
+
+def test_tensor_dataset_gives_rows_of_every_tensor() -> None:
+    x = np.arange(12, dtype=np.float32).reshape(4, 3)
+    y = np.array([3, 1, 0, 2])
+    rows = data.TensorDataset(tw.from_numpy(x), tw.from_numpy(y))
+    assert len(rows) == 4
+    image, label = rows[2]
+    np.testing.assert_array_equal(image.numpy(), x[2])
+    assert label.item() == 0
+    batch, labels = rows[1:3]
+    np.testing.assert_array_equal(batch.numpy(), x[1:3])
+    assert labels.tolist() == [1, 0]
+
+
+def test_tensor_dataset_refuses_different_sizes() -> None:
+    with pytest.raises(ShapeError, match=r"\(2, 3\).*\(4,\)"):
+        data.TensorDataset(tw.zeros(2, 3), tw.zeros(4))
+
+
+def test_concat_finds_the_part_that_holds_an_index() -> None:
+    joined = Numbers(0, 3) + Numbers(10, 10) + Numbers(20, 22)
+    assert isinstance(joined, data.ConcatDataset)
+    assert [joined[i] for i in range(len(joined))] == [0, 1, 2, 20, 21]
+    assert joined[-1] == 21
+    assert joined[-5] == 0
+    for outside in (5, -6):
+        with pytest.raises(IndexOutOfRange, match="there are 5"):
+            joined[outside]
+
+
+def test_concat_and_chain_name_each_other() -> None:
+    with pytest.raises(InvalidValue, match="ChainDataset"):
+        data.ConcatDataset([Numbers(0, 2), Stream(1)])
+    with pytest.raises(InvalidValue, match="ConcatDataset"):
+        data.ChainDataset([Numbers(0, 2)])
+    with pytest.raises(InvalidValue, match="at least one"):
+        data.ConcatDataset([])
+
+
+def test_chain_reads_one_after_the_other() -> None:
+    assert list(Stream(1, 2) + Stream(3)) == [1, 2, 3]
+
+
+def test_subset_of_a_subset() -> None:
+    outer = data.Subset(data.Subset(Numbers(100, 110), [9, 7, 5]), [2, 0])
+    assert [outer[i] for i in range(len(outer))] == [105, 109]
+    assert outer.__getitems__([1, 0]) == [109, 105]
+
+
+def test_split_covers_everything_once() -> None:
+    parts = data.random_split(Numbers(0, 11), [0.5, 0.25, 0.25], tw.Generator().manual_seed(1))
+    assert [len(part) for part in parts] == [6, 3, 2]
+    found = [part[i] for part in parts for i in range(len(part))]
+    assert sorted(found) == list(range(11))
+    assert found != list(range(11))
+
+
+def test_split_follows_the_seed() -> None:
+    def order(seed: int) -> list[list[int]]:
+        split = data.random_split(Numbers(0, 50), [20, 30], tw.Generator().manual_seed(seed))
+        return [list(part.indices) for part in split]
+
+    assert order(3) == order(3)
+    assert order(3) != order(4)
+
+
+@pytest.mark.parametrize("lengths", [[5, 5], [-1, 12], [0.5, 0.6], [5.5, 5.5], []])
+def test_split_refuses_lengths_that_do_not_fit(lengths: list[float]) -> None:
+    with pytest.raises(InvalidValue, match="11 samples"):
+        data.random_split(Numbers(0, 11), lengths)
+
+
+def test_a_data_set_without_methods_says_what_to_define() -> None:
+    with pytest.raises(NotImplementedError, match="__getitem__"):
+        data.Dataset[int]()[0]
+    with pytest.raises(NotImplementedError, match="__iter__"):
+        iter(data.IterableDataset[int]())
