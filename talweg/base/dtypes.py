@@ -41,23 +41,20 @@ class DType:
     is_complex: bool = field(init=False)
     is_inexact: bool = field(init=False)
     rank: int = field(init=False)
+    itemsize: int = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_floating_point", self.category == "float")
         object.__setattr__(self, "is_complex", self.category == "complex")
         object.__setattr__(self, "is_inexact", self.category in ("float", "complex"))
         object.__setattr__(self, "rank", _RANK[self.category])
+        object.__setattr__(self, "itemsize", self.bits // 8)
 
     def __repr__(self) -> str:
         return f"talweg.{self.name}"
 
     def __reduce__(self) -> str:
         return "bool_" if self.name == "bool" else self.name
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of one element."""
-        return max(1, self.bits // 8)
 
     @property
     def is_signed(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -34,7 +34,7 @@ class Op:
     token: ClassVar[int]
 
     def __post_init__(self) -> None:
-        identity = (type(self), *(getattr(self, f.name) for f in fields(self)))
+        identity = (type(self), *vars(self).values())
         object.__setattr__(self, "token", _TOKENS.setdefault(identity, len(_TOKENS)))
 
     @classmethod

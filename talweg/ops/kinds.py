@@ -16,7 +16,7 @@ from talweg.base.dtypes import DType
 from talweg.base.errors import DTypeError, ShapeError
 from talweg.base.shapes import Shape
 from talweg.ir.op import Draw, Op, Sample
-from talweg.ir.types import TensorType
+from talweg.ir.types import TensorType, tensor_type
 
 if TYPE_CHECKING:
     from talweg.ir.build import Builder
@@ -60,18 +60,17 @@ class Elementwise(Op):
     tolerance: ClassVar[float] = 4.0
 
     def infer(self, *types: TensorType) -> TensorType:
-        first = types[0]
-        shape = elementwise_shape(self, types)
-        if any(t.dtype is not first.dtype for t in types):
-            raise DTypeError(
-                f"{self.name()} needs operands of one dtype, got "
-                f"{', '.join(t.dtype.name for t in types)}"
-            )
-        check_dtype(self, first.dtype, self.accepts)
+        dtype = types[0].dtype
+        for t in types:
+            if t.dtype is not dtype:
+                raise DTypeError(
+                    f"{self.name()} needs operands of one dtype, got {', '.join(map(repr, types))}"
+                )
+        check_dtype(self, dtype, self.accepts)
         result = self.result
         if not isinstance(result, DType):
-            result = (result or {}).get(first.dtype, first.dtype)
-        return first.with_shape(shape).with_dtype(result)
+            result = (result or {}).get(dtype, dtype)
+        return tensor_type(result, elementwise_shape(self, types))
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         result: np.ndarray = type(self).function(*arrays)
@@ -190,7 +189,7 @@ def check_dtype(op: Op, dtype: DType, accepted: tuple[DType, ...]) -> None:
 
 def check_axes(op: Op, axes: tuple[int, ...], type: TensorType) -> None:
     """Raise ShapeError unless the axes are sorted, distinct and exist in the type."""
-    if list(axes) != sorted(set(axes)) or any(not 0 <= a < type.rank for a in axes):
+    if list(axes) != sorted(set(axes).intersection(range(type.rank))):
         raise ShapeError(f"{op.name()}: axes {axes} are not distinct axes of {type}")
 
 
