@@ -17,6 +17,7 @@ from talweg.engine.tensor import (
     attach,
     detached,
     edge_of,
+    note,
     wrap,
 )
 from talweg.ir.node import Node
@@ -293,6 +294,7 @@ class Pass:
                 before.copy_(wrap(total))
             else:
                 before._storage.replace(total)
+                note(before)
         else:
             sums = {0: self._node(before)}
             self._add(sums, 0, node)

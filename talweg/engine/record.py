@@ -19,6 +19,7 @@ from talweg.engine.tensor import (
     chain_between,
     edge_of,
     header_after,
+    note,
     wrap,
 )
 from talweg.ir.build import Builder
@@ -293,6 +294,7 @@ def _write(t: Tensor, value: Tensor) -> None:
             if taped:
                 storage.taped += 1
                 t._taped = storage.taped
+        note(t)
         return
     before = base.node()
     edges: tuple[Edge, ...] = (edge_of(base), edge_of(value))
@@ -306,6 +308,7 @@ def _write(t: Tensor, value: Tensor) -> None:
     storage.taped += 1
     base._taped = storage.taped
     attach(base, step, 0)
+    note(base)
 
 
 def view_in_place(function: Callable[..., Any], name: str) -> Callable[..., Tensor]:

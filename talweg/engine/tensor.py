@@ -8,6 +8,7 @@ Methods are attached in `engine/methods.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -414,9 +415,23 @@ def flush() -> None:
             s.generation += 1
     for t in alive:
         t._node = None
-        step = t._grad_fn
-        if step is not None and any(e is not None and e[0].released for e in step.edges):
+    _let_go({t._grad_fn for t in alive if t._grad_fn is not None})
+
+
+def _let_go(steps: set[GradFn]) -> None:
+    """Free the steps whose gradients can no longer be taken: a pass has freed what is below."""
+    stack = [step for step in steps if not step.released]
+    seen = set(stack)
+    while stack:
+        for edge in stack.pop().edges:
+            if edge is not None and edge[0] not in seen and not edge[0].released:
+                seen.add(edge[0])
+                stack.append(edge[0])
+    for step in sorted(seen, key=attrgetter("order")):
+        if any(edge is not None and edge[0].released for edge in step.edges):
             step.release()
+            if step.released:
+                step.edges = ()
 
 
 def concrete(t: Tensor) -> np.ndarray:
