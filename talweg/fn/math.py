@@ -209,7 +209,7 @@ def sign(b: Builder, x: Node) -> Node:
     Raises:
         DTypeError: for complex numbers, see `sgn`.
     """
-    return x if x.dtype is dtypes.bool_ else b.sign(x)
+    return b.copy(x) if x.dtype is dtypes.bool_ else b.sign(x)
 
 
 def sgn(b: Builder, x: Node) -> Node:
@@ -230,17 +230,17 @@ def _whole(b: Builder, x: Node, name: str) -> bool:
 
 def floor(b: Builder, x: Node) -> Node:
     """Return the largest whole number not above x. Its gradient is 0."""
-    return x if _whole(b, x, "floor") else b.floor(x)
+    return b.copy(x) if _whole(b, x, "floor") else b.floor(x)
 
 
 def ceil(b: Builder, x: Node) -> Node:
     """Return the smallest whole number not below x. Its gradient is 0."""
-    return x if _whole(b, x, "ceil") else b.ceil(x)
+    return b.copy(x) if _whole(b, x, "ceil") else b.ceil(x)
 
 
 def trunc(b: Builder, x: Node) -> Node:
     """Return x without its fraction. Its gradient is 0."""
-    return x if _whole(b, x, "trunc") else b.trunc(x)
+    return b.copy(x) if _whole(b, x, "trunc") else b.trunc(x)
 
 
 def frac(b: Builder, x: Node) -> Node:
@@ -262,7 +262,7 @@ def round(b: Builder, x: Node, *, decimals: int = 0) -> Node:
     if _whole(b, x, "round"):
         if decimals < 0:
             raise DTypeError(f"round: decimals {decimals} needs a floating dtype")
-        return x
+        return b.copy(x)
     if decimals == 0:
         return b.round(x)
     factor = b.scalar(10.0 ** builtins.abs(decimals), x.dtype)
@@ -408,7 +408,7 @@ def nan_to_num(
 ) -> Node:
     """Replace NaN by `nan` (0) and infinities by the given numbers (the dtype's limits)."""
     if not x.dtype.is_floating_point:
-        return x
+        return b.copy(x)
     info = dtypes.finfo(x.dtype)
     high = b.scalar(info.max if posinf is None else posinf, x.dtype)
     low = b.scalar(info.min if neginf is None else neginf, x.dtype)

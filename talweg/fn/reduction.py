@@ -318,7 +318,7 @@ def _extreme(
 ) -> ValuesIndices:
     axis = normalize_axis(dim, x.rank)
     if not x.rank:
-        return ValuesIndices(x, find(b.reshape(x, (1,)), (0,)))
+        return ValuesIndices(b.copy(x), find(b.reshape(x, (1,)), (0,)))
     return picked(b, x, restored(b, find(x, (axis,)), x, (axis,), True), axis, keepdim)
 
 

@@ -43,7 +43,7 @@ def cumprod(b: Builder, x: Node, dim: int, *, dtype: DType | None = None) -> Nod
 def _running(b: Builder, find: Callable[..., Node], x: Node, dim: int) -> ValuesIndices:
     axis = normalize_axis(dim, x.rank)
     if not x.rank:
-        return ValuesIndices(x, b.scalar(0, dtypes.int64))
+        return ValuesIndices(b.copy(x), b.scalar(0, dtypes.int64))
     indices = find(x, axis)
     return ValuesIndices(b.take_along(x, indices, axis), indices)
 

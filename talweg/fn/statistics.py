@@ -82,7 +82,7 @@ def mode(b: Builder, x: Node, dim: int = -1, keepdim: bool = False) -> ValuesInd
     """
     axis = normalize_axis(dim, x.rank)
     if not x.rank:
-        return ValuesIndices(x, b.scalar(0, dtypes.int64))
+        return ValuesIndices(b.copy(x), b.scalar(0, dtypes.int64))
     check_nonempty("mode", x, axis)
     order = b.arg_sort(x, axis, False)
     rows = movedim(b, b.take_along(x, order, axis), axis, -1)
