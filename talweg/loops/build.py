@@ -363,17 +363,22 @@ class NestBuilder:
         return cast(total, narrow)
 
     def arg_fold(
-        self, combine: str, over: Sequence[Numeric], point: Callable[[Indices], Scalar]
+        self,
+        combine: str,
+        over: Sequence[Numeric],
+        point: Callable[[Indices], Scalar],
+        position: Callable[[Indices], Scalar] | None = None,
     ) -> tuple[Scalar, Scalar]:
-        """Return the winning value and its row-major position; combine is argmax or argmin.
+        """Return the winning value and its position; combine is argmax or argmin.
 
-        NaN wins over everything; among equals the first wins.
+        NaN wins over everything; among equals the lowest position wins. A position is row-major
+        within `over` unless a function gives another one.
         """
         with self.block() as body:
             indices = tuple(Index(self.fresh("k")) for _ in over)
             value = point(indices)
-            position = flat(indices, over)
-            best, at = self._fold(combine, indices, over, (value, position), body)
+            place = position(indices) if position else flat(indices, over)
+            best, at = self._fold(combine, indices, over, (value, place), body)
         for statement in body:
             self.emit(statement)
         return best, at

@@ -239,7 +239,8 @@ class LoopNest:
     body: Block
 
     def __post_init__(self) -> None:
-        _name(self.name)
+        plain = self.name.isidentifier() and not keyword.iskeyword(self.name)
+        check(plain, f"{self.name!r} cannot name a loop nest")
         for argument in self.arguments:
             check(isinstance(argument, Argument), f"{argument!r} is not an Argument")
         for buffer in self.inputs + self.outputs:

@@ -1,4 +1,4 @@
-"""Lowerings that take more than a few lines: reshape, pad, concatenate, scan, sort, random bits."""
+"""Lowerings that take more than a few lines: reshape, pad, join, scan, scatter, sort, random."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from talweg.base import dtypes
 from talweg.loops.build import NestBuilder
+from talweg.loops.functions import COMBINES, identity
 from talweg.loops.operand import Indices, Operand, Point, flat, merged, unflat
 from talweg.loops.scalar import Numeric, Scalar, call, cast, constant
 
@@ -99,32 +100,103 @@ def _piece(nest: NestBuilder, parts: Sequence[Operand], axis: int, i: Indices) -
     return nest.select(i[axis] < size, lambda: first[i], lambda: _piece(nest, rest, axis, beyond))
 
 
-def scan(nest: NestBuilder, x: Operand, function: str, axis: int) -> None:
-    """Write the running results of a two-operand function along an axis to the output.
+def scan(
+    nest: NestBuilder,
+    x: Operand,
+    axis: int,
+    initial: Sequence[Scalar],
+    step: Callable[..., Sequence[Scalar]],
+) -> None:
+    """Carry states along an axis of x and write them, at every place, to the outputs.
 
-    Half types are carried in float32.
+    `step(at, *states)` gives the states at the indices `at` from those before; the outputs receive
+    the first states, cast to their dtypes.
     """
-    (out,) = nest.outputs
-    half = x.dtype in (dtypes.float16, dtypes.bfloat16)
-    carried = dtypes.float32 if half else x.dtype
     others = [n for a, n in enumerate(x.shape) if a != axis]
     with nest.loops(others) as rest:
-        total = nest.var(constant(0, carried))
+        states = [nest.var(value) for value in initial]
         with nest.loop(x.shape[axis], "sequential") as k:
             at = merged(rest, (k,), (axis,))
-            value = nest.let(cast(x[at], carried))
-            first = call("eq", k, constant(0, dtypes.int64))
-            nest.assign(total, nest.select(first, value, call(function, total, value)))
-            nest.store(out, at, cast(total, x.dtype))
+            new = [nest.let(value) for value in step(at, *states)]
+            for state, value in zip(states, new, strict=True):
+                nest.assign(state, value)
+            for out, value in zip(nest.outputs, new, strict=False):
+                nest.store(out, at, cast(value, out.dtype))
 
 
-def merge_sort(nest: NestBuilder, x: Operand, axis: int, descending: bool = False) -> None:
-    """Write x sorted along an axis to output 0 and the positions it came from to output 1.
+def cumulative(nest: NestBuilder, x: Operand, combine: str, axis: int) -> None:
+    """Write to the output x folded up to each place along an axis; half types are kept in float32.
+
+    `combine` is a one-state rule of COMBINES.
+    """
+    half = x.dtype in (dtypes.float16, dtypes.bfloat16)
+    carried = dtypes.float32 if half else x.dtype
+    start = constant(identity(combine, carried)[0], carried)
+    function = COMBINES[combine].function
+    scan(nest, x, axis, [start], lambda at, s: [call(function, s, cast(x[at], carried))])
+
+
+def scatter(
+    nest: NestBuilder,
+    x: Operand,
+    updates: Operand,
+    place: Callable[[Indices], Sequence[Scalar]],
+    combine: str,
+    ordered: Sequence[int],
+) -> None:
+    """Write to the output x with every update stored at, or folded into, its place.
+
+    `place` gives the indices in x of the update at some indices; it may load and check. Updates
+    that differ only along the axes `ordered` may meet and come in row-major order; the others must
+    be taken apart by an index that stands in the place as it is. Sums of half types are taken in
+    float32.
+    """
+    (out,) = nest.outputs
+    half = combine == "add" and x.dtype in (dtypes.float16, dtypes.bfloat16)
+    total = nest.local(dtypes.float32, x.shape) if half else out
+    nest.pointwise((total,), lambda i: cast(x[i], total.dtype))
+    free = [a for a in range(updates.rank) if a not in ordered]
+    outer, inner = ([updates.shape[a] for a in axes] for axes in (free, ordered))
+    with nest.loops(outer) as i, nest.loops(inner, "sequential") as k:
+        at = merged(i, k, ordered)
+        value = nest.let(cast(updates[at], total.dtype))
+        nest.store(total, place(at), value, combine)
+    if half:
+        nest.pointwise((out,), lambda i: cast(total[i], out.dtype))
+
+
+def search_sorted(
+    nest: NestBuilder,
+    row: Callable[[Scalar], Scalar],
+    count: Scalar,
+    goes_before: Callable[[Scalar], Scalar],
+) -> Scalar:
+    """Return how many leading elements of a row satisfy a test, by bisection.
+
+    Args:
+        nest: the builder.
+        row: reads the row at an index.
+        count: elements of the row.
+        goes_before: the test; it holds for the first elements and for none after them.
+    """
+    low, high = nest.var(constant(0, dtypes.int64)), nest.var(count)
+    passes = nest.number(nest.size(count).bit_length())
+    with nest.loop(passes, "sequential"), nest.guard(low < high):
+        middle = nest.let((low + high) // 2)
+        with nest.guard(goes_before(row(middle))):
+            nest.assign(low, middle + 1)
+        with nest.otherwise():
+            nest.assign(high, middle)
+    return low
+
+
+def arg_sort(nest: NestBuilder, x: Operand, axis: int, descending: bool = False) -> None:
+    """Write to the output the positions that sort x along an axis.
 
     Stable in both directions; NaN counts as the largest value. Merging bottom up: runs of 1, 2, 4 …
     positions are merged from one row of scratch into the other.
     """
-    values, positions = nest.outputs
+    (positions,) = nest.outputs
     count = x.shape[axis]
     passes = nest.number(max(nest.size(count) - 1, 0).bit_length())
     others = [n for a, n in enumerate(x.shape) if a != axis]
@@ -135,9 +207,8 @@ def merge_sort(nest: NestBuilder, x: Operand, axis: int, descending: bool = Fals
         with nest.loop(passes, "sequential") as p:
             _merge_runs(nest, order, p, count, _comes_first(nest, x, rest, axis, descending))
         with nest.loop(count) as k:
-            at = nest.let(order[passes % 2, k])
-            nest.store(values, merged(rest, (k,), (axis,)), x[merged(rest, (at,), (axis,))])
-            nest.store(positions, merged(rest, (k,), (axis,)), cast(at, positions.dtype))
+            at = merged(rest, (k,), (axis,))
+            nest.store(positions, at, cast(order[passes % 2, k], positions.dtype))
 
 
 def _comes_first(

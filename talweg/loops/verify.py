@@ -55,7 +55,6 @@ class _Scope:
     bound: set[str] = field(default_factory=set)
 
     def run(self) -> None:
-        self.bind(self.nest.name)
         for argument in self.nest.arguments:
             self.bind(argument.name)
             self.scalars[argument.name] = argument

@@ -15,7 +15,17 @@ from talweg.base import dtypes as d
 from talweg.base.errors import IndexOutOfRange
 from talweg.loops.build import NestBuilder
 from talweg.loops.operand import Indices, Operand, Point
-from talweg.loops.recipes import concatenated, merge_sort, padded, philox4x32, reshaped, scan
+from talweg.loops.recipes import (
+    arg_sort,
+    concatenated,
+    cumulative,
+    padded,
+    philox4x32,
+    reshaped,
+    scan,
+    scatter,
+    search_sorted,
+)
 from talweg.loops.scalar import Scalar, constant
 
 Run = Callable[..., Any]
@@ -311,23 +321,31 @@ def test_grouped_strided_dilated_convolution_and_both_gradients(run_rule: Run) -
 # -- Window
 
 
-def test_max_pooling_with_positions(run_rule: Run) -> None:
+def test_max_pooling_with_positions_that_padding_never_wins(run_rule: Run) -> None:
     def pool(nest: NestBuilder, x: Operand) -> Point:
+        low, none = nest.constant(-np.inf, x.dtype), nest.constant(2**63 - 1, d.int64)
+
         def point(i: Indices) -> tuple[Scalar, Scalar]:
-            low = nest.constant(-np.inf, x.dtype)
-            best, at = nest.arg_fold(
-                "argmax", [3], lambda k: nest.within(x, [i[0], i[1] * 2 + k[0] - 1], low)
+            def place(k: Indices) -> Scalar:
+                return i[1] * 2 + k[0] - 1
+
+            return nest.arg_fold(
+                "argmax",
+                [3],
+                lambda k: nest.within(x, [i[0], place(k)], low, axes=[1]),
+                lambda k: nest.select(nest.inside([place(k)], [x.shape[1]]), place(k), none),
             )
-            return best, i[1] * 2 + at - 1
 
         return point
 
     x = normal(2, 7)
+    x[1] = -np.inf
     filled = np.pad(x, ((0, 0), (1, 1)), constant_values=-np.inf)
     windows = np.lib.stride_tricks.sliding_window_view(filled, 3, 1)[:, ::2]
     best, at = run_rule(pool, [x], [(d.float32, (2, 4)), (d.int64, (2, 4))])
     np.testing.assert_array_equal(best, windows.max(-1))
-    np.testing.assert_array_equal(at, windows.argmax(-1) + np.arange(4) * 2 - 1)
+    np.testing.assert_array_equal(at[0], windows[0].argmax(-1) + np.arange(4) * 2 - 1)
+    assert at[1].tolist() == [0, 1, 3, 5]
 
 
 # -- Gather, Scatter
@@ -346,22 +364,54 @@ def test_gather_wraps_and_checks(run_rule: Run) -> None:
 
 @pytest.mark.parametrize("combine", ["add", "set", "maximum"])
 def test_scatter_in_index_order(run_rule: Run, combine: str) -> None:
-    def scatter(nest: NestBuilder, x: Operand, index: Operand, updates: Operand) -> None:
-        (out,) = nest.outputs
-        nest.copy(x, out)
-        with nest.loop(index.shape[0], "sequential") as k:
-            at = nest.bounded(index[k], x.shape[0], "index")
-            with nest.loop(x.shape[1]) as j:
-                nest.store(out, (at, j), updates[k, j], combine)
+    def rule(nest: NestBuilder, x: Operand, index: Operand, updates: Operand) -> None:
+        def place(i: Indices) -> tuple[Scalar, ...]:
+            return i[0], nest.bounded(index[i[1], i[2]], x.shape[1], "index"), i[3]
 
-    x, index, updates = normal(4, 2), np.array([1, 3, 1, 1]), normal(4, 2) * 3
+        scatter(nest, x, updates, place, combine, ordered=(1, 2))
+
+    x, index, updates = normal(2, 4, 3), np.array([[1, 3, 1], [1, 0, 3]]), normal(2, 2, 3, 3) * 3
     expected = x.copy()
-    if combine == "set":
-        expected[index] = updates
-    else:
-        {"add": np.add, "maximum": np.maximum}[combine].at(expected, index, updates)
-    got = run_rule(scatter, [x, index, updates], [(d.float32, (4, 2))])
+    for a, b, c, e in np.ndindex(updates.shape):
+        old, new = expected[a, index[b, c], e], updates[a, b, c, e]
+        folded = {"add": old + new, "set": new, "maximum": max(old, new)}[combine]
+        expected[a, index[b, c], e] = folded
+    got = run_rule(rule, [x, index, updates], [(d.float32, x.shape)])
     np.testing.assert_allclose(got, expected, rtol=1e-6)
+    with pytest.raises(IndexOutOfRange, match="index holds the index -1"):
+        run_rule(rule, [x, index * 0 - 1, updates], [(d.float32, x.shape)])
+
+
+def test_half_updates_add_up_in_float32(run_rule: Run) -> None:
+    def rule(nest: NestBuilder, x: Operand, updates: Operand) -> None:
+        zero = nest.constant(0, d.int64)
+        scatter(nest, x, updates, lambda i: [zero], "add", ordered=(0,))
+
+    arrays = [np.zeros(1, np.float16), np.ones(2100, np.float16)]
+    assert run_rule(rule, arrays, [(d.float16, (1,))]) == 2100
+
+
+@pytest.mark.parametrize("right", [False, True])
+def test_search_in_sorted_rows(run_rule: Run, right: bool) -> None:
+    def rule(nest: NestBuilder, rows: Operand, values: Operand) -> Point:
+        def point(i: Indices) -> Scalar:
+            value = nest.let(values[i])
+            return search_sorted(
+                nest,
+                lambda k: rows[i[0], k],
+                rows.shape[1],
+                (lambda e: e <= value) if right else (lambda e: e < value),
+            )
+
+        return point
+
+    for count in (0, 1, 5, 8):
+        rows = np.sort(rng().integers(0, 6, (2, count)), 1)
+        values = np.array([np.arange(-1, 7)] * 2)
+        got = run_rule(rule, [rows, values], [(d.int64, values.shape)])
+        side = "right" if right else "left"
+        expected = [np.searchsorted(r, v, side) for r, v in zip(rows, values, strict=True)]
+        np.testing.assert_array_equal(got, expected)
 
 
 # -- Scan
@@ -370,9 +420,26 @@ def test_scatter_in_index_order(run_rule: Run, combine: str) -> None:
 def test_cumulative_sum_and_maximum(run_rule: Run) -> None:
     x = normal(2, 5, 3)
     for name, reference in (("add", np.cumsum), ("maximum", np.maximum.accumulate)):
-        rule = partial(scan, function=name, axis=1)
+        rule = partial(cumulative, combine=name, axis=1)
         got = run_rule(rule, [x], [(d.float32, x.shape)])
         np.testing.assert_allclose(got, reference(x, axis=1), rtol=1e-5)
+    ones = np.ones((2100,), np.float16)
+    got = run_rule(partial(cumulative, combine="add", axis=0), [ones], [(d.float16, ones.shape)])
+    np.testing.assert_array_equal(got, np.cumsum(ones, dtype=np.float32).astype(np.float16))
+
+
+def test_scan_with_two_states(run_rule: Run) -> None:
+    def rule(nest: NestBuilder, x: Operand) -> None:
+        def step(at: Indices, place: Scalar, best: Scalar) -> list[Scalar]:
+            value = nest.let(x[at])
+            wins = nest.logical_or(value >= best, nest.isnan(value))
+            return [nest.select(wins, at[1], place), nest.select(wins, value, best)]
+
+        scan(nest, x, 1, [nest.constant(0, d.int64), nest.constant(-np.inf, x.dtype)], step)
+
+    x = np.array([[1, 3, 3, 2, np.nan, 9], [-np.inf, 0, -1, 0, 5, 4]], np.float32)
+    places = run_rule(rule, [x], [(d.int64, x.shape)])
+    assert places.tolist() == [[0, 1, 2, 2, 4, 4], [0, 1, 1, 3, 4, 4]]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 8, 13])
@@ -380,23 +447,16 @@ def test_cumulative_sum_and_maximum(run_rule: Run) -> None:
 def test_sort_is_stable_and_puts_nan_on_top(run_rule: Run, count: int, descending: bool) -> None:
     x = rng().integers(0, 5, (2, count)).astype(np.float32)
     x[:, 3:6:2] = np.nan
-    values, positions = run_rule(
-        lambda nest, x: merge_sort(nest, x, 1, descending),
-        [x],
-        [(d.float32, x.shape), (d.int64, x.shape)],
-    )
+    rule = partial(arg_sort, axis=1, descending=descending)
+    got = run_rule(rule, [x], [(d.int64, x.shape)])
     key = np.where(np.isnan(x), 9, x) * (-1 if descending else 1)
-    order = np.argsort(key, axis=1, kind="stable")
-    np.testing.assert_array_equal(positions, order)
-    np.testing.assert_array_equal(values, np.take_along_axis(x, order, 1))
+    np.testing.assert_array_equal(got, np.argsort(key, axis=1, kind="stable"))
 
 
-def test_sort_of_integers(run_rule: Run) -> None:
-    x = rng().integers(-9, 9, (11,))
-    values, _ = run_rule(
-        lambda nest, x: merge_sort(nest, x, 0), [x], [(d.int64, (11,)), (d.int32, (11,))]
-    )
-    np.testing.assert_array_equal(values, np.sort(x))
+def test_sort_of_integers_along_the_first_axis(run_rule: Run) -> None:
+    x = rng().integers(-9, 9, (11, 2))
+    got = run_rule(partial(arg_sort, axis=0), [x], [(d.int32, x.shape)])
+    np.testing.assert_array_equal(got, np.argsort(x, 0, kind="stable"))
 
 
 # -- Fusion

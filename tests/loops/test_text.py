@@ -63,6 +63,7 @@ def test_matmul_reads_like_the_loops_it_means() -> None:
         (out,), lambda i: nest.dot([x.shape[1]], lambda k: (x[i[0], k[0]], y[k[0], i[1]]))
     )
     assert format_nest(nest.build().nest) == MATMUL
+    assert parse(MATMUL.replace("matmul", "add")).name == "add"
 
 
 def test_operators_keep_their_grouping() -> None:
@@ -214,7 +215,7 @@ def f(
         ("output", "inout", r"expected input\[...\] or output\[...\]"),
         ("        out[i] = x[i]", "        return x[i]", "line 7: expected a statement"),
         ("x[i]", "int8(300)", "line 7: 300 does not fit int8"),
-        ("def f(", "def exp(", "'exp' is a word of the language"),
+        ("out[i] = x[i]", "exp: float32 = x[i]", "'exp' is a word of the language"),
         ("def f(", "x = 1\ndef f(", "the text of a nest is one `def"),
     ],
 )
