@@ -81,6 +81,10 @@ def _power(base: Any, exponent: Any) -> Any:
     return np.power(base, exponent)
 
 
+def _sign(x: Any) -> Any:
+    return np.where(np.isnan(x), 0, np.sign(x))
+
+
 def _polygamma(order: Any, x: Any) -> Any:
     """The order, a whole number, is the same for all elements."""
     return special.polygamma(int(np.ravel(order)[0]), x)
@@ -107,7 +111,7 @@ _ARITHMETIC = {
     "minimum": Function(2, ORDERED, "same", np.minimum),
     "neg": Function(1, NUMBERS, "same", np.negative),
     "abs": Function(1, NUMBERS, "real", np.abs),
-    "sign": Function(1, NUMBERS, "same", np.sign),
+    "sign": Function(1, NUMBERS, "same", _sign),  # 0 for NaN
     "conj": Function(1, NUMBERS, "same", np.conj),
     "real": Function(1, INEXACT, "real", np.real),
     "imag": Function(1, INEXACT, "real", np.imag),

@@ -93,7 +93,7 @@ def test_signs_of_remainders_and_zeros() -> None:
     assert math.copysign(1, evaluate("copysign", 3.0, -0.0)) == -1
     assert np.isnan(evaluate("maximum", np.nan, 1.0))
     assert np.isnan(evaluate("minimum", 1.0, np.nan))
-    assert evaluate("sign", np.array([-3.0, 0.0, 5.0])).tolist() == [-1, 0, 1]
+    assert evaluate("sign", np.array([-3.0, 0.0, 5.0, np.nan])).tolist() == [-1, 0, 1, 0]
 
 
 @pytest.mark.parametrize("dtype", d.ALL, ids=lambda t: t.name)
