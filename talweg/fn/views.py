@@ -377,6 +377,37 @@ def tensor_split(
     return _parts(b, x, axis, bounds)
 
 
+def hsplit(b: Builder, x: Node, indices_or_sections: int | Sequence[int]) -> tuple[Node, ...]:
+    """Split along the second dimension, a 1-d Tensor along the first; see `tensor_split`."""
+    if not x.rank:
+        raise ShapeError("hsplit: expected at least 1 dimension, got a 0-d value")
+    return _even_split(b, "hsplit", x, indices_or_sections, 0 if x.rank == 1 else 1)
+
+
+def vsplit(b: Builder, x: Node, indices_or_sections: int | Sequence[int]) -> tuple[Node, ...]:
+    """Split along the first of at least two dimensions; see `tensor_split`."""
+    if x.rank < 2:
+        raise ShapeError(f"vsplit: expected at least 2 dimensions, got shape {x.shape}")
+    return _even_split(b, "vsplit", x, indices_or_sections, 0)
+
+
+def dsplit(b: Builder, x: Node, indices_or_sections: int | Sequence[int]) -> tuple[Node, ...]:
+    """Split along the third dimension; see `tensor_split`."""
+    if x.rank < 3:
+        raise ShapeError(f"dsplit: expected at least 3 dimensions, got shape {x.shape}")
+    return _even_split(b, "dsplit", x, indices_or_sections, 2)
+
+
+def _even_split(
+    b: Builder, name: str, x: Node, parts: int | Sequence[int], axis: int
+) -> tuple[Node, ...]:
+    if isinstance(parts, int) and (parts < 1 or x.shape[axis] % parts):
+        raise ShapeError(
+            f"{name}: dimension {axis} of size {x.shape[axis]} does not divide into {parts} parts"
+        )
+    return tensor_split(b, x, parts, axis)
+
+
 def diagonal(b: Builder, x: Node, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Node:
     """Return a diagonal of two dimensions, as the last dimension of the result.
 
@@ -427,37 +458,10 @@ def atleast_3d(b: Builder, x: Node) -> Node:
 
 
 VIEWS: tuple[Callable[..., Node | tuple[Node, ...]], ...] = (
-    reshape,
-    reshape_as,
-    view,
-    view_as,
-    ravel,
-    flatten,
-    unflatten,
-    permute,
-    transpose,
-    swapaxes,
-    swapdims,
-    t,
-    T,
-    mT,
-    movedim,
-    moveaxis,
-    squeeze,
-    unsqueeze,
-    expand,
-    expand_as,
-    broadcast_to,
-    select,
-    narrow,
-    unbind,
-    split,
-    chunk,
-    tensor_split,
-    diagonal,
-    atleast_1d,
-    atleast_2d,
-    atleast_3d,
+    *(reshape, reshape_as, view, view_as, ravel, flatten, unflatten, permute, transpose),
+    *(swapaxes, swapdims, t, T, mT, movedim, moveaxis, squeeze, unsqueeze, expand, expand_as),
+    *(broadcast_to, select, narrow, unbind, split, chunk, tensor_split, hsplit, vsplit, dsplit),
+    *(diagonal, atleast_1d, atleast_2d, atleast_3d),
 )
 METHOD_ONLY = ("reshape_as", "view", "view_as", "expand", "expand_as")
 PROPERTIES = ("T", "mT")
