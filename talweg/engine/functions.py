@@ -7,7 +7,18 @@ from types import ModuleType
 from typing import Any
 
 from talweg.engine.record import in_place, lift, lift_view, view_in_place
-from talweg.fn import elementary, indexing, logic, math, reduction, scans, statistics, views
+from talweg.fn import (
+    elementary,
+    gathering,
+    indexing,
+    logic,
+    math,
+    reduction,
+    scans,
+    shaping,
+    statistics,
+    views,
+)
 
 MODULES: tuple[ModuleType, ...] = (
     math,
@@ -17,7 +28,9 @@ MODULES: tuple[ModuleType, ...] = (
     scans,
     statistics,
     views,
+    shaping,
     indexing,
+    gathering,
 )
 
 _STRICT_VIEWS = ("view", "view_as", "expand", "expand_as", "broadcast_to")

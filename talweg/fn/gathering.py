@@ -9,7 +9,7 @@ from talweg.base.dtypes import DType
 from talweg.base.errors import DTypeError, InvalidValue, ShapeError
 from talweg.base.shapes import broadcast_shapes, normalize_axis
 from talweg.fn.indexing import as_index
-from talweg.fn.math import clamp, constant
+from talweg.fn.math import clamp
 from talweg.fn.promotion import Numeric, as_node, broadcast, expand_to, full
 from talweg.fn.views import atleast_1d, reshape_to
 from talweg.ir.build import Builder
@@ -337,29 +337,6 @@ def one_hot(b: Builder, x: Node, num_classes: int) -> Node:
     places = b.reshape(as_index(b, x), (*x.shape, 1))
     zeros = full(b, (*x.shape, num_classes), 0, dtypes.int64)
     return b.put_along(zeros, places, full(b, places.shape, 1, dtypes.int64), x.rank)
-
-
-def embedding(b: Builder, x: Node, weight: Node, padding_idx: int | None = None) -> Node:
-    """Return the rows of a table at indices: shape [*x, columns].
-
-    Args:
-        x: integer, any shape, values from 0 to rows - 1.
-        weight: [rows, columns].
-        padding_idx: this row receives no gradient; negative counts from the end.
-
-    Raises:
-        ShapeError: when the table is not 2-d; IndexOutOfRange: while running, for a wrong index.
-    """
-    if weight.rank != 2:
-        raise ShapeError(f"embedding: the table must have 2 dimensions, got {weight.shape}")
-    index = as_index(b, x)
-    rows = b.take(weight, index, 0)
-    if padding_idx is None:
-        return rows
-    skipped = normalize_axis(padding_idx, weight.shape[0])
-    padded = b.eq(index, b.scalar(skipped, dtypes.int64))
-    whole = b.expand(b.reshape(padded, (*x.shape, 1)), rows.shape)
-    return b.where(whole, constant(b, rows), rows)
 
 
 PUBLIC: tuple[Callable[..., Node], ...] = (

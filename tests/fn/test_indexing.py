@@ -339,16 +339,11 @@ def test_masked_scatter(b: Any) -> None:
         b.run(run, M, source=b.constant(source[:2]))
 
 
-def test_one_hot_and_embedding(b: Any) -> None:
+def test_one_hot(b: Any) -> None:
     index = np.array([[0, 2], [1, 2]])
     np.testing.assert_array_equal(b.run(gathering.one_hot, index, 4), np.eye(4, dtype=int)[index])
-    table = spread((3, 5))
-    np.testing.assert_array_equal(b.run(gathering.embedding, index, table), table[index])
-    b.check_gradient(lambda b, w: gathering.embedding(b, b.constant(index), w), table)
     with pytest.raises(IndexOutOfRange, match="4"):
         b.run(gathering.one_hot, index + 2, 4)
-    padded = b.run(gathering.embedding, index, table, -1)
-    np.testing.assert_array_equal(padded, table[index])
 
 
 def test_every_listed_name_exists() -> None:
