@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 from talweg.optim.adam import Adam, AdamW
+from talweg.optim.adam_variants import Adamax, NAdam, RAdam
+from talweg.optim.adaptive import Adadelta, Adagrad, RMSprop, Rprop
 from talweg.optim.optimizer import Optimizer
 from talweg.optim.sgd import ASGD, SGD
 
-__all__ = ["ASGD", "Adam", "AdamW", "Optimizer", "SGD"]
+__all__ = [
+    "ASGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "SGD",
+]
