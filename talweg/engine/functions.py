@@ -8,9 +8,11 @@ from typing import Any
 
 from talweg.engine.record import in_place, lift, lift_view, view_in_place
 from talweg.fn import (
+    einsum,
     elementary,
     gathering,
     indexing,
+    linalg,
     logic,
     math,
     reduction,
@@ -31,6 +33,8 @@ MODULES: tuple[ModuleType, ...] = (
     shaping,
     indexing,
     gathering,
+    linalg,
+    einsum,
 )
 
 _STRICT_VIEWS = ("view", "view_as", "expand", "expand_as", "broadcast_to")
