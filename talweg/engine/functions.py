@@ -8,6 +8,8 @@ from typing import Any
 
 from talweg.engine.record import in_place, lift, lift_view, view_in_place
 from talweg.fn import (
+    adaptive,
+    conv,
     einsum,
     elementary,
     gathering,
@@ -15,11 +17,15 @@ from talweg.fn import (
     linalg,
     logic,
     math,
+    norm,
+    pool,
     reduction,
+    resize,
     scans,
     shaping,
     statistics,
     views,
+    vision,
 )
 
 MODULES: tuple[ModuleType, ...] = (
@@ -35,6 +41,12 @@ MODULES: tuple[ModuleType, ...] = (
     gathering,
     linalg,
     einsum,
+    conv,
+    pool,
+    adaptive,
+    norm,
+    vision,
+    resize,
 )
 
 _STRICT_VIEWS = ("view", "view_as", "expand", "expand_as", "broadcast_to")
