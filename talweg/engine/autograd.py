@@ -18,6 +18,7 @@ from talweg.engine.tensor import (
     detached,
     edge_of,
     note,
+    twin,
     wrap,
 )
 from talweg.ir.node import Node
@@ -152,7 +153,7 @@ def _roots(
                 f"Mismatch in shape: grad_output[{i}] has a shape of {ct.shape} and output[{i}] "
                 f"has a shape of {t.shape}{where}"
             )
-        node = ct.node()
+        node = twin(ct.node())
         if ct.dtype is not t.dtype:
             node = STATE.builder.cast(node, t.dtype)
         roots.append((edge, node, edge_of(ct)))
@@ -279,7 +280,8 @@ class Pass:
 
     def _node(self, t: Tensor) -> Node:
         node = t.node()
-        if self.tape is not None and t.requires_grad:
+        if self.tape is not None:
+            node = twin(node)
             self.tape[node] = edge_of(t)
         return node
 

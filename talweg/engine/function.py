@@ -10,7 +10,7 @@ from talweg.base.source import describe, here
 from talweg.engine.modes import set_grad_enabled
 from talweg.engine.state import STATE
 from talweg.engine.tape import FREED, Edge, GradFn
-from talweg.engine.tensor import Storage, Tensor, attach, detached, edge_of, wrap
+from talweg.engine.tensor import Storage, Tensor, attach, detached, edge_of, twin, wrap
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
 
@@ -139,6 +139,7 @@ class FunctionStep(GradFn):
         if t.dtype is not dtype:
             node = STATE.builder.cast(node, dtype)
         if tape is not None:
+            node = twin(node)
             tape[node] = edge_of(t)
         return node
 

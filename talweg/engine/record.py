@@ -20,6 +20,7 @@ from talweg.engine.tensor import (
     edge_of,
     header_after,
     note,
+    twin,
     wrap,
 )
 from talweg.ir.build import Builder
@@ -38,7 +39,7 @@ def lift(function: NodeFunction) -> Callable[..., Any]:
     """
     step_class = backward_class(function.__name__)
 
-    def lifted(*args: Any, **kwargs: Any) -> Any:
+    def lifted(*args: Any, **named: Any) -> Any:
         tensors: list[Tensor] = []
         given: list[Any] = []
         for a in args:
@@ -52,8 +53,7 @@ def lift(function: NodeFunction) -> Callable[..., Any]:
                 given.append(_to_node(a, tensors))
             else:
                 given.append(a)
-        if kwargs:
-            kwargs = {k: _to_node(v, tensors) for k, v in kwargs.items()}
+        kwargs = {k: _to_node(v, tensors) for k, v in named.items()} if named else named
         state = STATE
         tracked = False
         if state.grad:
@@ -61,6 +61,8 @@ def lift(function: NodeFunction) -> Callable[..., Any]:
                 if t._requires or (t._taped != t._storage.taped and t.requires_grad):
                     tracked = True
                     break
+        if tracked and len(tensors) > 1 and _told_apart(tensors):
+            return lifted(*args, **named)
         b = state.builder
         b.source = here()
         b.keep = tracked
@@ -85,6 +87,21 @@ def lift(function: NodeFunction) -> Callable[..., Any]:
 
 
 _SEQUENCES = (list, tuple)
+
+
+def _told_apart(tensors: Sequence[Tensor]) -> bool:
+    """Give Tensors of one Node, but of different places on the tape, Nodes of their own.
+
+    Such are `x` and `x.detach()`. Return whether there were any.
+    """
+    seen: dict[Node | None, Tensor] = {}
+    found = False
+    for t in tensors:
+        first = seen.setdefault(t._node, t)
+        if first is not t and edge_of(first) != edge_of(t):
+            t._node = twin(t.node())
+            found = True
+    return found
 
 
 def _at_the_users_line(error: TalwegError, b: Builder) -> Exception:

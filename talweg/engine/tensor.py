@@ -329,6 +329,13 @@ def detached(x: Tensor, counted: bool = True) -> Tensor:
     return t
 
 
+def twin(node: Node) -> Node:
+    """Return another Node of the same value: the tape tells places apart by their Nodes."""
+    if node.array is None:
+        return STATE.builder.copy(node)
+    return input_node(node.type, node.array)
+
+
 def edge_of(t: Tensor) -> Edge:
     """Return where the cotangent of `t` goes; None when it does not require gradients."""
     if not t.requires_grad:
