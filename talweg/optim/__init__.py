@@ -5,6 +5,7 @@ from __future__ import annotations
 from talweg.optim.adam import Adam, AdamW
 from talweg.optim.adam_variants import Adamax, NAdam, RAdam
 from talweg.optim.adaptive import Adadelta, Adagrad, RMSprop, Rprop
+from talweg.optim.lbfgs import LBFGS
 from talweg.optim.optimizer import Optimizer
 from talweg.optim.sgd import ASGD, SGD
 
@@ -15,6 +16,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "LBFGS",
     "NAdam",
     "Optimizer",
     "RAdam",
