@@ -28,9 +28,14 @@ class Op:
 
     Subclasses are frozen dataclasses. Equality, hash, text form and batch signature follow from the
     fields. `token` is a small int, equal exactly when the Ops are equal.
+
+    Attributes:
+        differentiable: False where there is no `vjp` rule.
+        lowered: False where there is no `lower` rule, because no kernel computes the Op.
     """
 
     differentiable: ClassVar[bool] = True
+    lowered: ClassVar[bool] = True
     token: ClassVar[int]
 
     def __post_init__(self) -> None:
@@ -54,6 +59,14 @@ class Op:
         """Return one cotangent per input (None where no gradient flows), made through `b`."""
         raise GradientError(f"{self.name()} has no gradient")
 
+    def lower(self, nest: Any, *ins: Any) -> Any:
+        """Return the computation as a loop nest: `nest` is a `loops.build.NestBuilder`.
+
+        Elementwise Ops get Scalars and return one. Others get Operands and return a Point, or write
+        `nest.outputs` and return None.
+        """
+        raise GraphError(f"{self.name()} has no loop nest")
+
     @classmethod
     def samples(cls) -> Iterator[Sample]:
         """Yield inputs for the generated tests."""
@@ -63,6 +76,8 @@ class Op:
 @dataclass(frozen=True)
 class Input(Op):
     """A value that is given, not computed: a Graph's argument, a Tensor's data, a scalar."""
+
+    lowered: ClassVar[bool] = False
 
     def infer(self, *types: TensorType) -> TensorType:
         raise GraphError("an input has no rule: its type is given")
@@ -76,6 +91,7 @@ class Pick(Op):
     """Result number `index` of a Node whose Op has several results."""
 
     index: int
+    lowered: ClassVar[bool] = False
 
     def infer(self, *types: Any) -> TensorType:
         (several,) = types

@@ -275,16 +275,14 @@ class NestBuilder:
         """Fail with IndexOutOfRange unless the condition holds; `{0}` is the first value."""
         self.emit(Check(condition, message, values))
 
-    def bounded(self, index: Scalar, size: Scalar, operand: str, wrap: bool = False) -> Scalar:
-        """Return a loaded index as int64 after checking it; the failure names the operand.
+    def bounded(self, index: Scalar, size: Scalar, axis: int, wrap: bool = False) -> Scalar:
+        """Return a loaded index as int64 after checking it; the failure names the axis.
 
         With `wrap`, negative indices count from the end.
         """
         at = self.let(cast(index, dtypes.int64))
         low = -size if wrap else constant(0, dtypes.int64)
-        message = (
-            f"{operand} holds the index {{0}}, which is out of range for an axis of size {{1}}"
-        )
+        message = f"index {{0}} is out of range for axis {axis} of size {{1}}"
         self.check(self.all([at >= low, at < size]), message, at, size)
         return self.let(self.select(at < 0, at + size, at)) if wrap else at
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from talweg.base import dtypes
 from talweg.loops.build import NestBuilder
@@ -66,20 +66,33 @@ def padded(
     two; how many stand behind follows from the result's shape.
     """
     starts = nest.numbers(low)
+    steps = dict(enumerate(gap + 1 for gap in interior))
 
     def point(i: Indices) -> Scalar:
-        tests: list[Scalar] = []
-        source: list[Scalar] = []
-        for at, start, gap, size in zip(i, starts, interior, x.shape, strict=True):
-            place = at - start
-            if gap:
-                tests.append(call("eq", place % (gap + 1), constant(0, dtypes.int64)))
-                place = place // (gap + 1)
-            tests += [place >= 0, place < size]
-            source.append(place)
-        return nest.select(nest.all(tests), lambda: x[source], fill)
+        return spaced(nest, x, [at - a for at, a in zip(i, starts, strict=True)], steps, fill)
 
     return point
+
+
+def spaced(
+    nest: NestBuilder,
+    x: Operand,
+    places: Sequence[Scalar],
+    steps: Mapping[int, int],
+    fill: Numeric | Callable[[], Scalar] = 0,
+) -> Scalar:
+    """Return x at the places, or `fill` where they leave x or fall between its elements.
+
+    `steps` gives, for each axis where they may, how far apart the elements of x stand.
+    """
+    tests: list[Scalar] = []
+    source = list(places)
+    for axis, step in steps.items():
+        if step > 1:
+            tests.append(call("eq", source[axis] % step, constant(0, dtypes.int64)))
+            source[axis] = source[axis] // step
+        tests += [source[axis] >= 0, source[axis] < x.shape[axis]]
+    return nest.select(nest.all(tests), lambda: x[source], fill)
 
 
 def concatenated(nest: NestBuilder, parts: Sequence[Operand], axis: int) -> Point:

@@ -17,10 +17,12 @@ from talweg.base.errors import DTypeError, ShapeError
 from talweg.base.shapes import Shape
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType, tensor_type
+from talweg.loops.scalar import Scalar, call
 
 if TYPE_CHECKING:
     from talweg.ir.build import Builder
     from talweg.ir.node import Node
+    from talweg.loops.build import NestBuilder
 
 INEXACT = (*dtypes.FLOATS, *dtypes.COMPLEX)
 REAL_PART: Mapping[DType, DType] = {
@@ -39,13 +41,15 @@ class Elementwise(Op):
     4. A `vjp` rule may return a full-shaped cotangent for a 0-d operand: the reverse pass sums it.
 
     A class states `function`, NumPy's meaning of the operation, and a `vjp`; what its samples need
-    to know stands in `domain`, `kinks` and `tolerance`.
+    to know stands in `domain`, `kinks` and `tolerance`. Where the loop language has no function
+    of the op's name, the class names one by `symbol` or has a `lower` rule of its own.
 
     Attributes:
         accepts: dtypes of the operands.
         result: dtype of the result, or a table from the operands' dtype where they differ.
         arity: number of operands.
         function: the operation on NumPy arrays.
+        symbol: the function of `loops.functions.FUNCTIONS`, if its name is not that of the op.
         domain: samples are drawn between these.
         kinks: samples keep away from these: the function jumps or bends there.
         tolerance: see `Sample`.
@@ -55,6 +59,7 @@ class Elementwise(Op):
     result: ClassVar[DType | Mapping[DType, DType] | None] = None
     arity: ClassVar[int] = 1
     function: ClassVar[Callable[..., Any]]
+    symbol: ClassVar[str] = ""
     domain: ClassVar[tuple[float, float]] = (-2.0, 2.0)
     kinks: ClassVar[tuple[float, ...]] = ()
     tolerance: ClassVar[float] = 4.0
@@ -75,6 +80,9 @@ class Elementwise(Op):
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         result: np.ndarray = type(self).function(*arrays)
         return result
+
+    def lower(self, nest: NestBuilder, *ins: Scalar) -> Scalar:
+        return call(self.symbol or self.name(), *ins)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
@@ -157,12 +165,16 @@ class Generate(Op):
 
 @dataclass(frozen=True)
 class Control(Op):
-    """Runs a sub-graph: call, cond, while, scan."""
+    """Runs a sub-graph: call, cond, while, scan. Its Nodes are lowered, not the Op."""
+
+    lowered: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
 class Effect(Op):
     """Leaves the graph: host callbacks, collectives. Never removed, merged or reordered."""
+
+    lowered: ClassVar[bool] = False
 
 
 KINDS: tuple[type[Op], ...] = (

@@ -352,13 +352,13 @@ def test_max_pooling_with_positions_that_padding_never_wins(run_rule: Run) -> No
 
 
 def take(nest: NestBuilder, x: Operand, index: Operand) -> Point:
-    return lambda i: x[nest.bounded(index[[i[0]]], x.shape[0], "index", wrap=True), i[1]]
+    return lambda i: x[nest.bounded(index[[i[0]]], x.shape[0], 0, wrap=True), i[1]]
 
 
 def test_gather_wraps_and_checks(run_rule: Run) -> None:
     x, index = normal(4, 3), np.array([3, 0, -1, 3, -4], np.int32)
     np.testing.assert_array_equal(run_rule(take, [x, index], [(d.float32, (5, 3))]), x[index])
-    with pytest.raises(IndexOutOfRange, match=r"index holds the index 4, .* of size 4"):
+    with pytest.raises(IndexOutOfRange, match="index 4 is out of range for axis 0 of size 4"):
         run_rule(take, [x, np.array([4], np.int64)], [(d.float32, (1, 3))])
 
 
@@ -366,7 +366,7 @@ def test_gather_wraps_and_checks(run_rule: Run) -> None:
 def test_scatter_in_index_order(run_rule: Run, combine: str) -> None:
     def rule(nest: NestBuilder, x: Operand, index: Operand, updates: Operand) -> None:
         def place(i: Indices) -> tuple[Scalar, ...]:
-            return i[0], nest.bounded(index[i[1], i[2]], x.shape[1], "index"), i[3]
+            return i[0], nest.bounded(index[i[1], i[2]], x.shape[1], 1), i[3]
 
         scatter(nest, x, updates, place, combine, ordered=(1, 2))
 
@@ -378,7 +378,7 @@ def test_scatter_in_index_order(run_rule: Run, combine: str) -> None:
         expected[a, index[b, c], e] = folded
     got = run_rule(rule, [x, index, updates], [(d.float32, x.shape)])
     np.testing.assert_allclose(got, expected, rtol=1e-6)
-    with pytest.raises(IndexOutOfRange, match="index holds the index -1"):
+    with pytest.raises(IndexOutOfRange, match="index -1 is out of range for axis 1"):
         run_rule(rule, [x, index * 0 - 1, updates], [(d.float32, x.shape)])
 
 
