@@ -125,7 +125,8 @@ def _stack_tensors(batch: Sequence[Any], place: str) -> Tensor:
             )
     _same_shapes([x.shape for x in batch], place)
     if any(x.requires_grad or x.dtype is dtypes.bfloat16 for x in batch):
-        return stack(batch)
+        joined: Tensor = stack(batch)
+        return joined
     return from_numpy(np.stack([x.numpy() for x in batch]))
 
 

@@ -132,7 +132,7 @@ class ChainDataset(IterableDataset[Any]):
             yield from cast("IterableDataset[Any]", part)
 
     def __len__(self) -> int:
-        return sum(len(d) for d in self.datasets)  # type: ignore[arg-type]
+        return sum(len(d) for d in self.datasets)  # type: ignore[arg-type,misc]
 
 
 class Subset(Dataset[T_co]):
@@ -181,10 +181,10 @@ def random_split(
         InvalidValue: when the lengths do not add up to the data set's.
     """
     size = length_of(dataset)
-    counts = list(lengths)
+    counts: list[float] = list(lengths)
     if math.isclose(sum(counts), 1) and sum(counts) <= 1 and all(0 <= n <= 1 for n in counts):
         counts = [math.floor(size * fraction) for fraction in counts]
-        for i in range(size - sum(counts)):
+        for i in range(size - int(sum(counts))):
             counts[i % len(counts)] += 1
     if any(n < 0 or n != int(n) for n in counts) or sum(counts) != size:
         raise InvalidValue(

@@ -125,4 +125,3 @@ class ImageFolder(Dataset[tuple[Any, int]]):
 
     def __len__(self) -> int:
         return len(self.samples)
-

@@ -149,7 +149,8 @@ class DataLoader(Generic[T_co]):
     def __len__(self) -> int:
         # A TypeError where there is no length, for `list(loader)` and its like.
         if not self.iterable:
-            return len(self.sampler if self.batch_sampler is None else self.batch_sampler)
+            order: Any = self.sampler if self.batch_sampler is None else self.batch_sampler
+            return len(order)
         size = len(self.dataset)  # type: ignore[arg-type]
         if self.batch_size is None:
             return size

@@ -161,7 +161,7 @@ class BatchSampler(Sampler[list[int]]):
     """
 
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool) -> None:
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size <= 0:
+        if type(batch_size) is not int or batch_size <= 0:
             raise InvalidValue(f"batch_size must be a positive whole number, got {batch_size!r}")
         self.sampler = sampler
         self.batch_size = batch_size

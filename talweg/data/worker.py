@@ -8,7 +8,6 @@ each other. Another thread ends the worker when its parent has died.
 
 from __future__ import annotations
 
-import io
 import math
 import multiprocessing as mp
 import os
@@ -436,8 +435,10 @@ class Pool:
             return pickle.loads(pipe.recv_bytes())
         except (EOFError, OSError):
             process.join(ALIVE_CHECK_SECONDS)
+            # Answers that it had ready but not sent are lost too, so any of these may be the cause.
+            tasks = " or ".join(map(_task_text, [task, *self._asked[worker]]))
             raise WorkerLost(
-                f"{self._name(worker)} {_ending(process.exitcode)} while it read {_task_text(task)}"
+                f"{self._name(worker)} {_ending(process.exitcode)} while it read {tasks}"
             ) from None
 
     def stop(self) -> None:
@@ -451,7 +452,7 @@ class WorkerLost(DataError):
 
 def _task_text(task: Task) -> str:
     if isinstance(task.indices, list):
-        return f"the samples {_some(task.indices)}"
+        return f"samples {_some(task.indices)}"
     return f"batch {task.number}"
 
 

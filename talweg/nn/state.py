@@ -241,7 +241,7 @@ def _add(
     if array.dtype.byteorder == ">":
         array = array.astype(array.dtype.newbyteorder("<"))
     if dtype is dtypes.complex128:
-        tensors[name] = "float64", array.view(np.float64).reshape(*array.shape, 2)
+        tensors[name] = "float64", array.reshape(-1).view(np.float64).reshape(*array.shape, 2)
         return [name, dtype.name]
     tensors[name] = dtype.name, array
     return name
@@ -277,7 +277,9 @@ def _found(
     if isinstance(entry, str):
         return tensors[entry]
     array, _ = tensors[entry[0]]
-    return array.view(np.complex128).reshape(array.shape[:-1]), dtypes.as_dtype(entry[1])
+    return array.reshape(-1).view(np.complex128).reshape(array.shape[:-1]), dtypes.as_dtype(
+        entry[1]
+    )
 
 
 # ---------------------------------------------------------------------------------------------
@@ -286,14 +288,15 @@ def _found(
 
 def _header(path: Path, raw: bytes) -> dict[str, Any]:
     """The JSON at the head of the file, after what can be said about a wrong file is said."""
+    size = int.from_bytes(raw[:8], "little")
+    opens = raw[8:9] == b"{"  # the first bytes are a length, which may look like anything
     for start, kind in _KINDS.items():
-        if raw.startswith(start):
+        if raw.startswith(start) and not opens:
             raise DataError(
                 f"{path}: not a safetensors file but {kind}; talweg unpacks no pickles, because "
                 "they can run any program: convert it with the program that wrote it"
             )
-    size = int.from_bytes(raw[:8], "little")
-    if len(raw) >= 9 and raw[8:9] != b"{":
+    if len(raw) >= 9 and not opens:
         raise DataError(f"{path}: not a safetensors file: no header follows its first 8 bytes")
     if len(raw) < 9 or len(raw) < 8 + size:
         raise DataError(

@@ -391,9 +391,7 @@ def run(
     _finish(training, dataset, data_dir, out, console, time.perf_counter() - start)
 
 
-def _train(
-    training: Training, settings: dict[str, Any], checkpoint: Path, console: Any
-) -> None:
+def _train(training: Training, settings: dict[str, Any], checkpoint: Path, console: Any) -> None:
     size, epochs, seed = len(training.recipe.train.labels), settings["epochs"], settings["seed"]
     done = len(training.history)
     with _progress(console, epochs * size, done * size) as progress:

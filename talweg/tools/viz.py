@@ -146,7 +146,9 @@ class Answers:
         return np.lexsort((of_truth, self.said == self.truth))[:count]
 
 
-def draw_mistakes(answers: Answers, path: Path, title: str, rows: int = 3, columns: int = 6) -> None:
+def draw_mistakes(
+    answers: Answers, path: Path, title: str, rows: int = 3, columns: int = 6
+) -> None:
     """Draw the worst mistakes as a PNG; right answers that were near misses fill what is left.
 
     Args:
@@ -168,7 +170,9 @@ def draw_mistakes(answers: Answers, path: Path, title: str, rows: int = 3, colum
             axes.set_axis_off()
         for axes, index in zip(grid.flat, chosen, strict=False):
             _tile(axes, answers, int(index))
-        parts = [f"the worst {len(chosen)} of {wrong} mistakes" if wrong > len(chosen) else _count(wrong)]
+        parts = [
+            f"the worst {len(chosen)} of {wrong} mistakes" if wrong > len(chosen) else _count(wrong)
+        ]
         if len(chosen) > wrong:
             parts.append(f"the {len(chosen) - wrong} least certain right answers")
         height = figure.get_figheight()

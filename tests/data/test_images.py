@@ -31,7 +31,10 @@ def test_classes_and_files_are_sorted(folder: Path) -> None:
     assert found.classes == ["a", "b"]
     assert found.class_to_idx == {"a": 0, "b": 1}
     names = [os.path.relpath(path, folder) for path, _ in found.samples]
-    assert names == [os.path.join("a", "deep", "3.png"), *(f"b{os.sep}{n}" for n in ("1.PNG", "2.png"))]
+    assert names == [
+        os.path.join("a", "deep", "3.png"),
+        *(f"b{os.sep}{n}" for n in ("1.PNG", "2.png")),
+    ]
     assert found.targets == [0, 1, 1]
 
 

@@ -115,7 +115,7 @@ def test_the_same_seed_gives_the_same_batches_for_any_number_of_workers() -> Non
         return [*found, tw.rand(()).item()]
 
     alone = drawn(0)
-    assert sorted(sum((batch[0] for batch in alone[:6]), [])) == list(range(23))
+    assert sorted(i for batch in alone[:6] for i in batch[0]) == list(range(23))
     assert alone[:6] != alone[6:12]
     assert len({x for batch in alone[:12] for x in batch[1]}) == 46
     assert drawn(1) == alone
@@ -214,7 +214,7 @@ def test_a_stream_starts_again_in_persistent_workers() -> None:
 
 @pytest.mark.parametrize("workers", WORKERS)
 def test_a_broken_stream_is_reported(workers: int) -> None:
-    with pytest.raises(DataError, match="stream's next batch .*OSError: line 5 is cut off"):
+    with pytest.raises(DataError, match=r"stream's next batch .*OSError: line 5 is cut off"):
         list(data.DataLoader(Stream(10, bad=5), 4, num_workers=workers))
 
 

@@ -81,7 +81,7 @@ def test_batches(drop: bool, sizes: list[int]) -> None:
     batches = data.BatchSampler(range(10), 4, drop)
     assert [len(batch) for batch in batches] == sizes
     assert len(batches) == len(sizes)
-    assert sum(batches, []) == list(range(sum(sizes)))
+    assert [i for batch in batches for i in batch] == list(range(sum(sizes)))
 
 
 @pytest.mark.parametrize("size", [0, -1, 1.5, True, None])

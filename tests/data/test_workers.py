@@ -116,17 +116,17 @@ def test_two_loaders_at_once() -> None:
 @needs_signals
 def test_a_killed_worker_is_an_error_not_a_hang() -> None:
     batches = iter(data.DataLoader(Pids(kill=3), num_workers=2))
-    pids = readers(batches, 3)
-    text = r"worker 1 of 2 \(pid \d+\) was killed by SIGKILL .* while it read the samples \[3\]"
+    pids = readers(batches, 1)
+    text = r"worker 1 of 2 \(pid \d+\) was killed by SIGKILL .* while it read .*samples \[3\]"
     with pytest.raises(DataError, match=text):
-        next(batches)
+        pids |= readers(batches, 3)
     assert all_end(pids)
     assert next(batches, None) is None
 
 
 def test_a_worker_that_leaves_is_an_error() -> None:
     batches = iter(data.DataLoader(Pids(leave=0), num_workers=1))
-    with pytest.raises(DataError, match=r"ended with exit status 3 while it read the samples \[0"):
+    with pytest.raises(DataError, match=r"ended with exit status 3 while it read samples \[0"):
         next(batches)
 
 
@@ -142,7 +142,7 @@ def test_a_persistent_loader_starts_anew_after_a_loss() -> None:
 def test_timeout() -> None:
     batches = iter(data.DataLoader(Pids(hang=1), num_workers=2, timeout=1.0))
     pids = readers(batches, 1)
-    with pytest.raises(DataError, match=r"no answer for 1 seconds while it read the samples \[1\]"):
+    with pytest.raises(DataError, match=r"no answer for 1 seconds while it read samples \[1\]"):
         next(batches)
     assert all_end(pids)
 

@@ -1,4 +1,4 @@
-"""The demonstration: it learns, what it leaves behind is whole, and an interruption loses nothing."""
+"""The demonstration: it learns, leaves whole files behind, and loses nothing to Ctrl-C."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_the_seed_decides(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("small")
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     run(tmp_path, epochs=1)
-    with pytest.raises(InvalidValue, match="'seed': 0.*'seed': 5"):
+    with pytest.raises(InvalidValue, match=r"'seed': 0.*'seed': 5"):
         run(tmp_path, epochs=1, seed=5, resume=True)
     with pytest.raises(DataError, match="there is no such file"):
         run(tmp_path / "other", resume=True)
