@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from weakref import ref
 
 from talweg.base.errors import GradientError, ShapeError
 from talweg.base.source import describe, here
@@ -40,15 +39,20 @@ def backward(
         grad_tensors: cotangents of their shapes; may be None for one-element tensors.
         retain_graph: keep what the forward pass saved, for another pass; default `create_graph`.
         create_graph: record this pass, so that the gradients can be differentiated.
-        inputs: add only to these leaves.
+        inputs: add only to these, leaves or not.
 
     Raises:
         GradientError: when nothing requires a gradient, when saved values were freed by an earlier
             pass or overwritten in place.
     """
     roots = _roots(_listed(tensors), grad_tensors)
-    wanted = None if inputs is None else [_leaf_edge(t) for t in _listed(inputs)]
-    Pass(create_graph, retain_graph).run(roots, wanted, accumulate=True)
+    asked = None if inputs is None else _listed(inputs)
+    wanted = None if asked is None else [_leaf_edge(t) for t in asked]
+    step = Pass(create_graph, retain_graph)
+    found = step.run(roots, wanted, accumulate=True)
+    for t, node in zip(asked or (), found, strict=True):
+        if node is not None and not t.is_leaf and not t.retains_grad:
+            step.accumulate(t, node)
 
 
 def grad(
@@ -256,7 +260,20 @@ class Pass:
             for hook in list(listed.values()):
                 changed = hook(self.tensor(got[index]))
                 if changed is not None:
-                    got[index] = self._node(changed)
+                    got[index] = self._replaced(hook, got[index], changed)
+        for reference in step.retained:
+            t = reference()
+            if t is not None and t._grad_fn is step and t._index in got:
+                self.accumulate(t, got[t._index])
+
+    def _replaced(self, hook: Hook, before: Node, changed: Any) -> Node:
+        if not isinstance(changed, Tensor) or changed.node().type is not before.type:
+            got = changed.node().type if isinstance(changed, Tensor) else type(changed).__name__
+            raise GradientError(
+                f"hook {getattr(hook, '__name__', hook)!r} has changed the type of the gradient: "
+                f"{got} instead of {before.type}"
+            )
+        return self._node(changed)
 
     def _add(self, sums: dict[int, Node], index: int, node: Node) -> None:
         before = sums.get(index)
@@ -341,7 +358,7 @@ def tensor_backward(
         gradient: the cotangent, of this Tensor's shape; may be None for one element.
         retain_graph: keep what the forward pass saved, for another pass; default `create_graph`.
         create_graph: record this pass, so that the gradients can be differentiated.
-        inputs: add only to these leaves.
+        inputs: add only to these, leaves or not.
 
     Raises:
         GradientError: as `tw.autograd.backward` does.
@@ -384,17 +401,10 @@ def retain_grad(self: Tensor) -> None:
     """
     if not self.requires_grad:
         raise GradientError("can't retain_grad on Tensor that has requires_grad=False")
-    if self.is_leaf or self.__dict__.get("retains_grad"):
+    if self.is_leaf or self.retains_grad:
         return
-    self.__dict__["retains_grad"] = True
-    me = ref(self)
-
-    def keep(gradient: Tensor) -> None:
-        t = me()
-        if t is not None:
-            Pass(False, True).accumulate(t, gradient.node())
-
-    register_hook(self, keep)
+    self.retains_grad = True
+    attach(self, self.grad_fn, self._index)  # type: ignore[arg-type]
 
 
 def requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:

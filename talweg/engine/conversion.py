@@ -271,14 +271,15 @@ def element_size(self: Tensor) -> int:
 
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Write the values of `src`, broadcast and converted, into this Tensor."""
-    b = STATE.builder
+    given = src
     if not isinstance(src, Tensor):
+        b = STATE.builder
         src = wrap(b.constant(np.asarray(src, self.dtype.compute), self.dtype))
     if src.dtype is not self.dtype:
         src = _cast(src, self.dtype)
     if src.shape != self.shape:
         src = METHODS["expand"](src, self.shape)
-    if src._storage is self._storage:
+    if src is given and STATE.grad and src.requires_grad:
         src = clone(src)
     return assign(self, src, "copy_")
 

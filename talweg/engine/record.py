@@ -352,7 +352,12 @@ def in_place(function: Callable[..., Any], name: str) -> Callable[..., Tensor]:
     """Return the in-place form of a Tensor function: `x.add_(y)` writes `add(x, y)` into x."""
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return assign(self, function(self, *args, **kwargs), name)
+        value = function(self, *args, **kwargs)
+        step = value._grad_fn
+        if isinstance(step, Recorded):
+            own = self._storage
+            step.saved = tuple(row for row in step.saved if row[1] is not own)
+        return assign(self, value, name)
 
     method.__name__ = name
     method.__doc__ = f"In-place form of `{name[:-1]}`: writes the result into this Tensor."

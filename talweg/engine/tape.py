@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import ref
 
 from talweg.autodiff.reverse import vjp
 from talweg.base.errors import GradientError
@@ -41,9 +42,19 @@ class GradFn:
             is wanted.
         order: grows with time; every edge points to a smaller one.
         hooks: for each result number, what runs on its cotangent.
+        retained: results whose cotangent, after the hooks, is added to their `grad`.
     """
 
-    __slots__ = ("__weakref__", "edges", "hooks", "metadata", "order", "outer_hooks", "pre_hooks")
+    __slots__ = (
+        "__weakref__",
+        "edges",
+        "hooks",
+        "metadata",
+        "order",
+        "outer_hooks",
+        "pre_hooks",
+        "retained",
+    )
 
     def __init__(self, edges: tuple[Edge, ...]) -> None:
         self.edges = edges
@@ -52,6 +63,7 @@ class GradFn:
         self.outer_hooks: dict[int, Callable[..., Any]] = _NONE
         self.pre_hooks: dict[int, Callable[..., Any]] = _NONE
         self.metadata: dict[Any, Any] | None = None
+        self.retained: tuple[ref[Tensor], ...] = ()
 
     def name(self) -> str:
         """Return the name PyTorch gives such a step, like `MulBackward0`."""
@@ -147,6 +159,7 @@ class Recorded(GradFn):
         self.order = next(_sequence)
         self.hooks = self.outer_hooks = self.pre_hooks = _NONE
         self.metadata = None
+        self.retained = ()
         self.inputs: tuple[Node, ...] | None = inputs
         self.outputs = outputs
         self.saved = saved

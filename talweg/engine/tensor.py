@@ -60,6 +60,7 @@ class Tensor:
 
     Attributes:
         grad: the gradient accumulated by `backward()`, of the Tensor's shape and dtype, or None.
+        retains_grad: whether `grad` is kept although this is not a leaf; see `retain_grad`.
 
     Example:
         >>> import talweg as tw
@@ -102,6 +103,8 @@ class Tensor:
     _seen: int
     _storage: Storage
     _taped: int
+
+    retains_grad = False
 
     if TYPE_CHECKING:
         data: Tensor
@@ -193,9 +196,7 @@ class Tensor:
             if base is not None and base._requires:
                 name = type(self._grad_fn).__name__ if self._grad_fn else "View"
                 step = backward_class(name.removesuffix("0"))
-                self._grad_fn = step((edge_of(base),), (start,), (node,))
-                self._index = 0
-                self._requires = True
+                attach(self, step((edge_of(base),), (start,), (node,)), 0)
         return node
 
     @property
@@ -325,7 +326,7 @@ def detached(x: Tensor, counted: bool = True) -> Tensor:
     """Return an alias of `x` that gradients do not see; `counted` writes raise the version."""
     t = alias(x, x.node(), (), x.header())
     t._base = None
-    t._counted = counted
+    t._counted = x._counted and counted
     return t
 
 
@@ -365,6 +366,8 @@ def attach(t: Tensor, step: GradFn, index: int) -> None:
     t._grad_fn = step
     t._index = index
     t._requires = True
+    if t.retains_grad:
+        step.retained += (ref(t),)
 
 
 def moved_header(
