@@ -11,10 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, Generic, TypeVar, cast
 
+import numpy as np
+
 from talweg.base.errors import IndexOutOfRange, InvalidValue, ShapeError
 from talweg.data.chance import numbers, seed_from
+from talweg.engine.conversion import rebuild
 from talweg.engine.random import Generator
-from talweg.engine.tensor import Tensor
+from talweg.engine.tensor import Tensor, concrete
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -160,6 +163,24 @@ def samples_of(dataset: Dataset[T_co], indices: Sequence[int]) -> Sequence[T_co]
     if together is not None:
         return cast("Sequence[T_co]", together(indices))
     return [dataset[i] for i in indices]
+
+
+def rows_of(dataset: Dataset[Any], indices: Sequence[int]) -> list[Tensor] | None:
+    """One batch of a `TensorDataset`, read at once; None for other data sets.
+
+    Returns:
+        What `default_collate` makes of the samples at `indices`.
+
+    Raises:
+        IndexError: when an index is out of range.
+    """
+    while type(dataset) is Subset:
+        indices = [dataset.indices[i] for i in indices]
+        dataset = dataset.dataset
+    if type(dataset) is not TensorDataset or any(t.requires_grad for t in dataset.tensors):
+        return None
+    at = np.asarray(indices, np.int64)
+    return [rebuild(Tensor, concrete(t)[at], t.dtype, False) for t in dataset.tensors]
 
 
 def random_split(

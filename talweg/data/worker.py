@@ -30,7 +30,8 @@ from typing import Any
 
 from talweg.base.errors import DataError, InvalidValue
 from talweg.data.chance import mixed, seed_everything
-from talweg.data.dataset import Dataset, samples_of
+from talweg.data.collate import default_collate
+from talweg.data.dataset import Dataset, rows_of, samples_of
 
 ALIVE_CHECK_SECONDS = 1.0
 """How often a parent that waits for a batch looks whether the worker still lives."""
@@ -134,6 +135,11 @@ class Fetcher:
         if not self.batched:
             return self._join(self._sample(indices), f"sample {indices}")
         indices = list(indices)
+        if self.collate_fn is default_collate and indices:
+            with suppress(IndexError):  # said below, with the sample's number
+                rows = rows_of(self.dataset, indices)
+                if rows is not None:
+                    return rows
         samples: Sequence[Any]
         if hasattr(self.dataset, "__getitems__"):
             try:
@@ -378,7 +384,7 @@ class Pool:
         return len(self._processes)
 
     def usable(self) -> bool:
-        """Whether the workers are there for this process: not stopped, and not a fork's parent's."""
+        """Whether the workers are there: not stopped, and not those of a parent of this process."""
         return self._stop.still_active() and self.owner == os.getpid()
 
     def next_round(self) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 import talweg as tw
 from talweg import data
-from talweg.base.errors import IndexOutOfRange, InvalidValue, ShapeError
+from talweg.base.errors import DataError, IndexOutOfRange, InvalidValue, ShapeError
 
 
 class Numbers(data.Dataset[int]):
@@ -47,6 +47,27 @@ def test_tensor_dataset_gives_rows_of_every_tensor() -> None:
 def test_tensor_dataset_refuses_different_sizes() -> None:
     with pytest.raises(ShapeError, match=r"\(2, 3\).*\(4,\)"):
         data.TensorDataset(tw.zeros(2, 3), tw.zeros(4))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_tensor_datasets_are_read_in_whole_batches_alike(workers: int) -> None:
+    x, y = tw.randn(9, 2).to(tw.bfloat16), tw.arange(9)
+    rows = data.TensorDataset(x, y)
+    part = data.Subset(data.Subset(rows, [8, 1, 5, 3]), [3, 0, 1])
+    (batch,) = data.DataLoader(part, batch_size=3, num_workers=workers)
+    slow = data.default_collate([part[i] for i in range(3)])
+    for fast, wanted in zip(batch, slow, strict=True):
+        assert fast.dtype is wanted.dtype
+        assert fast.tolist() == wanted.tolist()
+    with pytest.raises(DataError, match=r"sample 9 could not be read: .*Index"):
+        list(data.DataLoader(rows, batch_sampler=[[0, 9]], num_workers=workers))
+
+
+def test_gradients_flow_through_batches_of_tensors() -> None:
+    x = tw.arange(6.0).reshape(3, 2).requires_grad_()
+    for (row,) in data.DataLoader(data.TensorDataset(x)):
+        row.sum().backward()
+    assert x.grad.tolist() == [[1.0, 1.0]] * 3
 
 
 def test_concat_finds_the_part_that_holds_an_index() -> None:

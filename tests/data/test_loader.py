@@ -144,9 +144,12 @@ def test_reading_here_leaves_the_global_generators_alone() -> None:
 
 def test_split_then_load_through_subsets() -> None:
     parts = data.random_split(Rows(10), [6, 4], seeded())
-    found = [labels(data.DataLoader(part, 3, num_workers=w)) for w in (0, 2) for part in parts]
-    assert found[:2] == found[2:]
-    assert sorted(sum(sum(found[:2], []), [])) == list(range(10))
+    here, there = (
+        [batch for part in parts for batch in labels(data.DataLoader(part, 3, num_workers=w))]
+        for w in (0, 2)
+    )
+    assert here == there
+    assert sorted(i for batch in here for i in batch) == list(range(10))
 
 
 @pytest.mark.parametrize("workers", WORKERS)
