@@ -1,9 +1,388 @@
-"""Random Tensors, and the Generator whose counter makes them reproducible."""
+"""Random Tensors, and the Generator whose counter makes them reproducible.
+
+Key and counter are inputs of the graph: drawing again changes data, never structure.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import secrets
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
-PUBLIC: tuple[Callable[..., Any], ...] = ()
-METHODS: dict[str, Callable[..., Any]] = {}
+import numpy as np
+
+from talweg.base import dtypes
+from talweg.base.dtypes import DType, as_dtype
+from talweg.base.errors import DTypeError, InvalidValue, ShapeError
+from talweg.base.shapes import Shape, size_of
+from talweg.base.source import here
+from talweg.engine.creation import check_device, tensor
+from talweg.engine.record import assign
+from talweg.engine.state import STATE
+from talweg.engine.tensor import Tensor, requires, values, wrap
+from talweg.fn import random as draws
+from talweg.fn.views import sizes
+from talweg.ir.build import Builder
+from talweg.ir.node import Node
+
+_MASK = 2**64 - 1
+
+
+class Generator:
+    """A stream of random numbers: a seed, and a counter that every draw moves on.
+
+    Example:
+        >>> import talweg as tw
+        >>> a = tw.rand(3, generator=tw.Generator().manual_seed(1))
+        >>> b = tw.rand(3, generator=tw.Generator().manual_seed(1))
+        >>> tw.equal(a, b)
+        True
+    """
+
+    def __init__(self, device: object = None) -> None:
+        check_device(device)
+        self._seed = 0
+        self._offset = 0
+        self._lock = threading.Lock()
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start the stream of this seed."""
+        with self._lock:
+            self._seed = int(seed) & _MASK
+            self._offset = 0
+        return self
+
+    def seed(self) -> int:
+        """Start a stream that nobody can foresee, and return its seed."""
+        found = secrets.randbits(63)
+        self.manual_seed(found)
+        return found
+
+    def initial_seed(self) -> int:
+        """Return the seed of the present stream."""
+        return self._seed
+
+    def get_state(self) -> Tensor:
+        """Return seed and counter as a Tensor for `set_state`."""
+        return tensor(np.array([self._seed, self._offset], np.uint64))
+
+    def set_state(self, new_state: Tensor) -> Generator:
+        """Continue from a state that `get_state` returned.
+
+        Raises:
+            InvalidValue: for anything else.
+        """
+        array = values(new_state)
+        if array.shape != (2,) or array.dtype != np.uint64:
+            raise InvalidValue("set_state needs what get_state returned: two uint64")
+        with self._lock:
+            self._seed, self._offset = int(array[0]), int(array[1])
+        return self
+
+    def take(self, size: int) -> tuple[int, int]:
+        """Return seed and counter for a draw of `size` elements, and move the counter past it."""
+        with self._lock:
+            offset = self._offset
+            self._offset = (offset + draws.counters(size)) & _MASK
+            return self._seed, offset
+
+
+DEFAULT = Generator()
+DEFAULT.seed()
+
+
+def manual_seed(seed: int) -> Generator:
+    """Start the default stream of this seed; every draw without a generator comes from it."""
+    return DEFAULT.manual_seed(seed)
+
+
+def initial_seed() -> int:
+    """Return the seed of the default stream."""
+    return DEFAULT.initial_seed()
+
+
+def seed() -> int:
+    """Start a default stream that nobody can foresee, and return its seed."""
+    return DEFAULT.seed()
+
+
+def get_rng_state() -> Tensor:
+    """Return the state of the default stream."""
+    return DEFAULT.get_state()
+
+
+def set_rng_state(new_state: Tensor) -> None:
+    """Continue the default stream from a state."""
+    DEFAULT.set_state(new_state)
+
+
+def source_nodes(generator: Generator | None, size: int) -> tuple[Node, Node]:
+    """Return key and counter for a draw of `size` elements, as inputs of the graph."""
+    key, offset = (generator or DEFAULT).take(size)
+    b = STATE.builder
+    return b.scalar(key, dtypes.uint64), b.scalar(offset, dtypes.uint64)
+
+
+def _draw(
+    make: Callable[[Builder, Node, Node], Node], size: int, generator: Generator | None
+) -> Tensor:
+    key, offset = source_nodes(generator, size)
+    STATE.builder.source = here()
+    return wrap(make(STATE.builder, key, offset))
+
+
+def _drawn(
+    make: Callable[..., Node],
+    shape: Shape,
+    generator: Generator | None,
+    dtype: DType | None,
+    device: object,
+    requires_grad: bool,
+    *parameters: Any,
+) -> Tensor:
+    check_device(device)
+    if min(shape, default=0) < 0:
+        raise ShapeError(f"sizes must not be negative, got {shape}")
+    kind = STATE.builder.default_float if dtype is None else as_dtype(dtype)
+    made = _draw(lambda b, k, o: make(b, k, o, shape, *parameters, kind), size_of(shape), generator)
+    return requires(made, requires_grad)
+
+
+def rand(
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: DType | None = None,
+    device: object = None,
+    requires_grad: bool = False,
+    **_: Any,
+) -> Tensor:
+    """Return values evenly spread over [0, 1): `rand(2, 3)` or `rand((2, 3))`."""
+    return _drawn(draws.uniform, sizes(size), generator, dtype, device, requires_grad, 0.0, 1.0)
+
+
+def randn(
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: DType | None = None,
+    device: object = None,
+    requires_grad: bool = False,
+    **_: Any,
+) -> Tensor:
+    """Return values of the standard normal distribution: `randn(2, 3)` or `randn((2, 3))`."""
+    return _drawn(draws.normal, sizes(size), generator, dtype, device, requires_grad, 0.0, 1.0)
+
+
+def randint(
+    low: int,
+    high: Any = None,
+    size: Any = None,
+    generator: Generator | None = None,
+    dtype: DType | None = None,
+    device: object = None,
+    requires_grad: bool = False,
+    **_: Any,
+) -> Tensor:
+    """Return whole numbers over [low, high): `randint(9, (2,))` or `randint(3, 9, (2,))`.
+
+    Raises:
+        InvalidValue: when the range is empty.
+    """
+    if size is None:
+        low, high, size = 0, low, high
+    check_device(device)
+    shape = sizes((size,))
+    kind = dtypes.int64 if dtype is None else as_dtype(dtype)
+    made = _draw(
+        lambda b, k, o: draws.randint(b, k, o, int(low), int(high), shape, kind),
+        size_of(shape),
+        generator,
+    )
+    return requires(made, requires_grad)
+
+
+def randperm(
+    n: int,
+    generator: Generator | None = None,
+    dtype: DType | None = None,
+    device: object = None,
+    **_: Any,
+) -> Tensor:
+    """Return 0 … n - 1 in random order."""
+    check_device(device)
+    kind = dtypes.int64 if dtype is None else as_dtype(dtype)
+    return _draw(lambda b, k, o: draws.permutation(b, k, o, n, kind), n, generator)
+
+
+def normal(
+    mean: Any = 0.0,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    dtype: DType | None = None,
+    **_: Any,
+) -> Tensor:
+    """Return normally distributed values; mean and std are numbers (with a size) or Tensors."""
+    given = [v for v in (mean, std) if isinstance(v, Tensor)]
+    if not given:
+        shape = sizes((size if size is not None else (),))
+        return _drawn(draws.normal, shape, generator, dtype, None, False, float(mean), float(std))
+    shape = np.broadcast_shapes(*(v.shape for v in given))
+    unit: Tensor = randn(shape, generator=generator, dtype=dtype or given[0].dtype)
+    scaled: Tensor = unit * std + mean
+    return scaled
+
+
+def bernoulli(
+    input: Tensor, p: float | None = None, *, generator: Generator | None = None
+) -> Tensor:
+    """Return 1 with the probability that each element states (or `p`), else 0."""
+    chance = rand(input.shape, generator=generator) if p is not None else None
+    if chance is not None:
+        made: Tensor = (chance < p).to(input.dtype)
+        return made
+    return _draw(
+        lambda b, k, o: draws.bernoulli(b, k, o, input.node(), input.dtype),
+        size_of(input.shape),
+        generator,
+    )
+
+
+def multinomial(
+    input: Tensor,
+    num_samples: int,
+    replacement: bool = False,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Return positions along the last dimension, drawn in proportion to the weights in `input`.
+
+    Raises:
+        ShapeError, InvalidValue: when the weights or the number of samples do not fit.
+    """
+    return _draw(
+        lambda b, k, o: draws.multinomial(b, k, o, input.node(), num_samples, replacement),
+        2 * (size_of(input.shape) + num_samples * (input.shape[0] if input.ndim > 1 else 1)),
+        generator,
+    )
+
+
+def _like(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def like(input: Tensor, *args: Any, **options: Any) -> Tensor:
+        options.pop("memory_format", None)
+        if options.get("dtype") is None:
+            options["dtype"] = input.dtype
+        return make(*args, input.shape, **options)
+
+    like.__name__ = f"{make.__name__}_like"
+    like.__doc__ = f"`{make.__name__}` in the shape and dtype of another Tensor."
+    return like
+
+
+rand_like = _like(rand)
+randn_like = _like(randn)
+randint_like = _like(randint)
+
+
+def _filler(name: str, make: Callable[..., Node], first: float, second: float) -> Any:
+    def fill(
+        self: Tensor, a: float = first, b: float = second, *, generator: Generator | None = None
+    ) -> Tensor:
+        kind = self.dtype
+        key, offset = source_nodes(generator, size_of(self.shape))
+        node = make(STATE.builder, key, offset, self.shape, float(a), float(b), kind)
+        return assign(self, wrap(node), name)
+
+    fill.__name__ = name
+    fill.__doc__ = f"Write values drawn as by `talweg.fn.random.{make.__name__}`."
+    return fill
+
+
+def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
+    """Write 1 with probability p (a number or a Tensor), else 0."""
+    chance = rand(self.shape, generator=generator)
+    return assign(self, (chance < p).to(self.dtype), "bernoulli_")
+
+
+def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Write exponentially distributed values of rate `lambd`."""
+    shape = self.shape
+    made = _draw(
+        lambda b, k, o: draws.exponential(b, k, o, shape, lambd, self.dtype),
+        size_of(shape),
+        generator,
+    )
+    return assign(self, made, "exponential_")
+
+
+def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
+    """Write how many trials of success probability p it takes to succeed once."""
+    shape = self.shape
+    made = _draw(
+        lambda b, k, o: draws.geometric(b, k, o, shape, p, self.dtype), size_of(shape), generator
+    )
+    return assign(self, made, "geometric_")
+
+
+def random_(
+    self: Tensor, low: int = 0, high: int | None = None, *, generator: Generator | None = None
+) -> Tensor:
+    """Write whole numbers from [low, high); `random_(n)` from [0, n), `random_()` the whole range.
+
+    Raises:
+        DTypeError: for bool and complex Tensors.
+    """
+    if self.dtype.category in ("bool", "complex"):
+        raise DTypeError(f"random_ does not fill {self.dtype.name}")
+    if high is None:
+        largest = 2**24 if self.dtype.is_floating_point else dtypes.iinfo(self.dtype).max
+        low, high = 0, low or min(largest, 2**63 - 1)
+    made = randint(low, high, self.shape, generator=generator)
+    return assign(self, made.to(self.dtype), "random_")
+
+
+def log_normal_(
+    self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None
+) -> Tensor:
+    """Write values whose logarithm is normally distributed."""
+    drawn = normal(mean, std, self.shape, generator=generator, dtype=self.dtype)
+    return assign(self, drawn.exp(), "log_normal_")
+
+
+def fork_rng(devices: Sequence[Any] = (), enabled: bool = True) -> ForkedStream:
+    """Return a context whose draws leave the default stream as it was."""
+    return ForkedStream(enabled)
+
+
+class ForkedStream:
+    """A context that puts the default stream back at its end."""
+
+    def __init__(self, enabled: bool) -> None:
+        self._state = DEFAULT.get_state() if enabled else None
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        if self._state is not None:
+            DEFAULT.set_state(self._state)
+
+
+PUBLIC: tuple[Callable[..., Any], ...] = (
+    *(Generator, manual_seed, initial_seed, seed, get_rng_state, set_rng_state, fork_rng),
+    *(rand, randn, randint, randperm, normal, bernoulli, multinomial),
+    *(rand_like, randn_like, randint_like),
+)
+METHODS: dict[str, Callable[..., Any]] = {
+    "bernoulli": bernoulli,
+    "bernoulli_": bernoulli_,
+    "cauchy_": _filler("cauchy_", draws.cauchy, 0.0, 1.0),
+    "exponential_": exponential_,
+    "geometric_": geometric_,
+    "log_normal_": log_normal_,
+    "multinomial": multinomial,
+    "normal_": _filler("normal_", draws.normal, 0.0, 1.0),
+    "random_": random_,
+    "uniform_": _filler("uniform_", draws.uniform, 0.0, 1.0),
+}

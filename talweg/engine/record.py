@@ -242,6 +242,7 @@ def write_back(b: Builder, root: Node, chain: tuple[Op, ...], value: Node) -> No
             raise ShapeError(
                 "unsupported operation: more than one element of the written-to tensor refers to a "
                 "single memory location. Please clone() the expanded tensor before writing to it"
+                f"\n  recorded at {describe(b.source)}"
             )
     return value
 

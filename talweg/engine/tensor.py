@@ -247,8 +247,8 @@ class Tensor:
                 raise InvalidValue(f"grad must be a Tensor or None, got {type(value).__name__}")
             if value.shape != self.shape or value.dtype is not self.dtype:
                 raise ShapeError(
-                    f"assigned grad has type {value.node().type!r}, the Tensor is "
-                    f"{self.node().type!r}: shape and dtype must be the same"
+                    f"assigned grad is {value.dtype.name} of shape {value.shape}, the Tensor is "
+                    f"{self.dtype.name} of shape {self.shape}: both must be the same"
                 )
         self._grad = value
 
