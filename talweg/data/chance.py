@@ -8,13 +8,12 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from talweg.engine.random import Generator, default_generator
+from talweg.engine.random import DEFAULT, Generator
 
 
 def seed_from(generator: Generator | None) -> int:
     """Draw a fresh 63-bit seed: from `generator`, or from the one that `manual_seed` sets."""
-    source = default_generator if generator is None else generator
-    return source.draw_seed()
+    return mixed(*(generator or DEFAULT).take(1))
 
 
 def numbers(seed: int) -> np.random.Generator:
@@ -29,7 +28,7 @@ def mixed(seed: int, number: int) -> int:
 
 def seed_everything(seed: int) -> None:
     """Seed the global generators of talweg, NumPy and `random`."""
-    default_generator.manual_seed(seed)
+    DEFAULT.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
 
@@ -37,11 +36,11 @@ def seed_everything(seed: int) -> None:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Inside, the global generators of talweg, NumPy and `random` run from `seed`."""
-    before = default_generator.get_state(), np.random.get_state(), random.getstate()
+    before = DEFAULT.get_state(), np.random.get_state(), random.getstate()
     seed_everything(seed)
     try:
         yield
     finally:
-        default_generator.set_state(before[0])
+        DEFAULT.set_state(before[0])
         np.random.set_state(before[1])
         random.setstate(before[2])
