@@ -45,5 +45,5 @@ $(VENV)/.demo $(VENV)/.test: $(VENV)/.%: $(VENV)/.made pyproject.toml
 	@touch $@
 
 $(VENV)/.peer: $(VENV)/.test
-	$(PIP) install --extra-index-url https://download.pytorch.org/whl/cpu torch==$(TORCH)
+	$(PIP) install torch==$(TORCH)
 	@touch $@
