@@ -145,6 +145,10 @@ def operands(b: Builder, *values: Numeric, dtype: DType | None = None) -> list[N
         DTypeError: when the dtypes have no common type.
     """
     if dtype is None:
+        if len(values) == 2:
+            x, y = values
+            if isinstance(x, Node) and isinstance(y, Node) and x.type is y.type:
+                return [x, y]
         dtype = result_type(b, *values)
     return broadcast(b, *(as_node(b, v, dtype) for v in values))
 
