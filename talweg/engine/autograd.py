@@ -17,6 +17,7 @@ from talweg.engine.tensor import (
     detached,
     edge_of,
     note,
+    owner,
     twin,
     wrap,
 )
@@ -424,7 +425,8 @@ def detach_(self: Tensor) -> Tensor:
     Raises:
         GradientError: for a view, whose base would still be on the tape.
     """
-    if self._base is not None and self._base.requires_grad:
+    base = owner(self)
+    if base is not None and base.requires_grad:
         raise GradientError("Can't detach views in-place. Use detach() instead")
     self._grad_fn = None
     self._requires = False

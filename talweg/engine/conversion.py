@@ -13,7 +13,7 @@ from talweg.base.dtypes import DType, as_dtype
 from talweg.base.errors import GradientError, ShapeError
 from talweg.base.shapes import contiguous_strides
 from talweg.base.source import describe, here
-from talweg.engine.creation import check_device
+from talweg.engine.creation import Number, check_device, check_range, tensor
 from talweg.engine.functions import FUNCTIONS, METHODS
 from talweg.engine.record import assign, lift
 from talweg.engine.state import STATE
@@ -271,10 +271,11 @@ def element_size(self: Tensor) -> int:
 
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Write the values of `src`, broadcast and converted, into this Tensor."""
+    if isinstance(src, Number):
+        return fill_(self, src)
     given = src
     if not isinstance(src, Tensor):
-        b = STATE.builder
-        src = wrap(b.constant(np.asarray(src, self.dtype.compute), self.dtype))
+        src = tensor(src)
     if src.dtype is not self.dtype:
         src = _cast(src, self.dtype)
     if src.shape != self.shape:
@@ -287,6 +288,7 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 def fill_(self: Tensor, value: Any) -> Tensor:
     """Write one value into every element."""
     if not isinstance(value, Tensor):
+        check_range(value, self.dtype)
         b = STATE.builder
         node = b.expand(b.scalar(value, self.dtype), self.shape)
         return assign(self, wrap(node), "fill_")

@@ -11,7 +11,7 @@ import numpy as np
 from talweg.base import dtypes
 from talweg.base.dtypes import DType, as_dtype
 from talweg.base.errors import DeviceError, InvalidValue, ShapeError
-from talweg.base.source import here
+from talweg.base.source import describe, here
 from talweg.engine.state import STATE
 from talweg.engine.tensor import Tensor, requires, values, wrap
 from talweg.fn.views import sizes
@@ -142,6 +142,22 @@ def _new(
     return requires(wrap(make(b, b.default_float if dtype is None else as_dtype(dtype))), grad)
 
 
+def check_range(value: Number, dtype: DType) -> None:
+    """Refuse a number that an integer dtype cannot hold; negative ones wrap in unsigned dtypes.
+
+    Raises:
+        InvalidValue: naming both.
+    """
+    if dtype.category not in ("int", "uint") or isinstance(value, complex):
+        return
+    top = 2 ** (dtype.bits - (dtype.category == "int"))
+    if not -top <= value < top:
+        raise InvalidValue(
+            f"value {value} cannot be converted to {dtype.name} without overflow"
+            f"\n  recorded at {describe(here())}"
+        )
+
+
 def full(
     size: Sequence[int] | int,
     fill_value: Number | Tensor,
@@ -161,7 +177,8 @@ def full(
     shape = sizes((size,))
     if min(shape, default=0) < 0:
         raise ShapeError(f"sizes must not be negative, got {shape}")
-    dtype = _array(value)[1] if dtype is None else dtype
+    dtype = _array(value)[1] if dtype is None else as_dtype(dtype)
+    check_range(value, dtype)
     return _new(lambda b, d: b.expand(b.scalar(value, d), shape), dtype, device, requires_grad)
 
 

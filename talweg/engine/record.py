@@ -20,6 +20,8 @@ from talweg.engine.tensor import (
     edge_of,
     header_after,
     note,
+    owner,
+    stand_in,
     twin,
     wrap,
 )
@@ -247,6 +249,24 @@ def write_back(b: Builder, root: Node, chain: tuple[Op, ...], value: Node) -> No
     return value
 
 
+def _check_writable(t: Tensor, name: str) -> None:
+    base = owner(t)
+    if base is None or not base.requires_grad:
+        if not t.requires_grad or not t.is_leaf:
+            return
+        what = "a leaf Variable"
+    elif base.is_leaf:
+        what = "a view of a leaf Variable"
+    elif t.requires_grad:
+        return
+    else:
+        what = "a view that was made under no_grad of a Variable"
+    raise GradientError(
+        f"{what} that requires grad is being used in an in-place operation ({name}). "
+        f"Do it under tw.no_grad(), or on a clone()\n  recorded at {describe(here())}"
+    )
+
+
 def assign(t: Tensor, value: Tensor, name: str = "copy_") -> Tensor:
     """Write `value` into the storage of `t`, in place; shapes are equal after broadcasting `value`.
 
@@ -256,15 +276,8 @@ def assign(t: Tensor, value: Tensor, name: str = "copy_") -> Tensor:
     """
     b = STATE.builder
     b.source = source = here()
-    if STATE.grad and t.requires_grad:
-        base = t._base
-        if t.is_leaf or (base is not None and base.is_leaf and base.requires_grad):
-            what = "a leaf" if t.is_leaf else "a view of a leaf"
-            raise GradientError(
-                f"{what} Variable that requires grad is being used in an in-place operation "
-                f"({name}). Do it under tw.no_grad(), or on a clone()"
-                f"\n  recorded at {describe(source)}"
-            )
+    if STATE.grad:
+        _check_writable(t, name)
     if value.shape != t.shape:
         raise ShapeError(
             f"{name}: the result has shape {value.shape}, which cannot be written in place into a "
@@ -293,9 +306,9 @@ def _write(t: Tensor, value: Tensor) -> None:
     b = STATE.builder
     storage = t._storage
     node = value.node()
-    base = t._base
-    owner = t if base is None else base
-    taped = STATE.grad and (value.requires_grad or owner.requires_grad)
+    base = owner(t)
+    whole = t if base is None else base
+    taped = STATE.grad and (value.requires_grad or whole.requires_grad)
     b.keep = taped
     if base is None or not taped:
         storage.replace(write_back(b, storage.node, t._chain, node), t._counted)
@@ -316,12 +329,12 @@ def _write(t: Tensor, value: Tensor) -> None:
         return
     before = base.node()
     edges: tuple[Edge, ...] = (edge_of(base), edge_of(value))
-    whole = write_back(b, before, t._chain[len(base._chain) :], node)
+    new = write_back(b, before, t._chain[len(base._chain) :], node)
     b.keep = False
-    storage.replace(write_back(b, storage.node, base._chain, whole), t._counted)
+    storage.replace(write_back(b, storage.node, base._chain, new), t._counted)
     saved: tuple[tuple[Node, Storage, int], ...] = ()
-    step = backward_class("copy_slices", "")(edges, (before, node), (whole,), saved, b.source)
-    base._node = whole
+    step = backward_class("copy_slices", "")(edges, (before, node), (new,), saved, b.source)
+    base._node = new
     base._seen = storage.generation
     storage.taped += 1
     base._taped = storage.taped
@@ -339,6 +352,8 @@ def view_in_place(function: Callable[..., Any], name: str) -> Callable[..., Tens
                 f"({name})\n  recorded at {describe(here())}"
             )
         view = function(self, *args, **kwargs)
+        if self._base is None and not (self.is_leaf and self._requires):
+            self._base = stand_in(self)
         self._chain, self._header = view._chain, view._header
         self._node, self._seen = view._node, view._seen
         self._grad_fn, self._index = view._grad_fn, view._index

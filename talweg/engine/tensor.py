@@ -181,7 +181,7 @@ class Tensor:
         return node
 
     def _refresh(self) -> Node:
-        storage, base, b = self._storage, self._base, STATE.builder
+        storage, base, b = self._storage, owner(self), STATE.builder
         if base is not None and base.requires_grad:
             start, chain = base.node(), self._chain[len(base._chain) :]
         else:
@@ -320,6 +320,22 @@ def alias(x: Tensor, node: Node, chain: tuple[Op, ...], header: tuple[Shape, int
     t._header = header
     note(t)
     return t
+
+
+def owner(t: Tensor) -> Tensor | None:
+    """Return the Tensor of which `t` is a view, while both lie over one storage."""
+    base = t._base
+    while base is not None and base._base is not None:
+        base = base._base
+    return base if base is not None and base._storage is t._storage else None
+
+
+def stand_in(t: Tensor) -> Tensor:
+    """Return a Tensor that takes the place of `t` as the owner of its views."""
+    made = alias(t, t.node(), (), t.header())
+    made._base = None
+    made._requires, made._grad_fn, made._index = t._requires, t._grad_fn, t._index
+    return made
 
 
 def detached(x: Tensor, counted: bool = True) -> Tensor:
