@@ -15,6 +15,8 @@ from talweg.ops.kinds import INEXACT, REAL_PART, Elementwise, Unary, zeros_like
 if TYPE_CHECKING:
     from talweg.ir.build import Builder
     from talweg.ir.node import Node
+    from talweg.loops.build import NestBuilder
+    from talweg.loops.scalar import Scalar
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class FloorDiv(Elementwise):
     accepts = dtypes.REALS
     arity = 2
     function = np.floor_divide
+    symbol = "floordiv"
     kinks = (0.0,)
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
@@ -309,6 +312,9 @@ class Reciprocal(Unary):
 
     function = np.reciprocal
     kinks = (0.0,)
+
+    def lower(self, nest: NestBuilder, *ins: Scalar) -> Scalar:
+        return 1 / ins[0]
 
     def slope(self, b: Builder, x: Node, y: Node) -> Node:
         return b.neg(b.mul(y, y))

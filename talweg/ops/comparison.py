@@ -17,6 +17,8 @@ from talweg.ops.kinds import INEXACT, Elementwise, elementwise_shape
 if TYPE_CHECKING:
     from talweg.ir.build import Builder
     from talweg.ir.node import Node
+    from talweg.loops.build import NestBuilder
+    from talweg.loops.scalar import Scalar
 
 ORDERED = (dtypes.bool_, *dtypes.REALS)
 BITS = (dtypes.bool_, *dtypes.INTS)
@@ -97,6 +99,9 @@ class LogicalNot(Elementwise):
     result = dtypes.bool_
     function = np.logical_not
 
+    def lower(self, nest: NestBuilder, *ins: Scalar) -> Scalar:
+        return nest.eq(ins[0], 0)
+
 
 @dataclass(frozen=True)
 class BitAnd(Elementwise):
@@ -145,6 +150,7 @@ class ShiftLeft(Elementwise):
     accepts = dtypes.INTS
     arity = 2
     function = np.left_shift
+    symbol = "shl"
     domain = (-2.0, 9.0)
 
 
@@ -156,6 +162,7 @@ class ShiftRight(Elementwise):
     accepts = dtypes.INTS
     arity = 2
     function = np.right_shift
+    symbol = "shr"
     domain = (-2.0, 9.0)
 
 
@@ -167,6 +174,7 @@ class IsNan(Elementwise):
     accepts = INEXACT
     result = dtypes.bool_
     function = np.isnan
+    symbol = "isnan"
 
 
 @dataclass(frozen=True)
@@ -177,6 +185,7 @@ class IsInf(Elementwise):
     accepts = INEXACT
     result = dtypes.bool_
     function = np.isinf
+    symbol = "isinf"
 
 
 @dataclass(frozen=True)
@@ -187,6 +196,7 @@ class IsFinite(Elementwise):
     accepts = INEXACT
     result = dtypes.bool_
     function = np.isfinite
+    symbol = "isfinite"
 
 
 @dataclass(frozen=True)
@@ -200,6 +210,7 @@ class Where(Elementwise):
     accepts = dtypes.ALL
     arity = 3
     function = np.where
+    tolerance = 0
 
     def infer(self, *types: TensorType) -> TensorType:
         condition, x, y = types
@@ -211,6 +222,10 @@ class Where(Elementwise):
             )
         return x.with_shape(elementwise_shape(self, types))
 
+    def lower(self, nest: NestBuilder, *ins: Scalar) -> Scalar:
+        condition, x, y = ins
+        return nest.select(condition, x, y)
+
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
         condition = node.inputs[0]
@@ -220,10 +235,10 @@ class Where(Elementwise):
     @classmethod
     def samples(cls) -> Iterator[Sample]:
         condition = Draw((3, 4), dtype=dtypes.bool_)
-        yield Sample(cls(), (condition, Draw((3, 4)), Draw((3, 4))), dtypes.ALL)
-        yield Sample(cls(), (condition, Draw(()), Draw((3, 4))), dtypes.FLOATS)
-        yield Sample(cls(), (condition, Draw(()), Draw(())), dtypes.FLOATS)
-        yield Sample(cls(), (Draw((), dtype=dtypes.bool_), Draw((3, 4)), Draw(())), dtypes.FLOATS)
+        full, one, flag = Draw((3, 4)), Draw(()), Draw((), dtype=dtypes.bool_)
+        yield Sample(cls(), (condition, full, full), dtypes.ALL, cls.tolerance)
+        for inputs in ((condition, one, full), (condition, one, one), (flag, full, one)):
+            yield Sample(cls(), inputs, dtypes.FLOATS, cls.tolerance)
 
 
 OPS: tuple[type[Op], ...] = (

@@ -18,6 +18,8 @@ from talweg.ops.kinds import REAL_PART, Elementwise
 if TYPE_CHECKING:
     from talweg.ir.build import Builder
     from talweg.ir.node import Node
+    from talweg.loops.build import NestBuilder
+    from talweg.loops.scalar import Scalar
 
 COMPLEX_OF: Mapping[DType, DType] = {real: whole for whole, real in REAL_PART.items()}
 
@@ -28,6 +30,10 @@ class Copy(Elementwise):
 
     accepts = dtypes.ALL
     function = np.copy
+    tolerance = 0
+
+    def lower(self, nest: NestBuilder, *ins: Scalar) -> Scalar:
+        return ins[0]
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         return cotangents
@@ -56,6 +62,9 @@ class Cast(Elementwise):
         if not self.dtype.is_complex:
             x = x.real
         return x.astype(self.dtype.compute)
+
+    def lower(self, nest: NestBuilder, *ins: Scalar) -> Scalar:
+        return nest.cast(ins[0], self.dtype)
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
@@ -99,11 +108,28 @@ class Bitcast(Elementwise):
             return np.asarray(x.view(np.uint8) != 0)
         return dtypes.decode(x.view(self.dtype.storage), self.dtype)
 
+    def lower(self, nest: NestBuilder, *ins: Scalar) -> Scalar:
+        (x,) = ins
+        if x.dtype is self.dtype:
+            return x
+        if x.dtype is dtypes.bool_:
+            x = nest.cast(x, dtypes.uint8)
+        elif x.dtype is dtypes.complex64:
+            low, high = (nest.bitcast(part, dtypes.uint32) for part in (nest.real(x), nest.imag(x)))
+            x = nest.cast(low, dtypes.uint64) | nest.cast(high, dtypes.uint64) << 32
+        if self.dtype is dtypes.bool_:
+            return nest.cast(nest.bitcast(x, dtypes.uint8), dtypes.bool_)
+        if self.dtype is not dtypes.complex64:
+            return nest.bitcast(x, self.dtype)
+        x = nest.bitcast(x, dtypes.uint64)
+        words = (nest.cast(half, dtypes.uint32) for half in (x, x >> 32))
+        return nest.complex(*(nest.bitcast(word, dtypes.float32) for word in words))
+
     @classmethod
     def samples(cls) -> Iterator[Sample]:
         for dtype in dtypes.ALL:
             same_width = tuple(d for d in dtypes.ALL if d.bits == dtype.bits)
-            yield Sample(cls(dtype), (Draw((3, 4)),), same_width)
+            yield Sample(cls(dtype), (Draw((3, 4)),), same_width, tolerance=0)
 
 
 @dataclass(frozen=True)
@@ -151,6 +177,7 @@ class MakeComplex(Elementwise):
     accepts = (dtypes.float32, dtypes.float64)
     result = COMPLEX_OF
     arity = 2
+    symbol = "complex"
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         x, y = np.broadcast_arrays(*arrays)

@@ -16,6 +16,8 @@ from talweg.ops.kinds import Unary
 if TYPE_CHECKING:
     from talweg.ir.build import Builder
     from talweg.ir.node import Node
+    from talweg.loops.build import NestBuilder
+    from talweg.loops.scalar import Scalar
 
 _DENSITY = 2.0 / math.sqrt(math.pi)
 
@@ -97,6 +99,10 @@ class Polygamma(Unary):
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         return special.polygamma(self.n, arrays[0])
+
+    def lower(self, nest: NestBuilder, *ins: Scalar) -> Scalar:
+        (x,) = ins
+        return nest.polygamma(nest.constant(self.n, x.dtype), x)
 
     def slope(self, b: Builder, x: Node, y: Node) -> Node:
         return b.polygamma(x, self.n + 1)

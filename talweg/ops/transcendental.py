@@ -14,11 +14,14 @@ import numpy as np
 
 from talweg.base import dtypes
 from talweg.ir.op import Op
+from talweg.loops.operand import wide
 from talweg.ops.kinds import Elementwise, Unary
 
 if TYPE_CHECKING:
     from talweg.ir.build import Builder
     from talweg.ir.node import Node
+    from talweg.loops.build import NestBuilder
+    from talweg.loops.scalar import Scalar
 
 
 def _plus(b: Builder, x: Node, value: float) -> Node:
@@ -289,6 +292,12 @@ class Sigmoid(Unary):
         (x,) = arrays
         small = np.exp(np.where(x.real < 0, x, -x))
         return np.asarray(np.where(x.real < 0, small, np.ones_like(x)) / (small + 1))
+
+    def lower(self, nest: NestBuilder, *ins: Scalar) -> Scalar:
+        x = nest.let(wide(ins[0]))
+        negative = (nest.real(x) if x.dtype.is_complex else x) < 0
+        small = nest.let(nest.exp(nest.select(negative, x, -x)))
+        return nest.cast(nest.select(negative, small, 1) / (small + 1), ins[0].dtype)
 
     def slope(self, b: Builder, x: Node, y: Node) -> Node:
         return b.mul(y, b.sub(b.scalar(1, y.dtype), y))
