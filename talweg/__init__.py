@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from talweg import autograd, optim
+from talweg import autograd, nn, optim
 from talweg.base.dtypes import (
     DType as dtype,
 )

@@ -8,14 +8,18 @@ from typing import Any
 
 from talweg.engine.record import in_place, lift, lift_view, view_in_place
 from talweg.fn import (
+    activation,
     adaptive,
     conv,
+    dense,
     einsum,
     elementary,
     gathering,
     indexing,
     linalg,
     logic,
+    loss,
+    margin,
     math,
     norm,
     pool,
@@ -49,6 +53,10 @@ MODULES: tuple[ModuleType, ...] = (
     norm,
     vision,
     resize,
+    activation,
+    dense,
+    loss,
+    margin,
 )
 
 _STRICT_VIEWS = ("view", "view_as", "expand", "expand_as", "broadcast_to")

@@ -1,0 +1,172 @@
+"""Products with a weight: linear and bilinear maps, and rows of a table looked up by index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from talweg.base import dtypes
+from talweg.base.errors import DTypeError, InvalidValue, ShapeError
+from talweg.base.shapes import size_of
+from talweg.fn.math import constant
+from talweg.fn.promotion import cast, expand_to, full
+from talweg.ir.build import Builder
+from talweg.ir.node import Node
+
+
+def _same_dtype(name: str, **nodes: Node | None) -> None:
+    given = {k: n.dtype for k, n in nodes.items() if n is not None}
+    if len(set(given.values())) > 1:
+        found = ", ".join(f"{k} {d.name}" for k, d in given.items())
+        raise DTypeError(f"{name}: {found} must have one dtype; use .to()")
+
+
+def linear(b: Builder, input: Node, weight: Node, bias: Node | None = None) -> Node:
+    """Return input @ weight.T + bias.
+
+    Args:
+        input: [*, in_features].
+        weight: [out_features, in_features], or [in_features].
+        bias: [out_features], or 0-d for a weight of one dimension.
+
+    Returns:
+        [*, out_features], or [*] for a weight of one dimension.
+
+    Raises:
+        ShapeError: when the sizes do not fit; the message names the shapes.
+        DTypeError: when the dtypes differ.
+
+    >>> import talweg as tw
+    >>> x, weight = tw.tensor([[1.0, 2.0]]), tw.tensor([[3.0, 4.0], [5.0, 6.0]])
+    >>> tw.nn.functional.linear(x, weight).tolist()
+    [[11.0, 17.0]]
+    """
+    if weight.rank == 1:
+        bias = bias if bias is None or bias.rank else b.reshape(bias, (1,))
+        out = linear(b, input, b.reshape(weight, (1, *weight.shape)), bias)
+        return b.reshape(out, out.shape[:-1])
+    if input.rank == 0 or weight.rank != 2 or input.shape[-1] != weight.shape[1]:
+        raise ShapeError(
+            f"linear: an input of shape {input.shape} and a weight of shape {weight.shape} cannot "
+            "be multiplied: the input's last size must be the weight's second"
+        )
+    _same_dtype("linear", input=input, weight=weight, bias=bias)
+    lead = input.shape[:-1]
+    rows = input if input.rank == 2 else b.reshape(input, (size_of(lead), input.shape[-1]))
+    out = b.dot(rows, b.permute(weight, (1, 0)))
+    if bias is not None:
+        if bias.shape != (weight.shape[0],):
+            raise ShapeError(
+                f"linear: bias must have shape {(weight.shape[0],)} for a weight of shape "
+                f"{weight.shape}, got {bias.shape}"
+            )
+        out = b.add(out, expand_to(b, bias, out.shape))
+    return out if input.rank == 2 else b.reshape(out, (*lead, weight.shape[0]))
+
+
+def bilinear(
+    b: Builder, input1: Node, input2: Node, weight: Node, bias: Node | None = None
+) -> Node:
+    """Return input1 @ weight[k] @ input2 + bias for every k.
+
+    Args:
+        input1: [*, in1_features].
+        input2: [*, in2_features].
+        weight: [out_features, in1_features, in2_features].
+        bias: [out_features].
+
+    Raises:
+        ShapeError: when the sizes do not fit.
+        DTypeError: when the dtypes differ.
+    """
+    lead = input1.shape[:-1]
+    fits = weight.rank == 3 and input1.rank > 0 and lead == input2.shape[:-1]
+    if not fits or (input1.shape[-1], input2.shape[-1]) != weight.shape[1:]:
+        raise ShapeError(
+            f"bilinear: inputs of shapes {input1.shape} and {input2.shape} do not fit a weight of "
+            f"shape {weight.shape}: expected [*, {weight.shape[1:2]}] and [*, {weight.shape[2:]}]"
+        )
+    _same_dtype("bilinear", input1=input1, input2=input2, weight=weight, bias=bias)
+    out_features, n, m = weight.shape
+    count = size_of(lead)
+    # [count, n] x [n, out * m], then each row's [out, m] with its own input2.
+    table = b.reshape(b.permute(weight, (1, 0, 2)), (n, out_features * m))
+    half = b.reshape(b.dot(b.reshape(input1, (count, n)), table), (count, out_features, m))
+    out = b.dot(half, b.reshape(input2, (count, m, 1)))
+    out = b.reshape(out, (*lead, out_features))
+    return out if bias is None else b.add(out, expand_to(b, bias, out.shape))
+
+
+def whole_index(b: Builder, name: str, index: Node) -> Node:
+    """Return an index as int64.
+
+    Raises:
+        DTypeError: unless it holds integers.
+    """
+    if index.dtype.category not in ("int", "uint"):
+        raise DTypeError(f"{name}: indices must be integers, got {index.dtype.name}")
+    return cast(b, index, dtypes.int64)
+
+
+def embedding(
+    b: Builder,
+    input: Node,
+    weight: Node,
+    padding_idx: int | None = None,
+    scale_grad_by_freq: bool = False,
+) -> Node:
+    """Return the rows of a table at the given indices.
+
+    Args:
+        input: integers of any shape, 0 <= index < num_embeddings.
+        weight: [num_embeddings, embedding_dim].
+        padding_idx: the row that receives no gradient; negative ones count from the end.
+        scale_grad_by_freq: divide a row's gradient by how often the row stands in the input.
+
+    Returns:
+        [*, embedding_dim].
+
+    Raises:
+        IndexOutOfRange: for an index outside the table, while running.
+        ShapeError: unless the weight has two dimensions.
+
+    >>> import talweg as tw
+    >>> table = tw.tensor([[0.0, 1.0], [2.0, 3.0]])
+    >>> tw.nn.functional.embedding(tw.tensor([1, 0]), table).tolist()
+    [[2.0, 3.0], [0.0, 1.0]]
+    """
+    if weight.rank != 2:
+        raise ShapeError(f"embedding: weight must have 2 dimensions, got shape {weight.shape}")
+    index = whole_index(b, "embedding", input)
+    rows = b.take(weight, index, 0)
+    if padding_idx is not None:
+        place = checked_row("embedding", padding_idx, weight.shape[0])
+        held = b.eq(index, b.scalar(place, dtypes.int64))
+        rows = b.where(_per_row(b, held, rows), constant(b, rows), rows)
+    if scale_grad_by_freq:
+        ones = full(b, index.shape, 1, weight.dtype)
+        counts = b.add_at(full(b, weight.shape[:1], 0, weight.dtype), index, ones, 0)
+        share = _per_row(b, b.reciprocal(b.take(counts, index, 0)), rows)
+        kept = constant(b, rows)
+        rows = b.add(kept, b.mul(b.sub(rows, kept), share))
+    return rows
+
+
+def _per_row(b: Builder, values: Node, rows: Node) -> Node:
+    return expand_to(b, b.reshape(values, (*values.shape, 1)), rows.shape)
+
+
+def checked_row(name: str, row: int, count: int) -> int:
+    """Return a row counted from the front.
+
+    Raises:
+        InvalidValue: when the table has no such row.
+    """
+    if not -count <= row < count:
+        raise InvalidValue(f"{name}: padding_idx {row} must be within a table of {count} rows")
+    return row % count
+
+
+FUNCTIONAL: tuple[Callable[..., Any], ...] = (linear, bilinear, embedding)
+PUBLIC: tuple[Callable[..., Any], ...] = (bilinear,)
+METHODS: tuple[str, ...] = ()

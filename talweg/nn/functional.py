@@ -1,0 +1,208 @@
+"""The functions behind the layers, under PyTorch's names: `import talweg.nn.functional as F`.
+
+They take and return Tensors. Elementwise activations accept `inplace=True`, and those with a
+trailing underscore always write into their input.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from talweg.base.errors import InvalidValue
+from talweg.engine.functions import FUNCTIONS
+from talweg.engine.modes import no_grad
+from talweg.engine.record import assign, lift
+from talweg.engine.tensor import Tensor
+from talweg.fn import (
+    activation,
+    adaptive,
+    conv,
+    dense,
+    loss,
+    margin,
+    norm,
+    pool,
+    resize,
+    vision,
+)
+from talweg.nn.stochastic import alpha_dropout as alpha_dropout
+from talweg.nn.stochastic import dropout as dropout
+from talweg.nn.stochastic import dropout1d as dropout1d
+from talweg.nn.stochastic import dropout2d as dropout2d
+from talweg.nn.stochastic import dropout3d as dropout3d
+from talweg.nn.stochastic import feature_alpha_dropout as feature_alpha_dropout
+from talweg.nn.stochastic import gumbel_softmax as gumbel_softmax
+from talweg.nn.stochastic import rrelu as rrelu
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Callable[..., Tensor]: ...
+
+
+_INPLACE = (
+    *("relu", "relu6", "hardtanh", "elu", "selu", "celu", "silu", "mish", "hardsigmoid"),
+    *("hardswish", "leaky_relu", "threshold"),
+)
+
+
+def _with_inplace(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a function PyTorch's last parameter, `inplace`."""
+    name = f"{function.__name__}_"
+    signature = inspect.signature(function)
+    count = len(signature.parameters)
+    last = inspect.Parameter("inplace", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=False)
+
+    def wrapped(x: Tensor, *args: Any, inplace: bool = False, **kwargs: Any) -> Any:
+        if len(args) == count:
+            *args, inplace = args  # type: ignore[assignment]
+        out = function(x, *args, **kwargs)
+        return assign(x, out, name) if inplace else out
+
+    wrapped.__name__ = function.__name__
+    wrapped.__doc__ = function.__doc__
+    wrapped.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*signature.parameters.values(), last]
+    )
+    return wrapped
+
+
+def _writing(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    def written(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return assign(x, function(x, *args, **kwargs), name)
+
+    written.__name__ = name
+    written.__doc__ = f"`{function.__name__}`, written into its input."
+    return written
+
+
+def _collect() -> dict[str, Callable[..., Any]]:
+    table: dict[str, Callable[..., Any]] = {}
+    for module in (activation, dense, loss, margin):
+        table.update((f.__name__, lift(f)) for f in module.FUNCTIONAL)
+    for module in (conv, pool, adaptive, norm, vision, resize):
+        table.update((f.__name__, lift(f)) for f in module.PUBLIC)
+    for name in table:
+        table[name] = FUNCTIONS.get(name, table[name])
+    for name in _INPLACE:
+        table[f"{name}_"] = _writing(table[name], f"{name}_")
+        table[name] = _with_inplace(table[name])
+    return table
+
+
+_table = _collect()
+_batch_norm_update = _table.pop("batch_norm_update")
+_batch_norm = _table.pop("batch_norm")
+_instance_norm = _table.pop("instance_norm")
+globals().update(_table)
+rrelu_ = _writing(rrelu, "rrelu_")
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise each channel over the batch and all places (Ioffe and Szegedy, 2015).
+
+    In training the running statistics are updated in place:
+    running = (1 - momentum) * running + momentum * batch, with the unbiased variance of the batch.
+
+    Args:
+        input: [N, C, *spatial], floating.
+        running_mean, running_var: [C]; used instead of the batch's outside training.
+        weight, bias: [C] or None.
+        training: whether the batch's own statistics are used.
+        momentum: weight of the batch in the running statistics.
+        eps: added to the variance.
+
+    Raises:
+        ShapeError: when shapes do not fit.
+    """
+    if not training or running_mean is None or running_var is None:
+        out: Tensor = _batch_norm(
+            input, running_mean, running_var, weight, bias, training, momentum, eps
+        )
+        return out
+    out, new_mean, new_var = _batch_norm_update(
+        input, running_mean, running_var, weight, bias, momentum, eps
+    )
+    with no_grad():
+        running_mean.copy_(new_mean)
+        running_var.copy_(new_var)
+    return out
+
+
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise each channel of each example over its places (Ulyanov et al., 2016).
+
+    With `use_input_stats` the running statistics are updated in place, by the mean over the batch
+    of each example's mean and unbiased variance.
+
+    Args:
+        input: [N, C, *spatial], floating.
+        running_mean, running_var: [C]; used when `use_input_stats` is False.
+        weight, bias: [C] or None.
+        use_input_stats: normalise by the statistics of the input itself.
+        momentum: weight of the input in the running statistics.
+        eps: added to the variance.
+
+    Raises:
+        ShapeError: when shapes do not fit, or a channel has a single place.
+    """
+    out: Tensor = _instance_norm(
+        input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps
+    )
+    if use_input_stats and running_mean is not None and running_var is not None:
+        spatial = tuple(range(2, input.ndim))
+        with no_grad():
+            wide = input.detach().to(running_mean.dtype)
+            mean, var = wide.mean(spatial).mean(0), wide.var(spatial).mean(0)
+            running_mean.mul_(1 - momentum).add_(mean * momentum)
+            running_var.mul_(1 - momentum).add_(var * momentum)
+    return out
+
+
+def triplet_margin_with_distance_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    *,
+    distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
+    """Return max(0, d(anchor, positive) - d(anchor, negative) + margin) for any distance d.
+
+    Args:
+        anchor, positive, negative: [N, *].
+        distance_function: `pairwise_distance` unless given.
+        margin: how much farther the negative should be.
+        swap: take d(positive, negative) where it is smaller.
+        reduction: "mean", "sum" or "none".
+    """
+    distance: Callable[..., Any] = distance_function or _table["pairwise_distance"]
+    near, far = distance(anchor, positive), distance(anchor, negative)
+    if swap:
+        far = far.minimum(distance(positive, negative))
+    out: Tensor = (near - far + margin).clamp_min(0)
+    if reduction not in ("none", "mean", "sum"):
+        raise InvalidValue(f"reduction must be none, mean or sum; got {reduction!r}")
+    reduced: Tensor = out if reduction == "none" else getattr(out, reduction)()
+    return reduced

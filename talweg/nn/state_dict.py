@@ -1,0 +1,96 @@
+"""Loading a state_dict: all names and shapes are checked before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from talweg.base.errors import InvalidValue
+from talweg.engine.creation import as_tensor
+from talweg.engine.modes import no_grad
+from talweg.engine.tensor import Tensor
+from talweg.nn.parameter import Parameter
+
+if TYPE_CHECKING:
+    from talweg.nn.module import Module
+
+
+class Incompatible(NamedTuple):
+    """Names that a state_dict lacks, and names that nothing in the Module has."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class _Slot(NamedTuple):
+    """One place of a Module for a Tensor, under its dotted name."""
+
+    key: str
+    table: dict[str, Any]
+    name: str
+
+
+def _slots(module: Module) -> Iterator[_Slot]:
+    for path, owner in module.named_modules(remove_duplicate=False):
+        prefix = f"{path}." if path else ""
+        for table in (owner._parameters, owner._buffers):
+            for name, t in table.items():
+                if t is not None and name not in owner._transient:
+                    yield _Slot(prefix + name, table, name)
+
+
+def _extras(module: Module) -> dict[str, Module]:
+    modules = module.named_modules(remove_duplicate=False)
+    return {
+        f"{path}._extra_state".lstrip("."): m
+        for path, m in modules
+        if m.get_extra_state() is not None
+    }
+
+
+def load_into(
+    module: Module, state_dict: Mapping[str, Any], strict: bool, assign: bool
+) -> Incompatible:
+    """Load a state_dict into a Module; see `Module.load_state_dict`."""
+    slots, extras = list(_slots(module)), _extras(module)
+    known = {s.key for s in slots} | set(extras)
+    missing = [k for k in (*(s.key for s in slots), *extras) if k not in state_dict]
+    unexpected = [k for k in state_dict if k not in known]
+    found = [(s, as_tensor(state_dict[s.key])) for s in slots if s.key in state_dict]
+    problems = []
+    if strict and unexpected:
+        problems.append(f"Unexpected key(s) in state_dict: {_quoted(unexpected)}. ")
+    if strict and missing:
+        problems.append(f"Missing key(s) in state_dict: {_quoted(missing)}. ")
+    problems += [
+        f"size mismatch for {slot.key}: copying a param with shape {value.shape} from "
+        f"checkpoint, the shape in current model is {slot.table[slot.name].shape}."
+        for slot, value in found
+        if value.shape != slot.table[slot.name].shape
+    ]
+    if problems:
+        name = type(module).__name__
+        raise InvalidValue(
+            f"Error(s) in loading state_dict for {name}:\n\t" + "\n\t".join(problems)
+        )
+    with no_grad():
+        for slot, value in found:
+            _load(slot, value, assign)
+    for key, owner in extras.items():
+        if key in state_dict:
+            owner.set_extra_state(state_dict[key])
+    return Incompatible(missing, unexpected)
+
+
+def _load(slot: _Slot, value: Tensor, assign: bool) -> None:
+    held = slot.table[slot.name]
+    if not assign:
+        held.copy_(value)
+    elif isinstance(held, Parameter):
+        slot.table[slot.name] = Parameter(value, held.requires_grad)
+    else:
+        slot.table[slot.name] = value.detach()
+
+
+def _quoted(names: list[str]) -> str:
+    return ", ".join(f'"{n}"' for n in names)
