@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from talweg.optim import lr_scheduler
 from talweg.optim.adam import Adam, AdamW
 from talweg.optim.adam_variants import Adamax, NAdam, RAdam
 from talweg.optim.adaptive import Adadelta, Adagrad, RMSprop, Rprop
@@ -23,4 +24,5 @@ __all__ = [
     "RMSprop",
     "Rprop",
     "SGD",
+    "lr_scheduler",
 ]

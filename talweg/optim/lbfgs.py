@@ -41,7 +41,7 @@ class LBFGS(Optimizer):
     ...     return loss
     >>> float(lbfgs.step(closure))
     13.0
-    >>> x.tolist()
+    >>> [round(v, 3) for v in x.tolist()]
     [1.0, 1.0]
 
     Raises:
@@ -196,7 +196,7 @@ def _direction(state: State, grad: Tensor, history_size: int) -> Tensor:
             if len(kept) > history_size:
                 del kept[0]
         state["H_diag"] = curvature / _dot(change, change)
-    direction = -grad
+    direction: Tensor = -grad
     shares = []
     for y, s, r in zip(reversed(changes), reversed(steps), reversed(ro), strict=True):
         share = (s * direction).sum() * r

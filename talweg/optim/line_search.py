@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -38,8 +39,8 @@ def cubic_minimum(a: Point, b: Point, bounds: tuple[float, float]) -> float:
         square = d1 * d1 - a.slope * b.slope
         if not square >= 0:
             return (low + high) / 2
-        d2 = square**0.5
-        t = b.t - (b.t - a.t) * ((b.slope + d2 - d1) / (b.slope - a.slope + 2 * d2))
+        d2 = math.sqrt(square)
+        t: float = b.t - (b.t - a.t) * ((b.slope + d2 - d1) / (b.slope - a.slope + 2 * d2))
     except ZeroDivisionError:
         return (low + high) / 2
     return min(max(t, low), high)
