@@ -1,7 +1,7 @@
 """Worker processes: they read samples, join them, and send the batch as arrays.
 
 Each worker has one pipe. The parent sends `Task`s, the worker answers each with one message, in
-order. Tensors travel as their bytes. A thread of the worker does
+order. A thread of the worker does
 the sending, so that a worker with a full pipe still reads its tasks and both sides never wait for
 each other. Another thread ends the worker when its parent has died.
 """
@@ -32,6 +32,7 @@ from talweg.base.errors import DataError, InvalidValue
 from talweg.data.chance import mixed, seed_everything
 from talweg.data.collate import default_collate
 from talweg.data.dataset import Dataset, rows_of, samples_of
+from talweg.data.transport import Packed, pack, receive, send
 
 ALIVE_CHECK_SECONDS = 1.0
 """How often a parent that waits for a batch looks whether the worker still lives."""
@@ -91,6 +92,9 @@ class Task:
     number: int
     indices: Any
     seed: int
+
+
+STOP = pack(None)
 
 
 class EndOfStream:
@@ -191,14 +195,6 @@ def _some(indices: Sequence[Any]) -> str:
     return f"[{head}{', ...' if len(indices) > 8 else ''}]"
 
 
-# ---------------------------------------------------------------------------------------------
-# messages: pickled, but only between a process and the workers that it has started
-
-
-def _packed(message: object) -> bytes:
-    return pickle.dumps(message, protocol=5)
-
-
 def _failure(error: Exception) -> Failure:
     cause = error.__cause__
     trace = "".join(traceback.format_exception(cause or error))
@@ -231,10 +227,10 @@ def _watch_parent() -> None:
         os._exit(1)
 
 
-def _send_all(pipe: Connection, outbox: queue.SimpleQueue[bytes]) -> None:
+def _send_all(pipe: Connection, outbox: queue.SimpleQueue[Packed]) -> None:
     try:
         while True:
-            pipe.send_bytes(outbox.get())
+            send(pipe, outbox.get())
     except OSError:
         os._exit(1)  # the parent has closed its end
 
@@ -261,7 +257,7 @@ def work(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
     _hold_interrupts(False)
-    outbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    outbox: queue.SimpleQueue[Packed] = queue.SimpleQueue()
     threading.Thread(target=_watch_parent, daemon=True).start()
     threading.Thread(target=_send_all, args=(pipe, outbox), daemon=True).start()
     try:
@@ -275,11 +271,9 @@ def work(
     round_number, stream = -1, None
     with suppress(EOFError, OSError):
         while True:
-            message = pipe.recv_bytes()
-            if not message:
+            task = receive(pipe)
+            if not isinstance(task, Task):
                 return
-            task = pickle.loads(message)
-            assert isinstance(task, Task)
             try:
                 if problem is not None:
                     raise problem
@@ -288,9 +282,9 @@ def work(
                     _begin(fetcher, number, count, task.seed)
                     stream = open_stream(fetcher)
                 seed_everything(mixed(task.seed, task.number))
-                answer = _packed(fetcher.fetch(task.indices, stream))
+                answer = pack(fetcher.fetch(task.indices, stream))
             except Exception as error:
-                answer = _packed(_failure(error))
+                answer = pack(_failure(error))
             outbox.put(answer)
 
 
@@ -403,7 +397,7 @@ class Pool:
         """Give a worker something to do."""
         self._asked[worker].append(task)
         with suppress(OSError):  # a dead worker is reported when its answer is missing
-            self._pipes[worker].send_bytes(_packed(task))
+            send(self._pipes[worker], pack(task))
 
     def receive(self, worker: int, timeout: float) -> Any:
         """Wait for a worker's answer to the oldest task it was sent.
@@ -438,7 +432,7 @@ class Pool:
                         f"read {_task_text(task)}; raise the DataLoader's timeout, or find what "
                         "makes the sample slow"
                     )
-            return pickle.loads(pipe.recv_bytes())
+            return receive(pipe)
         except (EOFError, OSError):
             process.join(ALIVE_CHECK_SECONDS)
             # Answers that it had ready but not sent are lost too, so any of these may be the cause.
@@ -477,12 +471,12 @@ def _ending(code: int | None) -> str:
 
 
 def _stop(pipes: list[Connection], processes: list[BaseProcess]) -> None:
-    # The signal ends a worker that is busy, the empty message one that is about to wait for a task:
-    # a signal that comes just before a blocking read does not interrupt it.
+    # The signal ends a worker that is busy, the message one that is about to wait for a task: a
+    # signal that comes just before a blocking read does not interrupt it.
     for pipe in pipes:
         with suppress(OSError):
             os.set_blocking(pipe.fileno(), False)
-            pipe.send_bytes(b"")
+            send(pipe, STOP)
     for process in processes:
         process.terminate()
     deadline = time.monotonic() + STOP_SECONDS
