@@ -107,7 +107,9 @@ def test_the_readme_runs_and_its_program_learns(
 @pytest.mark.parametrize("name", MODULES)
 def test_docstring_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert docstring_failures(importlib.import_module(name)) == ""
+    report = docstring_failures(importlib.import_module(name))
+    if report:
+        pytest.fail(report, pytrace=False)
 
 
 @pytest.mark.parametrize("name", MODULES)

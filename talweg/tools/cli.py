@@ -108,10 +108,13 @@ def application(typer: ModuleType) -> Any:
         out: Path = typer.Option(Path("demo-out"), help="Folder for the model and the pictures."),
         seed: int = typer.Option(0, help="The same seed gives the same numbers."),
         data_dir: Path | None = typer.Option(None, help="Folder of the Fashion-MNIST files."),
+        resume: bool = typer.Option(
+            False, "--resume", help="Continue an interrupted run in --out."
+        ),
     ) -> None:
         """Train a convolutional network, save it, load it back, and show its mistakes."""
         with plain_errors():
-            demonstration.run(dataset=data, epochs=epochs, out=out, seed=seed, data_dir=data_dir)
+            demonstration.run(data, epochs, out, seed, data_dir, resume)
 
     app = typer.Typer(
         name="talweg",

@@ -66,14 +66,14 @@ def test_a_wrong_setting_is_one_line(
 def test_demo_hands_its_options_on(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    calls: list[dict[str, Any]] = []
-    monkeypatch.setattr(demo, "run", lambda **options: calls.append(options))
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(demo, "run", lambda *options: calls.append(options))
     assert run(capsys, "demo")[0] == 0
-    chosen = ("--data=fashion", "--epochs=3", "--seed=7", "--out=o", "--data-dir=d")
+    chosen = ("--data=fashion", "--epochs=3", "--seed=7", "--out=o", "--data-dir=d", "--resume")
     assert run(capsys, "demo", *chosen)[0] == 0
     assert calls == [
-        {"dataset": "digits", "epochs": None, "out": Path("demo-out"), "seed": 0, "data_dir": None},
-        {"dataset": "fashion", "epochs": 3, "out": Path("o"), "seed": 7, "data_dir": Path("d")},
+        ("digits", None, Path("demo-out"), 0, None, False),
+        ("fashion", 3, Path("o"), 7, Path("d"), True),
     ]
 
 
@@ -91,7 +91,7 @@ def test_demo_ends_with_one_line(
     status: int,
     line: str,
 ) -> None:
-    def fail(**options: Any) -> None:
+    def fail(*options: Any) -> None:
         raise problem
 
     monkeypatch.setattr(demo, "run", fail)
@@ -101,7 +101,7 @@ def test_demo_ends_with_one_line(
 def test_a_defect_keeps_its_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(**options: Any) -> None:
+    def fail(*options: Any) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(demo, "run", fail)
