@@ -73,7 +73,7 @@ def _fill_where(self: Tensor, mask: Tensor, value: Any) -> None:
 
 
 def _is_basic(parts: tuple[Any, ...]) -> bool:
-    return not any(isinstance(p, Tensor) for p in parts)
+    return not any(isinstance(p, Tensor | bool) for p in parts)
 
 
 def _parts(self: Tensor, key: Any) -> tuple[Any, ...]:
@@ -95,14 +95,14 @@ def _parts(self: Tensor, key: Any) -> tuple[Any, ...]:
             part = part.item()
         if isinstance(part, Tensor) and part.dtype in (dtypes.bool_, dtypes.uint8):
             if part.ndim == 0:
-                parts += [None, tensor(np.flatnonzero(values(part)))]
+                parts.append(bool(values(part)))
                 continue
             _check_mask(part, self.shape, axis)
             parts += nonzero(part, as_tuple=True)
             axis += part.ndim
             continue
         if isinstance(part, bool):
-            parts += [None, tensor(np.flatnonzero([part]))]
+            parts.append(part)
             continue
         if isinstance(part, Tensor) and part.ndim == 0:
             part = int(part.item())

@@ -92,13 +92,27 @@ def isfinite(b: Builder, x: Node) -> Node:
 
 
 def isposinf(b: Builder, x: Node) -> Node:
-    """Return where x is plus infinity, as bool."""
-    return b.eq(x, b.scalar(float("inf"), x.dtype)) if x.dtype.is_inexact else b.ne(x, x)
+    """Return where x is plus infinity, as bool.
+
+    Raises:
+        DTypeError: for complex numbers.
+    """
+    return _is_number(b, x, float("inf"), "isposinf")
 
 
 def isneginf(b: Builder, x: Node) -> Node:
-    """Return where x is minus infinity, as bool."""
-    return b.eq(x, b.scalar(float("-inf"), x.dtype)) if x.dtype.is_inexact else b.ne(x, x)
+    """Return where x is minus infinity, as bool.
+
+    Raises:
+        DTypeError: for complex numbers.
+    """
+    return _is_number(b, x, float("-inf"), "isneginf")
+
+
+def _is_number(b: Builder, x: Node, value: float, name: str) -> Node:
+    if x.dtype.is_complex:
+        raise DTypeError(f"{name} does not accept {x.dtype.name}")
+    return b.eq(x, b.scalar(value, x.dtype)) if x.dtype.is_inexact else b.ne(x, x)
 
 
 def isreal(b: Builder, x: Node) -> Node:
@@ -200,7 +214,7 @@ def where(b: Builder, condition: Node, x: Numeric, other: Numeric) -> Node:
 
 
 def masked_fill(b: Builder, x: Node, mask: Node, value: Numeric) -> Node:
-    """Return x with `value` where the mask holds, in the dtype of x.
+    """Return x with `value`, converted to the dtype of x, where the mask holds.
 
     Args:
         x: any shape.
@@ -208,14 +222,14 @@ def masked_fill(b: Builder, x: Node, mask: Node, value: Numeric) -> Node:
         value: a number or a 0-d Tensor.
 
     Raises:
-        DTypeError: when the mask is not bool, or x cannot hold such a value.
+        DTypeError: when the mask is not bool, or a complex value meets a real Tensor.
         InvalidValue: when the value has dimensions.
     """
     if mask.dtype is not dtypes.bool_:
         raise DTypeError(f"masked_fill: the mask must be bool, got {mask.dtype.name}")
     if isinstance(value, Node) and value.rank:
         raise InvalidValue(f"masked_fill: the value must be 0-d, got shape {value.shape}")
-    if result_type(b, value).rank > x.dtype.rank and x.dtype is not dtypes.bool_:
+    if result_type(b, value).is_complex and not x.dtype.is_complex:
         raise DTypeError(
             f"masked_fill: a Tensor of {x.dtype.name} cannot hold {value!r}; convert it first"
         )

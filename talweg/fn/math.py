@@ -51,11 +51,11 @@ def sub(b: Builder, x: Numeric, other: Numeric, *, alpha: int | float | complex 
 
     Raises:
         ShapeError: when the shapes do not broadcast.
-        DTypeError: for two bools, and when `alpha` is fractional and the operands are integers.
+        DTypeError: for bool, and when `alpha` is fractional and the operands are integers.
     """
-    x, y = operands(b, x, other)
-    if x.dtype is dtypes.bool_:
+    if builtins.any(isinstance(v, Node) and v.type.dtype is dtypes.bool_ for v in (x, other)):
         raise DTypeError("bool values cannot be subtracted; use ^ or logical_xor instead")
+    x, y = operands(b, x, other)
     return b.sub(x, _scaled(b, y, alpha, "alpha"))
 
 
@@ -163,8 +163,8 @@ def float_power(b: Builder, x: Numeric, exponent: Numeric) -> Node:
 
 
 def square(b: Builder, x: Node) -> Node:
-    """Return x * x."""
-    return b.mul(x, x)
+    """Return x * x; bool becomes int64."""
+    return pow(b, x, 2)
 
 
 def reciprocal(b: Builder, x: Node) -> Node:
@@ -366,11 +366,17 @@ def addcdiv(
 def relu(b: Builder, x: Node) -> Node:
     """Return max(x, 0); the gradient at 0 is 0. NaN stays NaN.
 
+    Raises:
+        DTypeError: for bool and complex numbers.
+
     >>> import talweg as tw
     >>> tw.relu(tw.tensor([-1.0, 2.0])).tolist()
     [0.0, 2.0]
     """
-    zero = b.scalar(0, x.type.dtype)
+    dtype = x.type.dtype
+    if dtype is dtypes.bool_:
+        raise DTypeError("relu does not accept bool")
+    zero = b.scalar(0, dtype)
     return b.where(b.le(x, zero), zero, x)
 
 

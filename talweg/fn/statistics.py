@@ -43,6 +43,8 @@ def _median(
 ) -> Node | ValuesIndices:
     if dim is not None:
         normalize_axis(dim, x.rank)
+    if dim is None and not x.type.size and x.dtype.is_floating_point:
+        return b.scalar(float("nan"), x.dtype)
     values, indices = _middle(b, x, dim, keepdim, skip_nan=skip_nan)
     if dim is None:
         return reshape_to(b, values, ())
@@ -56,10 +58,10 @@ def median(
 ) -> Node | ValuesIndices:
     """Return the median, the lower of two middle ones; with a dimension, `(values, indices)`.
 
-    NaN where there is a NaN.
+    NaN where there is a NaN, and of no elements at all.
 
     Raises:
-        ShapeError: when there are no elements to choose from.
+        ShapeError: when a dimension has no elements to choose from.
 
     >>> import talweg as tw
     >>> tw.tensor([4, 1, 3, 2]).median().item()

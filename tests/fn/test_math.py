@@ -216,8 +216,10 @@ def test_where_and_masked_fill(b: Any) -> None:
     filled = b.run(logic.masked_fill, X, mask[0], 9.0)
     np.testing.assert_array_equal(filled, np.where(mask[0], 9.0, X))
     b.check_gradient(lambda b, x, y: logic.where(b, b.constant(mask), x, y), X, Y[0])
+    whole = b.run(logic.masked_fill, COUNTS, mask, 2.5)
+    np.testing.assert_array_equal(whole, np.where(mask, 2, COUNTS))
     with pytest.raises(DTypeError, match="int64"):
-        logic.masked_fill(b, b.constant(COUNTS), b.constant(mask), 0.5)
+        logic.masked_fill(b, b.constant(COUNTS), b.constant(mask), 1j)
     with pytest.raises(DTypeError, match="float64"):
         logic.where(b, b.constant(X), 1, 0)
 
@@ -299,7 +301,10 @@ def test_broadcast_tensors(b: Any) -> None:
     ("function", "arguments", "error"),
     [
         (math.sub, (X > 0, X > 0), DTypeError),
+        (math.sub, (X > 0, 1), DTypeError),
         (math.neg, (X > 0,), DTypeError),
+        (math.relu, (X > 0,), DTypeError),
+        (logic.isposinf, (X + 1j,), DTypeError),
         (math.add, (X, Y[:2]), ShapeError),
         (math.pow, (COUNTS, -1), DTypeError),
         (math.clamp, (X,), InvalidValue),

@@ -166,6 +166,7 @@ def test_no_elements(b: Any) -> None:
     assert b.run(reduction.sum, empty) == 0
     assert b.run(reduction.prod, empty) == 1
     assert np.isnan(b.run(reduction.mean, empty))
+    assert np.isnan(b.run(statistics.median, empty))
     assert not b.run(reduction.any, empty)
     assert b.run(reduction.all, empty)
     np.testing.assert_array_equal(b.run(reduction.all, empty, 0), [True] * 3)
