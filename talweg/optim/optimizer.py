@@ -7,7 +7,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from talweg.engine.creation import tensor
 from talweg.engine.modes import enable_grad, no_grad
 from talweg.engine.tape import Removable
 from talweg.engine.tensor import Tensor, flush
+
+if TYPE_CHECKING:
+    from talweg.ir.node import Node
 
 Group: TypeAlias = dict[str, Any]
 State: TypeAlias = dict[str, Any]
@@ -192,16 +195,40 @@ class Optimizer:
 
         Returns:
             What the closure returned; None without one.
+
+        Raises:
+            Whatever the computation of the gradients raises, such as IndexOutOfRange. Parameters
+            and state are then as they were before the step.
         """
         for hook in list(self._pre_hooks.values()):
             hook(self, (closure,), {})
-        with no_grad():
-            loss = self.advance(closure)
-        flush()
+        before = self._snapshot()
+        try:
+            with no_grad():
+                loss = self.advance(closure)
+            flush()
+        except BaseException:
+            self._restore(*before)
+            raise
         self._step_count += 1
         for hook in list(self._post_hooks.values()):
             hook(self, (closure,), {})
         return loss
+
+    def _snapshot(self) -> tuple[list[tuple[Tensor, Node]], dict[Any, State]]:
+        held = [p for g in self.param_groups for p in g["params"]]
+        state: dict[Any, State] = {}
+        for p, entries in self.state.items():
+            held += [v for v in entries.values() if isinstance(v, Tensor)]
+            state[p] = {k: list(v) if isinstance(v, list) else v for k, v in entries.items()}
+        return [(t, t._storage.node) for t in held], state
+
+    def _restore(self, held: list[tuple[Tensor, Node]], state: dict[Any, State]) -> None:
+        for t, node in held:
+            if t._storage.node is not node:
+                t._storage.replace(node)
+        self.state.clear()
+        self.state.update(state)
 
     def advance(self, closure: Closure | None) -> Any:
         """Do what `step()` does, without its hooks and its barrier, gradients not being recorded.
