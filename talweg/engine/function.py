@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
+from talweg.base.dtypes import DType
 from talweg.base.errors import GradientError, ShapeError
+from talweg.base.shapes import Shape
 from talweg.base.source import describe, here
 from talweg.engine.modes import set_grad_enabled
+from talweg.engine.record import assign
 from talweg.engine.state import STATE
 from talweg.engine.tape import FREED, Edge, GradFn
 from talweg.engine.tensor import Storage, Tensor, attach, detached, edge_of, twin, wrap
@@ -23,6 +27,7 @@ class FunctionCtx:
     """
 
     needs_input_grad: tuple[bool, ...] = ()
+    _types: Sequence[tuple[Shape, DType] | None] = ()
 
     def __init__(self) -> None:
         self._saved: tuple[Tensor | None, ...] = ()
@@ -90,10 +95,6 @@ class FunctionStep(GradFn):
         self.results = tuple(n.type for n in results)
         self.source = here()
 
-    def name(self) -> str:
-        """Return the Function's name with `Backward`."""
-        return f"{self.function.__name__}Backward"
-
     def apply(
         self, b: Builder, cotangents: list[Node | None], tape: dict[Node, Edge] | None
     ) -> Sequence[Node | None]:
@@ -114,7 +115,7 @@ class FunctionStep(GradFn):
         keep, b.keep = b.keep, False
         out = self.function.backward(ctx, *given)
         b.keep = keep
-        listed = list(out) if isinstance(out, tuple | list) else [out]
+        listed = _listed(out)
         while len(listed) > ctx_length(ctx) and listed[-1] is None:
             listed.pop()
         if len(listed) != ctx_length(ctx):
@@ -129,7 +130,9 @@ class FunctionStep(GradFn):
         return nodes
 
     def _checked(self, t: Tensor, position: int, tape: dict[Node, Edge] | None) -> Node:
-        shape, dtype = self.ctx.__dict__["_types"][position]
+        wanted = self.ctx._types[position]
+        assert wanted is not None, "wanted positions are those of Tensors"
+        shape, dtype = wanted
         if t.shape != shape:
             raise ShapeError(
                 f"Function {self.name()} returned an invalid gradient at index {position} - got "
@@ -151,6 +154,10 @@ class FunctionStep(GradFn):
     @property
     def released(self) -> bool:
         return self.ctx._freed
+
+
+def _listed(out: Any) -> list[Any]:
+    return list(out) if isinstance(out, tuple | list) else [out]
 
 
 def ctx_length(ctx: FunctionCtx) -> int:
@@ -180,6 +187,15 @@ class Function:
         tensor([2., 2.])
     """
 
+    _ctx_class: ClassVar[type[FunctionCtx]]
+    _step_class: ClassVar[type[FunctionStep]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        name = f"{cls.__name__}Backward"
+        cls._ctx_class = type(name, (FunctionCtx,), {})
+        cls._step_class = type(name, (FunctionStep,), {"__slots__": ()})
+
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
         """Compute the result; must be defined."""
@@ -197,7 +213,7 @@ class Function:
     @classmethod
     def apply(cls, *args: Any) -> Any:
         """Run `forward` and record the step."""
-        ctx = type(f"{cls.__name__}Backward", (FunctionCtx,), {})()
+        ctx = cls._ctx_class()
         tensors = [a for a in args if isinstance(a, Tensor)]
         ctx.needs_input_grad = tuple(isinstance(a, Tensor) and a.requires_grad for a in args)
         ctx._types = [(a.shape, a.dtype) if isinstance(a, Tensor) else None for a in args]
@@ -215,11 +231,17 @@ class Function:
         if tracked:
             first = tensors[0].node()
             nodes = tuple(t.node() if isinstance(t, Tensor) else first for t in made)
-            step = FunctionStep(edges, cls, ctx, wanted, nodes)
+            step = cls._step_class(edges, cls, ctx, wanted, nodes)
             for i, (r, t) in enumerate(zip(results, made, strict=True)):
                 if not isinstance(t, Tensor) or not t.dtype.is_inexact:
                     continue
-                if not any(r is f for f in ctx._fixed):
+                if any(r is f for f in ctx._fixed):
+                    continue
+                if any(r is d for d in ctx._dirty):
+                    changed = wrap(nodes[i])
+                    attach(changed, step, i)
+                    assign(t, changed, f"{cls.__name__}.apply")
+                else:
                     attach(t, step, i)
         return made if isinstance(out, tuple) else made[0]
 
@@ -230,11 +252,34 @@ class Function:
         return detached(r) if any(r is t for t in tensors) or not r.is_leaf else r
 
 
-def once_differentiable(backward: Any) -> Any:
-    """Decorate a `backward` whose result cannot be differentiated again."""
+class OnceDifferentiable(GradFn):
+    """The tape step of a backward that cannot be differentiated again."""
 
+    __slots__ = ()
+
+    def apply(
+        self, b: Builder, cotangents: list[Node | None], tape: dict[Node, Edge] | None
+    ) -> Sequence[Node | None]:
+        raise GradientError(
+            "trying to differentiate twice a function that was marked with @once_differentiable"
+        )
+
+
+def once_differentiable(backward: Any) -> Any:
+    """Decorate a `backward` whose result cannot be differentiated again: trying to is an error."""
+
+    @functools.wraps(backward)
     def wrapper(ctx: Any, *grads: Any) -> Any:
         with set_grad_enabled(False):
-            return backward(ctx, *grads)
+            out = backward(ctx, *grads)
+        edges = tuple(edge_of(g) for g in grads if isinstance(g, Tensor))
+        if not STATE.grad or not any(edges):
+            return out
+        step = OnceDifferentiable(edges)
+        listed = [detached(t) if isinstance(t, Tensor) else t for t in _listed(out)]
+        for t in listed:
+            if isinstance(t, Tensor):
+                attach(t, step, 0)
+        return tuple(listed)
 
     return wrapper
