@@ -1,4 +1,4 @@
-"""Sorting, selection, search in sorted sequences, and counting into bins."""
+"""Sorting, selection, search in sorted sequences, and histograms."""
 
 from __future__ import annotations
 
@@ -177,29 +177,6 @@ def isin(
     ordered = sort(b, reshape_to(b, tests, (tests.type.size,))).values
     place = clamp(b, searchsorted(b, ordered, x), max=tests.type.size - 1)
     return (b.ne if invert else b.eq)(b.take(ordered, place, 0), x)
-
-
-def bincount(b: Builder, x: Node, weights: Node | None = None, length: int = 0) -> Node:
-    """Return how often each number from 0 to length - 1 occurs, or the sum of its weights.
-
-    Args:
-        x: a vector of integers below `length`.
-        weights: one per element; the result then has the default float or float64.
-
-    Raises:
-        ShapeError, DTypeError: when an operand does not fit; IndexOutOfRange: while running.
-    """
-    if x.rank != 1:
-        raise ShapeError(f"bincount: expected a vector, got shape {x.shape}")
-    if x.dtype not in dtypes.INTS:
-        raise DTypeError(f"bincount needs integers, got {x.dtype.name}")
-    if weights is None:
-        amount = full(b, x.shape, 1, dtypes.int64)
-    elif weights.shape != x.shape:
-        raise ShapeError(f"bincount: weights {weights.shape} for a vector of {x.shape}")
-    else:
-        amount = weights if weights.dtype.is_inexact else b.cast(weights, dtypes.float64)
-    return b.add_at(full(b, (length,), 0, amount.dtype), cast(b, x, dtypes.int64), amount, 0)
 
 
 def histc(b: Builder, x: Node, bins: int = 100, min: float = 0, max: float = 0) -> Node:

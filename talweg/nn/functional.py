@@ -20,6 +20,7 @@ from talweg.fn import (
     adaptive,
     conv,
     dense,
+    gathering,
     loss,
     margin,
     norm,
@@ -97,6 +98,26 @@ _batch_norm = _table.pop("batch_norm")
 _instance_norm = _table.pop("instance_norm")
 globals().update(_table)
 rrelu_ = _writing(rrelu, "rrelu_")
+_one_hot = lift(gathering.one_hot)
+
+
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """Return int64 vectors that are 1 at the class and 0 elsewhere, along a new last dimension.
+
+    Args:
+        tensor: classes, integer, any shape.
+        num_classes: one more than the largest class unless given; that reads the values.
+
+    Raises:
+        InvalidValue: when there is no class; IndexOutOfRange: for a class outside the range.
+
+    >>> import talweg as tw
+    >>> tw.nn.functional.one_hot(tw.tensor([0, 2])).tolist()
+    [[1, 0, 0], [0, 0, 1]]
+    """
+    count = num_classes if num_classes != -1 or not tensor.numel() else int(tensor.max()) + 1
+    made: Tensor = _one_hot(tensor, count)
+    return made
 
 
 def batch_norm(

@@ -107,14 +107,6 @@ def test_isin(b: Any, invert: bool) -> None:
     np.testing.assert_array_equal(found, np.isin(flags, flags[:1], invert=invert))
 
 
-def test_counting(b: Any) -> None:
-    x = np.array([0, 3, 3, 1])
-    weights = b.constant(np.array([0.5, 1.0, 2.0, 4.0]))
-    np.testing.assert_array_equal(b.run(sorting.bincount, x, length=5), np.bincount(x, minlength=5))
-    found = b.run(sorting.bincount, x, weights, 4)
-    np.testing.assert_array_equal(found, [0.5, 4, 0, 3])
-
-
 @pytest.mark.parametrize(("low", "high"), [(0, 0), (-1, 1), (0.5, 2)])
 def test_histc(b: Any, low: float, high: float) -> None:
     expected, _ = np.histogram(X, 7, None if low == high else (low, high))
@@ -134,8 +126,6 @@ def test_histc_of_equal_and_nan(b: Any) -> None:
         (sorting.kthvalue, (X, 0), InvalidValue),
         (sorting.bucketize, (X, X), ShapeError),
         (sorting.searchsorted, (X, X[:2]), ShapeError),
-        (sorting.bincount, (X,), ShapeError),
-        (sorting.bincount, (X[0, 0],), DTypeError),
         (sorting.histc, (X, 0), InvalidValue),
         (sorting.histc, (TIES,), DTypeError),
     ],
