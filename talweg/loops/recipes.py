@@ -92,7 +92,7 @@ def spaced(
             tests.append(call("eq", source[axis] % step, constant(0, dtypes.int64)))
             source[axis] = source[axis] // step
         tests += [source[axis] >= 0, source[axis] < x.shape[axis]]
-    return nest.select(nest.all(tests), lambda: x[source], fill)
+    return nest.select(nest.all(tests), lambda: x[source], fill) if tests else x[source]
 
 
 def concatenated(nest: NestBuilder, parts: Sequence[Operand], axis: int) -> Point:

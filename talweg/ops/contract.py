@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -15,11 +15,15 @@ from talweg.base.errors import DTypeError, ShapeError
 from talweg.base.shapes import Shape
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType
+from talweg.loops.recipes import spaced
 from talweg.ops.kinds import Contract, check_dtype
 
 if TYPE_CHECKING:
     from talweg.ir.build import Builder
     from talweg.ir.node import Node
+    from talweg.loops.build import NestBuilder
+    from talweg.loops.operand import Indices, Operand, Point
+    from talweg.loops.scalar import Scalar
 
 _COLUMNS = 1 << 20  # elements of one unfolded block: about what the last-level cache holds
 _NARROW = 16  # rows shorter than this are copied and added with the batch as innermost axis
@@ -48,6 +52,11 @@ class Dot(Contract):
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         x, y = arrays
         return np.asarray(np.matmul(_wide(x), _wide(y))).astype(x.dtype, copy=False)
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        x, y = ins
+        depth = x.shape[-1:]
+        return lambda i: nest.dot(depth, lambda k: (x[(*i[:-1], *k)], y[(*i[:-2], *k, i[-1])]))
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
@@ -146,6 +155,31 @@ class _Convolution(Contract):
         cut = [slice(p[0], p[0] + n) for n, p in zip(spatial, self.padding, strict=True)]
         return (slice(None), slice(None), *cut)
 
+    def met(
+        self, nest: NestBuilder, x: Operand
+    ) -> Callable[[Scalar, Scalar, Indices, Indices], Scalar]:
+        """Return the function of (n, c, p, k): x where kernel element k of position p meets it."""
+        lows = nest.numbers([low for low, _ in self.padding])
+        bordered = {2 + axis: 1 for axis, p in enumerate(self.padding) if any(p)}
+
+        def read(n: Scalar, c: Scalar, p: Indices, k: Indices) -> Scalar:
+            rows = zip(p, self.strides, k, self.dilation, lows, strict=True)
+            places = [at * stride + tap * step - low for at, stride, tap, step, low in rows]
+            return spaced(nest, x, (n, c, *places), bordered)
+
+        return read
+
+    def each(self, nest: NestBuilder, channels: Scalar) -> Scalar:
+        """Return how many of these channels a group has."""
+        return channels if self.groups == 1 else nest.let(channels // nest.number(self.groups))
+
+    def partner(self, channel: Scalar, here: Scalar, number: Scalar, there: Scalar) -> Scalar:
+        """Return channel `number` of the group of `channel` on the other side.
+
+        A group has `here` channels on its side and `there` on the other.
+        """
+        return number if self.groups == 1 else channel // here * there + number
+
 
 @dataclass(frozen=True)
 class Conv(_Convolution):
@@ -175,6 +209,17 @@ class Conv(_Convolution):
             block = product_.reshape(len(packed), len(weight), *out, packed.shape[-1])
             result[part] = _unpack(block, out)
         return result
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        x, w = ins
+        met, here = self.met(nest, x), self.each(nest, w.shape[0])
+
+        def terms(i: Indices, k: Indices) -> tuple[Scalar, Scalar]:
+            n, o, *p = i
+            c = self.partner(o, here, k[0], w.shape[1])
+            return met(n, c, tuple(p), k[1:]), w[(o, *k)]
+
+        return lambda i: nest.dot(w.shape[1:], lambda k: terms(i, k))
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
@@ -235,6 +280,22 @@ class ConvInputGrad(_Convolution):
             result[part] = _unpack(target[self.inside(self.shape)], out)
         return result
 
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        ct, w = ins
+        there = self.each(nest, w.shape[0])
+        lows = nest.numbers([low for low, _ in self.padding])
+        steps = {2 + axis: stride for axis, stride in enumerate(self.strides)}
+
+        def terms(i: Indices, k: Indices) -> tuple[Scalar, Scalar]:
+            n, c, *q = i
+            o = self.partner(c, w.shape[1], k[0], there)
+            rows = zip(q, lows, k[1:], self.dilation, strict=True)
+            places = [at + low - tap * step for at, low, tap, step in rows]
+            inner = c if self.groups == 1 else c % w.shape[1]
+            return spaced(nest, ct, (n, o, *places), steps), w[(o, inner, *k[1:])]
+
+        return lambda i: nest.dot((there, *w.shape[2:]), lambda k: terms(i, k))
+
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
         y, weight = node.inputs
@@ -283,6 +344,18 @@ class ConvWeightGrad(_Convolution):
             total += np.matmul(rows, columns.swapaxes(2, 3)).sum(0, dtype=x.dtype)
         shape = ct.shape[1], x.shape[1] // self.groups, *self.kernel
         return total.reshape(shape).astype(arrays[0].dtype, copy=False)
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        x, ct = ins
+        met = self.met(nest, x)
+        here, there = self.each(nest, ct.shape[1]), self.each(nest, x.shape[1])
+
+        def terms(i: Indices, k: Indices) -> tuple[Scalar, Scalar]:
+            (o, c, *tap), (n, *p) = i, k
+            x_channel = self.partner(o, here, c, there)
+            return ct[(n, o, *p)], met(n, x_channel, tuple(p), tuple(tap))
+
+        return lambda i: nest.dot((ct.shape[0], *ct.shape[2:]), lambda k: terms(i, k))
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -14,7 +14,14 @@ from talweg.base.errors import DTypeError
 from talweg.base.shapes import Shape, size_of
 from talweg.ir.op import Op, Sample
 from talweg.ir.types import TensorType, tensor_type
+from talweg.loops import recipes
+from talweg.loops.operand import flat
 from talweg.ops.kinds import Generate, check_axes, check_dtype
+
+if TYPE_CHECKING:
+    from talweg.loops.build import NestBuilder
+    from talweg.loops.operand import Indices, Operand, Point
+    from talweg.loops.scalar import Scalar
 
 _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _KEY_STEPS = np.uint32(0x9E3779B9), np.uint32(0xBB67AE85)
@@ -40,6 +47,9 @@ class Iota(Generate):
         counted = np.arange(self.shape[self.axis]).astype(self.dtype.compute)
         behind = len(self.shape) - 1 - self.axis
         return np.broadcast_to(counted.reshape(-1, *(1,) * behind), self.shape)
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        return lambda i: nest.cast(i[self.axis], self.dtype)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
@@ -75,6 +85,24 @@ class RandomBits(Generate):
         zero = np.zeros_like(block, np.uint32)
         words = philox4x32((*_halves(block), zero, zero), _halves(key))
         return np.stack(words, axis=-1).reshape(-1)[:count].reshape(self.shape)
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        key, offset = (x[()] for x in ins)
+        (out,) = nest.outputs
+
+        def halves(value: Scalar) -> list[Scalar]:
+            return [nest.let(nest.cast(half, dtypes.uint32)) for half in (value, value >> 32)]
+
+        def point(i: Indices) -> Scalar:
+            place = nest.let(nest.cast(flat(i, out.shape), dtypes.uint64))
+            zero = nest.constant(0, dtypes.uint32)
+            counter = (*halves(nest.let(offset + (place >> 2))), zero, zero)
+            first, second, third, fourth = recipes.philox4x32(nest, counter, halves(key))
+            odd = nest.ne(place & 1, 0)
+            low, high = nest.select(odd, second, first), nest.select(odd, fourth, third)
+            return nest.select(nest.ne(place & 2, 0), high, low)
+
+        return point
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:

@@ -18,6 +18,8 @@ from talweg.ops.kinds import Reduce, check_dtype
 if TYPE_CHECKING:
     from talweg.ir.build import Builder
     from talweg.ir.node import Node
+    from talweg.loops.build import NestBuilder
+    from talweg.loops.operand import Operand, Point
 
 _ORDERED = dtypes.bool_, *dtypes.REALS
 
@@ -35,6 +37,9 @@ class ReduceSum(Reduce):
         (x,) = arrays
         wide = np.float32 if x.dtype == np.float16 else x.dtype
         return np.asarray(np.sum(x, axis=self.axes, dtype=wide)).astype(x.dtype)
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        return nest.reduction(ins[0], "add", self.axes)
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         return (_spread(b, cotangents[0], self.axes, node.inputs[0].shape),)
@@ -62,6 +67,9 @@ class ReduceProd(Reduce):
         (x,) = arrays
         wide = np.float32 if x.dtype == np.float16 else x.dtype
         return np.asarray(np.prod(x, axis=self.axes, dtype=wide)).astype(x.dtype)
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        return nest.reduction(ins[0], "mul", self.axes)
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         x = b.adjoint(node.inputs[0])
@@ -98,6 +106,9 @@ class ReduceMax(Reduce):
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         return np.asarray(np.max(arrays[0], axis=self.axes))
 
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        return nest.reduction(ins[0], "maximum", self.axes)
+
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         return (_extremum_vjp(b, node, self.axes, cotangents[0]),)
 
@@ -119,6 +130,9 @@ class ReduceMin(Reduce):
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         return np.asarray(np.min(arrays[0], axis=self.axes))
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        return nest.reduction(ins[0], "minimum", self.axes)
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         return (_extremum_vjp(b, node, self.axes, cotangents[0]),)
@@ -143,6 +157,9 @@ class ArgMax(Reduce):
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         return np.asarray(np.argmax(arrays[0], axis=self.axes[0]), np.int64)
 
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        return nest.arg_reduction(ins[0], "argmax", self.axes)
+
     @classmethod
     def samples(cls) -> Iterator[Sample]:
         yield Sample(cls((1,)), (Draw((3, 4, 2)),), _ORDERED, gradient=False)
@@ -162,6 +179,9 @@ class ArgMin(Reduce):
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         return np.asarray(np.argmin(arrays[0], axis=self.axes[0]), np.int64)
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        return nest.arg_reduction(ins[0], "argmin", self.axes)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:

@@ -13,11 +13,15 @@ from talweg.base.errors import ShapeError
 from talweg.base.shapes import Shape, size_of
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType
+from talweg.loops import recipes
 from talweg.ops.kinds import View, check_axes
 
 if TYPE_CHECKING:
     from talweg.ir.build import Builder
     from talweg.ir.node import Node
+    from talweg.loops.build import NestBuilder
+    from talweg.loops.operand import Indices, Operand, Point
+    from talweg.loops.scalar import Scalar
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,9 @@ class Reshape(View):
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         return arrays[0].reshape(self.shape)
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        return recipes.reshaped(nest, ins[0], nest.outputs[0].shape)
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
@@ -59,6 +66,11 @@ class Permute(View):
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         return arrays[0].transpose(self.axes)
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        (x,) = ins
+        source = sorted(range(x.rank), key=self.axes.__getitem__)
+        return lambda i: x[[i[a] for a in source]]
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
@@ -87,6 +99,12 @@ class Expand(View):
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         return np.broadcast_to(arrays[0], self.shape)
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        (x,) = ins
+        lead = len(self.shape) - x.rank
+        repeated = [nest.size(n) == 1 and self.shape[lead + a] != 1 for a, n in enumerate(x.shape)]
+        return lambda i: x[[0 if r else at for r, at in zip(repeated, i[lead:], strict=True)]]
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
@@ -132,6 +150,13 @@ class Slice(View):
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         return arrays[0][self.slices()]
 
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        (x,) = ins
+        starts = nest.numbers(self.starts)
+        return lambda i: x[
+            [at * step + a for at, step, a in zip(i, self.steps, starts, strict=True)]
+        ]
+
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
         x = node.inputs[0]
@@ -164,6 +189,16 @@ class SetSlice(View):
         out[Slice(self.starts, self.stops, self.steps).slices()] = update
         return out
 
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        x, update = ins
+        starts, steps = nest.numbers(self.starts), dict(enumerate(self.steps))
+
+        def point(i: Indices) -> Scalar:
+            places = [at - a for at, a in zip(i, starts, strict=True)]
+            return recipes.spaced(nest, update, places, steps, lambda: x[i])
+
+        return point
+
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
         update = node.inputs[1]
@@ -189,6 +224,15 @@ class Flip(View):
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         return np.flip(arrays[0], self.axes)
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        (x,) = ins
+
+        def point(i: Indices) -> Scalar:
+            rows = zip(range(x.rank), x.shape, i, strict=True)
+            return x[[n - 1 - at if a in self.axes else at for a, n, at in rows]]
+
+        return point
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
@@ -244,6 +288,10 @@ class Pad(View):
         out[tuple(target)] = x[tuple(source)]
         return out
 
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        x, fill = ins
+        return recipes.padded(nest, x, self.low, self.interior, lambda: fill[()])
+
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
         shape = node.inputs[0].shape
@@ -292,6 +340,9 @@ class Concat(View):
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         return np.concatenate(arrays, self.axis)
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        return recipes.concatenated(nest, ins, self.axis)
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -16,11 +16,17 @@ from talweg.base.errors import ShapeError
 from talweg.base.shapes import Shape, contiguous_strides
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType
+from talweg.loops.functions import identity
+from talweg.loops.operand import flat
+from talweg.loops.recipes import spaced
 from talweg.ops.kinds import Window, check_dtype
 
 if TYPE_CHECKING:
     from talweg.ir.build import Builder
     from talweg.ir.node import Node
+    from talweg.loops.build import NestBuilder
+    from talweg.loops.operand import Indices, Operand, Point
+    from talweg.loops.scalar import Scalar
 
 _Index: TypeAlias = tuple[EllipsisType | slice, ...]
 
@@ -105,6 +111,21 @@ class _Windowed(Window):
             x = total
         return x
 
+    def visited(
+        self, nest: NestBuilder, x: Operand
+    ) -> tuple[Callable[[Indices, Indices], Indices], dict[int, int]]:
+        """Return the function of (i, k): the indices in x of element k of window i; and with steps
+        of 1, as `spaced` takes them, the axes along which these may leave x.
+        """
+        lows = nest.numbers([low for low, _ in self.padding])
+        lead = x.rank - len(self.window)
+
+        def indices(i: Indices, k: Indices) -> Indices:
+            rows = zip(i[lead:], self.strides, k, self.dilation, lows, strict=True)
+            return *i[:lead], *(at * s + tap * step - low for at, s, tap, step, low in rows)
+
+        return indices, {lead + axis: 1 for axis, p in enumerate(self.padding) if any(p)}
+
     def check_covered(self, x: TensorType, out: Shape) -> None:
         """Raise ShapeError when a window lies in the padding with all its elements."""
         rank = len(self.window)
@@ -136,6 +157,14 @@ class WindowMax(_Windowed):
         (x,) = arrays
         out = self.result_shape(x.shape)
         return self.reduced(np.maximum, self.bordered(x, _lowest(x.dtype)), out)
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        (x,) = ins
+        at, bordered = self.visited(nest, x)
+        low = nest.constant(identity("maximum", x.dtype)[0], x.dtype)
+        return lambda i: nest.fold(
+            "maximum", self.window, lambda k: spaced(nest, x, at(i, k), bordered, low)
+        )
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
@@ -199,6 +228,32 @@ class WindowArgMax(_Windowed):
         steps = ((p[0] - p[0, 0]) * n for p, n in zip(places, sizes, strict=True))
         return np.asarray(sum(np.ix_(*steps))).reshape(-1).take(winner) + start
 
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        (x,) = ins
+        at, bordered = self.visited(nest, x)
+        low = nest.constant(identity("maximum", x.dtype)[0], x.dtype)
+        none = dtypes.iinfo(dtypes.int64).max
+
+        def number(i: Indices, k: Indices) -> Scalar:
+            lead, found = x.rank - len(k), at(i, k)
+            place = flat(found[lead:], x.shape[lead:])
+            if x.dtype.is_inexact:  # arg_fold takes the lowest number: that of the last NaN
+                nan = nest.isnan(spaced(nest, x, found, bordered, low))
+                place = nest.select(nan, ~place, place)
+            inside = nest.inside([found[a] for a in bordered], [x.shape[a] for a in bordered])
+            return nest.select(inside, place, none) if bordered else place
+
+        def point(i: Indices) -> Scalar:
+            first = nest.arg_fold(
+                "argmax",
+                self.window,
+                lambda k: spaced(nest, x, at(i, k), bordered, low),
+                lambda k: number(i, k),
+            )[1]
+            return nest.select(first < 0, ~first, first) if x.dtype.is_inexact else first
+
+        return point
+
     @classmethod
     def samples(cls) -> Iterator[Sample]:
         for fields, shape in _CASES:
@@ -220,6 +275,13 @@ class WindowSum(_Windowed):
         x = _wide(arrays[0])
         total = self.reduced(np.add, self.bordered(x, 0), self.result_shape(x.shape))
         return total.astype(arrays[0].dtype, copy=False)
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        (x,) = ins
+        at, bordered = self.visited(nest, x)
+        return lambda i: nest.fold(
+            "add", self.window, lambda k: spaced(nest, x, at(i, k), bordered)
+        )
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
@@ -265,6 +327,19 @@ class WindowSpread(_Windowed):
                 target[(*before, tap)] += total
             total = target
         return total[self.inside(self.shape)].astype(arrays[0].dtype, copy=False)
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        (ct,) = ins
+        lead = ct.rank - len(self.window)
+        lows = nest.numbers([low for low, _ in self.padding])
+        steps = {lead + axis: stride for axis, stride in enumerate(self.strides)}
+
+        def element(i: Indices, k: Indices) -> Scalar:
+            rows = zip(i[lead:], lows, k, self.dilation, strict=True)
+            places = [at + low - tap * step for at, low, tap, step in rows]
+            return spaced(nest, ct, (*i[:lead], *places), steps)
+
+        return lambda i: nest.fold("add", self.window, lambda k: element(i, k))
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
