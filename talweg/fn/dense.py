@@ -1,15 +1,13 @@
-"""Products with a weight: linear and bilinear maps, and rows of a table looked up by index."""
+"""Products with a weight: linear and bilinear maps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from talweg.base import dtypes
-from talweg.base.errors import DTypeError, InvalidValue, ShapeError
+from talweg.base.errors import DTypeError, ShapeError
 from talweg.base.shapes import size_of
-from talweg.fn.math import constant
-from talweg.fn.promotion import cast, expand_to, full
+from talweg.fn.promotion import expand_to
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
 
@@ -97,76 +95,6 @@ def bilinear(
     return out if bias is None else b.add(out, expand_to(b, bias, out.shape))
 
 
-def whole_index(b: Builder, name: str, index: Node) -> Node:
-    """Return an index as int64.
-
-    Raises:
-        DTypeError: unless it holds integers.
-    """
-    if index.dtype.category not in ("int", "uint"):
-        raise DTypeError(f"{name}: indices must be integers, got {index.dtype.name}")
-    return cast(b, index, dtypes.int64)
-
-
-def embedding(
-    b: Builder,
-    input: Node,
-    weight: Node,
-    padding_idx: int | None = None,
-    scale_grad_by_freq: bool = False,
-) -> Node:
-    """Return the rows of a table at the given indices.
-
-    Args:
-        input: integers of any shape, 0 <= index < num_embeddings.
-        weight: [num_embeddings, embedding_dim].
-        padding_idx: the row that receives no gradient; negative ones count from the end.
-        scale_grad_by_freq: divide a row's gradient by how often the row stands in the input.
-
-    Returns:
-        [*, embedding_dim].
-
-    Raises:
-        IndexOutOfRange: for an index outside the table, while running.
-        ShapeError: unless the weight has two dimensions.
-
-    >>> import talweg as tw
-    >>> table = tw.tensor([[0.0, 1.0], [2.0, 3.0]])
-    >>> tw.nn.functional.embedding(tw.tensor([1, 0]), table).tolist()
-    [[2.0, 3.0], [0.0, 1.0]]
-    """
-    if weight.rank != 2:
-        raise ShapeError(f"embedding: weight must have 2 dimensions, got shape {weight.shape}")
-    index = whole_index(b, "embedding", input)
-    rows = b.take(weight, index, 0)
-    if padding_idx is not None:
-        place = checked_row("embedding", padding_idx, weight.shape[0])
-        held = b.eq(index, b.scalar(place, dtypes.int64))
-        rows = b.where(_per_row(b, held, rows), constant(b, rows), rows)
-    if scale_grad_by_freq:
-        ones = full(b, index.shape, 1, weight.dtype)
-        counts = b.add_at(full(b, weight.shape[:1], 0, weight.dtype), index, ones, 0)
-        share = _per_row(b, b.reciprocal(b.take(counts, index, 0)), rows)
-        kept = constant(b, rows)
-        rows = b.add(kept, b.mul(b.sub(rows, kept), share))
-    return rows
-
-
-def _per_row(b: Builder, values: Node, rows: Node) -> Node:
-    return expand_to(b, b.reshape(values, (*values.shape, 1)), rows.shape)
-
-
-def checked_row(name: str, row: int, count: int) -> int:
-    """Return a row counted from the front.
-
-    Raises:
-        InvalidValue: when the table has no such row.
-    """
-    if not -count <= row < count:
-        raise InvalidValue(f"{name}: padding_idx {row} must be within a table of {count} rows")
-    return row % count
-
-
-FUNCTIONAL: tuple[Callable[..., Any], ...] = (linear, bilinear, embedding)
+FUNCTIONAL: tuple[Callable[..., Any], ...] = (linear, bilinear)
 PUBLIC: tuple[Callable[..., Any], ...] = (bilinear,)
 METHODS: tuple[str, ...] = ()

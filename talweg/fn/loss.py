@@ -124,6 +124,8 @@ def huber_loss(
 ) -> Node:
     """Return d² / 2 for d = |input - target| up to delta, delta * (d - delta / 2) beyond.
 
+    A weight multiplies the losses; the mean is over their number.
+
     Raises:
         InvalidValue: when delta is not positive.
     """
@@ -133,7 +135,7 @@ def huber_loss(
     size, edge = b.abs(gap), b.scalar(delta, gap.dtype)
     near = b.mul(b.mul(gap, gap), b.scalar(0.5, gap.dtype))
     far = b.mul(edge, b.sub(size, b.scalar(delta / 2, gap.dtype)))
-    return _weighted(b, b.where(b.le(size, edge), near, far), weight, reduction)
+    return reduced(b, _scaled(b, b.where(b.le(size, edge), near, far), weight), reduction)
 
 
 def _class_axis(name: str, input: Node) -> int:

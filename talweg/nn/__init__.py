@@ -58,6 +58,7 @@ from talweg.nn.dropout import (
     Dropout3d,
     FeatureAlphaDropout,
 )
+from talweg.nn.embedding import Embedding, EmbeddingBag
 from talweg.nn.flatten import Flatten, Unflatten
 from talweg.nn.linear import Bilinear, Identity, Linear
 from talweg.nn.loss import (

@@ -36,7 +36,7 @@ def get_total_norm(
     listed = [tensors] if isinstance(tensors, Tensor) else list(tensors)
     if not listed:
         return zeros(())
-    norm = FUNCTIONS["vector_norm"]
+    norm = FUNCTIONS["norm"]
     with no_grad():
         parts = [norm(t.reshape(-1), float(norm_type)) for t in listed]
         total: Tensor = norm(FUNCTIONS["stack"](parts), float(norm_type))

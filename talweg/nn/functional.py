@@ -28,6 +28,8 @@ from talweg.fn import (
     resize,
     vision,
 )
+from talweg.nn.lookup import embedding as embedding
+from talweg.nn.lookup import embedding_bag as embedding_bag
 from talweg.nn.stochastic import alpha_dropout as alpha_dropout
 from talweg.nn.stochastic import dropout as dropout
 from talweg.nn.stochastic import dropout1d as dropout1d
@@ -48,6 +50,10 @@ _INPLACE = (
 )
 
 
+# The gradients of these need their input, which an in-place call overwrites: it is copied first.
+_NEED_INPUT = ("silu", "mish", "hardswish")
+
+
 def _with_inplace(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a function PyTorch's last parameter, `inplace`."""
     name = f"{function.__name__}_"
@@ -58,9 +64,9 @@ def _with_inplace(function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(x: Tensor, *args: Any, inplace: bool = False, **kwargs: Any) -> Any:
         if len(args) == count:
             *args, inplace = args  # type: ignore[assignment]
-        out = function(x, *args, **kwargs)
-        return assign(x, out, name) if inplace else out
+        return written(x, *args, **kwargs) if inplace else function(x, *args, **kwargs)
 
+    written = _writing(function, name)
     wrapped.__name__ = function.__name__
     wrapped.__doc__ = function.__doc__
     wrapped.__signature__ = signature.replace(  # type: ignore[attr-defined]
@@ -70,8 +76,10 @@ def _with_inplace(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _writing(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    copied = function.__name__ in _NEED_INPUT
+
     def written(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return assign(x, function(x, *args, **kwargs), name)
+        return assign(x, function(x.clone() if copied else x, *args, **kwargs), name)
 
     written.__name__ = name
     written.__doc__ = f"`{function.__name__}`, written into its input."

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from talweg.base.errors import InvalidValue, ShapeError
 from talweg.engine import random
-from talweg.engine.creation import eye
-from talweg.engine.functions import FUNCTIONS
+from talweg.engine.creation import eye, from_numpy
 from talweg.engine.modes import no_grad
 from talweg.engine.tensor import Tensor
 
@@ -223,10 +224,11 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
     columns = tensor.numel() // rows
     with no_grad():
         size = max(rows, columns), min(rows, columns)
-        q, r = FUNCTIONS["qr"](random.randn(size, dtype=tensor.dtype, generator=generator))
-        q = q * r.diagonal().sign()
+        drawn = random.randn(size, dtype=tensor.dtype, generator=generator)
+        q, r = np.linalg.qr(drawn.double().numpy())
+        q = q * np.sign(np.diagonal(r))
         q = q.T if rows < columns else q
-        tensor.copy_(q.reshape(tensor.shape) * gain)
+        tensor.copy_(from_numpy(q.reshape(tensor.shape) * gain))
     return tensor
 
 

@@ -41,6 +41,7 @@ class _Running(Module):
         track_running_stats: bool,
         device: object,
         dtype: DType | None,
+        bias: bool,
     ) -> None:
         super().__init__()
         self.num_features = num_features
@@ -49,8 +50,8 @@ class _Running(Module):
         self.affine = affine
         self.track_running_stats = track_running_stats
         size = (num_features,)
-        for name in ("weight", "bias"):
-            made = Parameter(empty(size, dtype=dtype, device=device)) if affine else None
+        for name, wanted in (("weight", affine), ("bias", affine and bias)):
+            made = Parameter(empty(size, dtype=dtype, device=device)) if wanted else None
             self.register_parameter(name, made)
         kept = track_running_stats
         self.register_buffer("running_mean", zeros(size, dtype=dtype) if kept else None)
@@ -71,8 +72,9 @@ class _Running(Module):
     def reset_parameters(self) -> None:
         """Forget all batches; weight 1, bias 0."""
         self.reset_running_stats()
-        if self.weight is not None and self.bias is not None:
+        if self.weight is not None:
             init.ones_(self.weight)
+        if self.bias is not None:
             init.zeros_(self.bias)
 
     def _check(self, input: Tensor) -> None:
@@ -85,7 +87,8 @@ class _Running(Module):
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-            f"affine={self.affine}, track_running_stats={self.track_running_stats}"
+            f"affine={self.affine}, bias={self.bias is not None}, "
+            f"track_running_stats={self.track_running_stats}"
         )
 
 
@@ -99,8 +102,11 @@ class _BatchNorm(_Running):
         track_running_stats: bool = True,
         device: object = None,
         dtype: DType | None = None,
+        *,
+        bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        how = (eps, momentum, affine, track_running_stats, device, dtype, bias)
+        super().__init__(num_features, *how)
 
     def forward(self, input: Tensor) -> Tensor:
         self._check(input)
@@ -137,6 +143,7 @@ class BatchNorm2d(_BatchNorm):
         eps: added to the variance.
         momentum: weight of a batch in the running statistics; None: the mean of all batches.
         affine: whether a scale and a shift per channel are learned.
+        bias: whether there is a shift.
         track_running_stats: otherwise batches are normalised by their own statistics always.
 
     Shape: [N, C, H, W], kept.
@@ -170,8 +177,11 @@ class _InstanceNorm(_Running):
         track_running_stats: bool = False,
         device: object = None,
         dtype: DType | None = None,
+        *,
+        bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        how = (eps, momentum, affine, track_running_stats, device, dtype, bias)
+        super().__init__(num_features, *how)
 
     def forward(self, input: Tensor) -> Tensor:
         self._check(input)
@@ -328,6 +338,7 @@ class GroupNorm(Module):
         num_channels: C.
         eps: added to the variance.
         affine: whether a scale and a shift per channel are learned.
+        bias: whether there is a shift.
 
     Shape: [N, C, *], kept.
     """
@@ -343,6 +354,8 @@ class GroupNorm(Module):
         affine: bool = True,
         device: object = None,
         dtype: DType | None = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         if num_channels % num_groups:
@@ -351,21 +364,25 @@ class GroupNorm(Module):
         self.num_channels = num_channels
         self.eps = eps
         self.affine = affine
-        for name, make in (("weight", ones), ("bias", zeros)):
+        for name, make, wanted in (("weight", ones, True), ("bias", zeros, bias)):
             values = make(num_channels, dtype=dtype, device=device)
-            self.register_parameter(name, Parameter(values) if affine else None)
+            self.register_parameter(name, Parameter(values) if affine and wanted else None)
 
     def reset_parameters(self) -> None:
         """Set weight 1 and bias 0."""
-        if self.weight is not None and self.bias is not None:
+        if self.weight is not None:
             init.ones_(self.weight)
+        if self.bias is not None:
             init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        return (
+            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+            f"bias={self.bias is not None}"
+        )
 
 
 class LocalResponseNorm(Module):

@@ -25,9 +25,6 @@ class Parameter(Tensor):
             self.data = data.detach()
         self.requires_grad = requires_grad
 
-    def __repr__(self) -> str:
-        return "Parameter containing:\n" + super().__repr__()
-
 
 class Buffer(Tensor):
     """A Tensor that is kept but not trained: assigned to a Module, it is among its `buffers()`.
