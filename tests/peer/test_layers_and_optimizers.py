@@ -128,6 +128,8 @@ def test_ten_steps_equal_pytorchs(name: str) -> None:
         lambda nn: nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)),
     )
     array, label = D.real(20, 6), D.whole(20, high=3)
+    if kind == "LBFGS":  # its line search magnifies rounding
+        ours, theirs, array = ours.double(), theirs.double(), array.astype("float64")
     losses = []
     for library, net in ((tw, ours), (torch, theirs)):
         optimizer = getattr(library.optim, kind)(net.parameters(), **options)
@@ -139,7 +141,7 @@ def test_ten_steps_equal_pytorchs(name: str) -> None:
             loss.backward()
             return loss
 
-        losses.append([float(optimizer.step(closure)) for _ in range(10)])
+        losses.append([optimizer.step(closure).item() for _ in range(10)])
     np.testing.assert_allclose(losses[0], losses[1], rtol=2e-4, atol=2e-5)
     for (k, p), (_, q) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
         np.testing.assert_allclose(
