@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import GraphError, IndexOutOfRange, ShapeError
-from talweg.loops.functions import combine_values, evaluate
+from talweg.loops.functions import FUNCTIONS, combine_values
 from talweg.loops.nest import (
     Accumulate,
     Allocate,
@@ -76,7 +77,8 @@ def interpret(
         run.memory[buffer.name] = array
     for buffer in nest.outputs:
         run.allocate(buffer)
-    run.block(nest.body)
+    with np.errstate(all="ignore"):
+        run.block(nest.body)
     return tuple(run.memory[buffer.name] for buffer in nest.outputs)
 
 
@@ -146,14 +148,14 @@ class _Run:
 
     def value(self, value: Scalar) -> Any:
         match value:
-            case Constant(_, dtype):
-                return _typed(value.value, dtype)
+            case Constant():
+                return _constant(value)
             case Argument(name) | Index(name) | Local(name):
                 return self.names[name]
             case Load(buffer, indices, _):
                 return self.memory[buffer][self.place(buffer, indices)]
             case Call(function, operands, dtype):
-                return _typed(evaluate(function, *map(self.value, operands)), dtype)
+                return _typed(FUNCTIONS[function].meaning(*map(self.value, operands)), dtype)
             case Select(condition, then, otherwise):
                 return self.value(then if self.value(condition) else otherwise)
             case Cast(operand, dtype):
@@ -166,6 +168,12 @@ class _Run:
 
 def _typed(value: Any, dtype: DType) -> Any:
     """The value as a NumPy scalar of the dtype, rounded where the dtype needs it."""
-    with np.errstate(all="ignore"):
-        array = np.asarray(value, dtype.compute)
-    return dtypes.round_to_bfloat16(array)[()] if dtype is dtypes.bfloat16 else array[()]
+    if dtype is dtypes.bfloat16:
+        return dtypes.round_to_bfloat16(np.asarray(value, np.float32))[()]
+    kind = dtype.compute.type
+    return value if type(value) is kind else kind(value)
+
+
+@lru_cache(maxsize=1024)
+def _constant(constant: Constant) -> Any:
+    return _typed(constant.value, constant.dtype)

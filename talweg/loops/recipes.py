@@ -178,6 +178,13 @@ def scatter(
         nest.pointwise((out,), lambda i: cast(total[i], out.dtype))
 
 
+def before(x: Scalar, y: Scalar) -> Scalar:
+    """Return x < y, where NaN counts as the largest value."""
+    if not x.dtype.is_inexact:
+        return x < y
+    return (x < y) | (call("isnan", y) & ~call("isnan", x))
+
+
 def search_sorted(
     nest: NestBuilder,
     row: Callable[[Scalar], Scalar],
@@ -231,13 +238,7 @@ def _comes_first(
 
     def test(one: Scalar, other: Scalar) -> Scalar:
         small, large = (nest.let(x[merged(rest, (at,), (axis,))]) for at in (one, other))
-        if descending:
-            small, large = large, small
-        less = small < large
-        if not x.dtype.is_inexact:
-            return less
-        nan = call("logical_and", call("isnan", large), call("logical_not", call("isnan", small)))
-        return call("logical_or", less, nan)
+        return before(large, small) if descending else before(small, large)
 
     return test
 

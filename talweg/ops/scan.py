@@ -12,11 +12,17 @@ from talweg.base import dtypes
 from talweg.base.errors import ShapeError
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType
+from talweg.loops import recipes
+from talweg.loops.functions import identity
+from talweg.loops.operand import wide
 from talweg.ops.kinds import Scan, check_axes, check_dtype
 
 if TYPE_CHECKING:
     from talweg.ir.build import Builder
     from talweg.ir.node import Node
+    from talweg.loops.build import NestBuilder
+    from talweg.loops.operand import Indices, Operand
+    from talweg.loops.scalar import Scalar
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,9 @@ class CumSum(Scan):
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         (x,) = arrays
         return np.cumsum(x, self.axis, _wide(x)).astype(x.dtype, copy=False)
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> None:
+        recipes.cumulative(nest, ins[0], "add", self.axis)
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
@@ -60,6 +69,9 @@ class CumProd(Scan):
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         (x,) = arrays
         return np.cumprod(x, self.axis, _wide(x)).astype(x.dtype, copy=False)
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> None:
+        recipes.cumulative(nest, ins[0], "mul", self.axis)
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
@@ -97,6 +109,16 @@ class LinearRecurrence(Scan):
             out[t] += a[t] * out[t - 1]
         return np.moveaxis(out, 0, self.axis).astype(arrays[0].dtype, copy=False)
 
+    def lower(self, nest: NestBuilder, *ins: Operand) -> None:
+        a, x = ins
+
+        def step(at: Indices, h: Scalar) -> tuple[Scalar, ...]:
+            factor = nest.select(at[self.axis] > 0, lambda: wide(a[at]), 0)
+            return (factor * h + wide(x[at]),)
+
+        start = wide(nest.constant(0, x.dtype))
+        recipes.scan(nest, x, self.axis, [start], step)
+
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
         zero = b.scalar(0, ct.dtype)
@@ -123,6 +145,9 @@ class CumArgMax(Scan):
         (x,) = arrays
         return _latest(x, np.maximum.accumulate(x, self.axis), self.axis)
 
+    def lower(self, nest: NestBuilder, *ins: Operand) -> None:
+        _lower_latest(nest, ins[0], self.axis, "maximum")
+
     @classmethod
     def samples(cls) -> Iterator[Sample]:
         yield Sample(cls(1), (Draw((3, 5)),), (dtypes.bool_, *dtypes.REALS), gradient=False)
@@ -140,6 +165,9 @@ class CumArgMin(Scan):
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         (x,) = arrays
         return _latest(x, np.minimum.accumulate(x, self.axis), self.axis)
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> None:
+        _lower_latest(nest, ins[0], self.axis, "minimum")
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
@@ -166,6 +194,9 @@ class ArgSort(Scan):
         order = np.argsort(np.flip(x, self.axis), self.axis, "stable")
         return np.flip(x.shape[self.axis] - 1 - order, self.axis)
 
+    def lower(self, nest: NestBuilder, *ins: Operand) -> None:
+        recipes.arg_sort(nest, ins[0], self.axis, self.descending)
+
     @classmethod
     def samples(cls) -> Iterator[Sample]:
         accepted = dtypes.bool_, *dtypes.REALS
@@ -187,6 +218,19 @@ def _index_type(op: Scan, types: tuple[TensorType, ...]) -> TensorType:
 def _latest(x: np.ndarray, running: np.ndarray, axis: int) -> np.ndarray:
     places = np.arange(x.shape[axis]).reshape(-1, *(1,) * (x.ndim - 1 - axis))
     return np.maximum.accumulate(np.where((x == running) | (x != x), places, 0), axis)
+
+
+def _lower_latest(nest: NestBuilder, x: Operand, axis: int, combine: str) -> None:
+    def step(at: Indices, place: Scalar, best: Scalar) -> tuple[Scalar, ...]:
+        value = nest.let(x[at])
+        wins = value >= best if combine == "maximum" else value <= best
+        if x.dtype.is_inexact:
+            wins = nest.logical_or(wins, nest.isnan(value))
+        wins = nest.let(wins)
+        return nest.select(wins, at[axis], place), nest.select(wins, value, best)
+
+    first = nest.constant(0, dtypes.int64), nest.constant(identity(combine, x.dtype)[0], x.dtype)
+    recipes.scan(nest, x, axis, first, step)
 
 
 def _shift(b: Builder, x: Node, axis: int, by: int, fill: Node) -> Node:
