@@ -117,7 +117,7 @@ def test_states_that_do_not_fit_are_refused() -> None:
     one = tw.optim.SGD([tw.ones(1, requires_grad=True)])
     two = tw.optim.SGD([tw.ones(1, requires_grad=True), tw.ones(1, requires_grad=True)])
     groups = tw.optim.SGD([{"params": [tw.ones(1)]}, {"params": [tw.ones(1)]}])
-    with pytest.raises(ValueError, match="doesn't match the size.*2 parameters there, 1 here"):
+    with pytest.raises(ValueError, match=r"doesn't match the size.*2 parameters there, 1 here"):
         one.load_state_dict(two.state_dict())
     with pytest.raises(ValueError, match="different number of parameter groups: 2"):
         one.load_state_dict(groups.state_dict())
