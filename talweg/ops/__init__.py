@@ -11,6 +11,7 @@ from talweg.base.errors import GraphError
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
 from talweg.ir.op import Input, Op, Pick
+from talweg.loops.functions import FUNCTIONS
 from talweg.ops import (
     arithmetic,
     comparison,
@@ -27,7 +28,7 @@ from talweg.ops import (
     view,
     window,
 )
-from talweg.ops.kinds import KINDS
+from talweg.ops.kinds import KINDS, Elementwise
 
 OPS: tuple[type[Op], ...] = (
     *arithmetic.OPS,
@@ -90,12 +91,20 @@ def register(op: type[Op]) -> None:
     missing = [rule for rule in wanted if getattr(op, rule) is getattr(Op, rule, None)]
     if op.samples.__func__ is Op.samples.__func__:  # type: ignore[attr-defined]
         missing.append("samples")
+    if op.lowered and not _has_lower(op):
+        missing.append("lower")
     if missing:
         raise GraphError(f"{op.__name__} lacks {', '.join(missing)}")
     method = method_of(op)
     method.__name__ = op.name()
     method.__doc__ = op.__doc__
     setattr(OpBuilder, op.name(), method)
+
+
+def _has_lower(op: type[Op]) -> bool:
+    if issubclass(op, Elementwise) and op.lower is Elementwise.lower:
+        return (op.symbol or op.name()) in FUNCTIONS
+    return op.lower is not Op.lower
 
 
 for _op in OPS:

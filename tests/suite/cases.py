@@ -19,8 +19,13 @@ from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.text import parse_graph, print_graph
 from talweg.ir.types import TensorType, tensor_type
 from talweg.ir.verify import verify
+from talweg.loops.affine import simplify_nest
+from talweg.loops.build import Lowered, lower
+from talweg.loops.interpret import interpret as run_nest
+from talweg.loops.text import format_nest, parse
+from talweg.loops.verify import verify as verify_nest
 from talweg.ops import OpBuilder
-from talweg.ops.kinds import Effect, Elementwise
+from talweg.ops.kinds import Effect, Elementwise, Gather, Generate, View
 
 STEP = 1e-5
 WIDE = {"float": dtypes.float64, "complex": dtypes.complex128, "int": dtypes.int64}
@@ -141,14 +146,63 @@ def check_reference(case: Case) -> None:
         if not dtype.is_inexact:
             np.testing.assert_array_equal(got, want.astype(got.dtype), str(case))
             continue
-        size = np.abs(want)
-        if not isinstance(case.op, Elementwise):
-            drawn = [np.abs(v).max(initial=0) for v, d in wide_values if d is wide]
-            size = np.maximum(size.max(initial=0), max(drawn, default=0))
-        info = dtypes.finfo(dtype)
-        allowed = case.sample.tolerance * info.eps * size + info.tiny
-        wrong = np.abs(got.astype(want.dtype) - want) > allowed
-        assert not wrong.any(), f"{case}: {got[wrong]} should be {want[wrong]}"
+        drawn = [np.abs(v).max(initial=0) for v, d in wide_values if d is wide]
+        check_close(case, got, want, dtype, max(drawn, default=0))
+
+
+def check_close(case: Case, got: np.ndarray, want: np.ndarray, dtype: DType, drawn: float) -> None:
+    """Floats agree within the sample's tolerance: relative to each element of an elementwise op,
+    else to the largest of the results and of what was drawn. NaN and infinities agree exactly.
+    """
+    got = got.astype(want.dtype)
+    special = ~np.isfinite(want)
+    np.testing.assert_array_equal(got[special], want[special], str(case))
+    got, want = got[~special], want[~special]
+    size = np.abs(want)
+    if not isinstance(case.op, Elementwise):
+        size = np.maximum(size.max(initial=0), drawn)
+    info = dtypes.finfo(dtype)
+    wrong = ~(np.abs(got - want) <= case.sample.tolerance * info.eps * size + info.tiny)
+    assert not wrong.any(), f"{case}: {got[wrong]} should be {want[wrong]}"
+
+
+def lowered(op: Op, types: Sequence[TensorType]) -> Lowered:
+    """The nest of an op on operands of these types."""
+    _, outputs = build(op, types)
+    results = [o.type for o in outputs]
+    return lower(op.name(), op.lower, types, results, isinstance(op, Elementwise))
+
+
+def check_nest(case: Case) -> None:
+    """The nest is text that reads back, stays valid and means the same when simplified, and gives
+    what the reference gives: floats within the sample's tolerance, all else and whatever only moves
+    values bit for bit.
+    """
+    if not case.op.lowered:
+        return
+    values = case.values()
+    made = lowered(case.op, [tensor_type(d, v.shape) for v, d in values])
+    assert parse(format_nest(made.nest)) == made.nest
+    simple = simplify_nest(made.nest)
+    verify_nest(simple)
+    arrays = [v for v, _ in values]
+    results = run_nest(made.nest, arrays, made.values)
+    for one, other in zip(results, run_nest(simple, arrays, made.values), strict=True):
+        np.testing.assert_array_equal(one, other)
+    drawn = [np.abs(v).max(initial=0) for v, d in values if d.is_inexact]
+    for got, (want, dtype) in zip(results, run(case.op, values), strict=True):
+        moves = isinstance(case.op, View | Gather | Generate) or not case.sample.tolerance
+        if moves or not dtype.is_inexact:
+            assert bits(got, dtype) == bits(want, dtype), f"{case}: {got} should be {want}"
+        else:
+            check_close(case, got, want, dtype, max(drawn, default=0))
+
+
+def bits(array: np.ndarray, dtype: DType) -> bytes:
+    """The stored bytes of an array, in which every NaN looks the same."""
+    if dtype.is_inexact:
+        array = np.where(np.isnan(array), array.dtype.type(np.nan), array)
+    return dtypes.encode(array, dtype).tobytes()
 
 
 def check_text(case: Case, ops: Mapping[str, type[Op]]) -> None:

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from talweg.base import dtypes
-from talweg.base.errors import GraphError
+from talweg.base.errors import DTypeError, GraphError
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType
+from talweg.loops.build import NestBuilder
+from talweg.loops.scalar import Scalar
 from talweg.ops import BY_NAME, OpBuilder, register
 from talweg.ops.kinds import INEXACT, Elementwise, Unary, Window
 from tests.suite.cases import (
@@ -21,6 +23,7 @@ from tests.suite.cases import (
     cases_of,
     check_gradients,
     check_identity,
+    check_nest,
     check_reference,
     check_text,
     gradient_dtypes,
@@ -35,6 +38,10 @@ class Cube(Unary):
         (x,) = arrays
         return np.asarray(x * x * x)
 
+    def lower(self, nest: NestBuilder, *ins: Scalar) -> Scalar:
+        (x,) = ins
+        return x * x * x
+
     def slope(self, b: Builder, x: Node, y: Node) -> Node:
         return b.mul(b.scalar(3, x.dtype), b.mul(x, x))
 
@@ -48,6 +55,9 @@ class Stretch(Elementwise):
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         return np.asarray(arrays[0] * arrays[0].dtype.type(self.factor))
+
+    def lower(self, nest: NestBuilder, *ins: Scalar) -> Scalar:
+        return ins[0] * self.factor
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         return (b.stretch(cotangents[0], self.factor),)
@@ -118,6 +128,29 @@ class Coarse(Cube):
         return cube.astype(np.float16).astype(x.dtype) if x.dtype == np.float32 else cube
 
 
+class WrongNest(Cube):
+    """Lowered to a square."""
+
+    def lower(self, nest: NestBuilder, *ins: Scalar) -> Scalar:
+        (x,) = ins
+        return x * x
+
+
+class CoarseNest(Cube):
+    """Lowered through another dtype: right in a half type, too coarse beyond."""
+
+    def lower(self, nest: NestBuilder, *ins: Scalar) -> Scalar:
+        x = nest.cast(nest.real(ins[0]), dtypes.float16)
+        return nest.cast(x * x * x, ins[0].dtype)
+
+
+class NestOfAnotherType(Cube):
+    """Lowered to a value of another dtype than infer says."""
+
+    def lower(self, nest: NestBuilder, *ins: Scalar) -> Scalar:
+        return nest.isnan(ins[0])
+
+
 class NoSamples(Cube):
     """Nothing to test it by."""
 
@@ -146,6 +179,7 @@ def test_a_toy_op_passes_every_generated_check(op: type[Op]) -> None:
     for case in cases_of(op):
         check_reference(case)
         check_text(case, {**BY_NAME, op.name(): op})
+        check_nest(case)
     assert {c.dtype for c in gradient_cases(op)} == {dtypes.float64, dtypes.complex128}
     for case in gradient_cases(op):
         check_gradients(case)
@@ -189,6 +223,25 @@ def test_a_wrong_reference_is_caught(
             check_reference(case)
 
 
+@pytest.mark.parametrize(
+    ("broken", "error", "message"),
+    [
+        (WrongNest, AssertionError, r"bfloat16: (?s:.*) should be"),
+        (CoarseNest, AssertionError, r"float32: (?s:.*) should be"),
+        (NestOfAnotherType, DTypeError, "expected bfloat16, got a Scalar of bool"),
+    ],
+)
+def test_a_wrong_nest_is_caught(broken: type[Op], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):  # noqa: PT012
+        for case in cases_of(broken):
+            check_nest(case)
+
+
+def test_an_elementwise_op_that_no_scalar_function_computes_is_refused() -> None:
+    with pytest.raises(GraphError, match="Opaque lacks lower"):
+        register(Opaque)
+
+
 def test_an_op_without_samples_is_caught() -> None:
     with pytest.raises(AssertionError, match="no sample"):
         check_identity(NoSamples)
@@ -205,7 +258,7 @@ def test_an_op_that_lacks_a_rule_is_refused() -> None:
     class Hollow(Window):
         """No rule at all."""
 
-    with pytest.raises(GraphError, match="Hollow lacks infer, reference, vjp, samples"):
+    with pytest.raises(GraphError, match="Hollow lacks infer, reference, vjp, samples, lower"):
         register(Hollow)
 
 
