@@ -10,7 +10,7 @@ import numpy as np
 
 from talweg.base import dtypes
 from talweg.base.dtypes import DType, as_dtype
-from talweg.base.errors import GradientError, ShapeError
+from talweg.base.errors import GradientError, IndexOutOfRange, ShapeError
 from talweg.base.shapes import contiguous_strides
 from talweg.base.source import describe, here
 from talweg.engine.creation import Number, check_device, check_range, tensor
@@ -240,7 +240,7 @@ def is_contiguous(self: Tensor, memory_format: object = None) -> bool:
 def stride(self: Tensor, dim: int | None = None) -> Any:
     """Return the strides in elements, or that of one dimension."""
     strides = self.header()[0]
-    return strides if dim is None else strides[dim]
+    return strides if dim is None else strides[_axis(self, dim)]
 
 
 def storage_offset(self: Tensor) -> int:
@@ -255,7 +255,17 @@ def data_ptr(self: Tensor) -> int:
 
 def size(self: Tensor, dim: int | None = None) -> Any:
     """Return the shape, or the size of one dimension."""
-    return self.shape if dim is None else self.shape[dim]
+    return self.shape if dim is None else self.shape[_axis(self, dim)]
+
+
+def _axis(self: Tensor, dim: int) -> int:
+    rank = self.ndim
+    if not -rank <= dim < rank:
+        raise IndexOutOfRange(
+            f"dimension {dim} is out of range for a Tensor of shape {self.shape}"
+            f"\n  recorded at {describe(here())}"
+        )
+    return dim
 
 
 def numel(self: Tensor) -> int:

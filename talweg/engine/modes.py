@@ -2,16 +2,66 @@
 
 from __future__ import annotations
 
+import functools
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ContextDecorator
-from typing import Any, TypeVar
+from inspect import isgeneratorfunction
+from typing import Any, TypeVar, cast
 
 from talweg.engine.state import STATE
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-class set_grad_enabled(ContextDecorator):
+class _Decorator(ContextDecorator, ABC):
+    @abstractmethod
+    def again(self) -> _Decorator:
+        """Return a context of the same mode, entered and left on its own."""
+
+    @abstractmethod
+    def __enter__(self) -> None: ...
+
+    @abstractmethod
+    def __exit__(self, *_: object) -> None: ...
+
+    def __call__(self, func: _F) -> _F:
+        """Return the function under this mode; a generator is under it while it runs."""
+        wrapped = _generator(self, func) if isgeneratorfunction(func) else _function(self, func)
+        return cast(_F, functools.wraps(func)(wrapped))
+
+
+def _function(mode: _Decorator, func: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        with mode.again():
+            return func(*args, **kwargs)
+
+    return wrapped
+
+
+def _generator(mode: _Decorator, func: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        inner = func(*args, **kwargs)
+        resume: Callable[[], Any] = functools.partial(next, inner)
+        while True:
+            try:
+                with mode.again():
+                    value = resume()
+            except StopIteration as end:
+                return end.value
+            try:
+                resume = functools.partial(inner.send, (yield value))
+            except GeneratorExit:
+                with mode.again():
+                    inner.close()
+                raise
+            except BaseException as error:
+                resume = functools.partial(inner.throw, error)
+
+    return wrapped
+
+
+class set_grad_enabled(_Decorator):
     """Switch recording of gradients on or off, at once; as a context, back again at its end.
 
     Example:
@@ -28,6 +78,9 @@ class set_grad_enabled(ContextDecorator):
         self._before = STATE.grad
         STATE.grad = self.mode
 
+    def again(self) -> set_grad_enabled:
+        return set_grad_enabled(self.mode)
+
     def __call__(self, func: _F) -> _F:
         STATE.grad = self._before
         return super().__call__(func)
@@ -39,19 +92,23 @@ class set_grad_enabled(ContextDecorator):
         STATE.grad = self._before
 
 
-class _Mode(ContextDecorator):
+class _Mode(_Decorator):
     grad: bool
 
     def __new__(cls, function: Any = None) -> Any:
         """Return the context; given a function (`@no_grad` without parentheses), decorate it."""
         made = super().__new__(cls)
-        if callable(function):
-            made._stack = []
-            return made(function)
-        return made
+        made._stack = []
+        return made(function) if callable(function) else made
 
     def __init__(self, function: Any = None) -> None:
         self._stack: list[bool] = []
+
+    def again(self) -> _Mode:
+        made: _Mode = object.__new__(type(self))
+        made.grad = self.grad
+        made._stack = []
+        return made
 
     def __enter__(self) -> None:
         self._stack.append(STATE.grad)
@@ -86,14 +143,14 @@ class inference_mode(_Mode):
     """Like `no_grad`; older programs call such Tensors volatile.
 
     Args:
-        mode: False leaves the present mode as it is.
+        mode: False is like `enable_grad`.
     """
 
     grad = False
 
     def __init__(self, mode: bool = True) -> None:
         super().__init__()
-        self.grad = STATE.grad and not mode
+        self.grad = not mode
 
 
 def is_grad_enabled() -> bool:
