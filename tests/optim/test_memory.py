@@ -79,7 +79,7 @@ def test_every_state_takes_constant_memory(name: str, options: dict[str, Any]) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", ["detached", "taped"])
 def test_ten_thousand_steps(metric: str) -> None:
     assert not grows("Adam", {}, METRICS[metric], False, 10_000)
 
