@@ -15,28 +15,32 @@ _DIGITS = 4
 
 
 def _float_texts(array: np.ndarray) -> list[str]:
-    finite = np.abs(array[np.isfinite(array)].astype(np.float64))
-    nonzero = finite[finite > 0]
-    whole = bool(np.all(finite == np.floor(finite)))
-    science = nonzero.size > 0 and (
-        nonzero.max() > 1e8
-        or (not whole and (nonzero.max() / nonzero.min() > 1000 or nonzero.min() < 1e-4))
-    )
-    if science:
-        return [f"{v:.{_DIGITS}e}" for v in array]
-    if whole:
-        return [f"{v:.0f}." if np.isfinite(v) else f"{v:.0f}" for v in array]
-    return [f"{v:.{_DIGITS}f}" for v in array]
+    """Return texts of one form, as wide as the widest of the finite numbers other than zero."""
+    counted = array[np.isfinite(array) & (array != 0)].astype(np.float64)
+    sizes = np.abs(counted)
+    whole = bool(np.all(sizes == np.floor(sizes)))
+    high, low = sizes.max(initial=0), sizes.min(initial=np.inf)
+    form = f".{_DIGITS}f"
+    if counted.size and (high / low > 1000 or high > 1e8 or (not whole and low < 1e-4)):
+        form = f".{_DIGITS}e"
+    elif whole:
+        form = ".0f"
+    dot = "." if form == ".0f" else ""
+    width = max((len(format(v, form) + dot) for v in counted), default=0)
+    texts = (format(v, form) + (dot if np.isfinite(v) else "") for v in array)
+    return [t.rjust(width) for t in texts]
 
 
 def _texts(array: np.ndarray) -> list[str]:
     if array.dtype.kind == "c":
-        real, imag = _float_texts(array.real), _float_texts(array.imag)
+        real, imag = _float_texts(array.real), map(str.lstrip, _float_texts(array.imag))
         rows = zip(real, imag, strict=True)
         return [f"{r}{'' if i.startswith('-') else '+'}{i}j" for r, i in rows]
     if array.dtype.kind == "f":
         return _float_texts(array)
-    return [str(v) for v in array.tolist()]
+    plain = [str(v) for v in array.tolist()]
+    width = max(map(len, plain), default=0)
+    return [t.rjust(width) for t in plain]
 
 
 def _shown(array: np.ndarray) -> np.ndarray:
@@ -51,14 +55,15 @@ def _block(cells: np.ndarray, shape: tuple[int, ...], indent: int, cut: bool) ->
     if not cells.ndim:
         return str(cells)
     parts = list(cells)
+    width = max(map(len, parts), default=1)
     if cells.ndim > 1:
         parts = [_block(c, shape[1:], indent + 1, cut) for c in cells]
     if cut and shape[0] > 2 * _EDGE:
-        parts[_EDGE:_EDGE] = ["..."]
+        parts[_EDGE:_EDGE] = ["..." if cells.ndim > 1 else " ..."]
     if cells.ndim > 1:
         gap = "," + "\n" * (cells.ndim - 1) + " " * (indent + 1)
         return "[" + gap.join(parts) + "]"
-    per_line = max(1, (_WIDTH - indent) // (max(map(len, parts), default=1) + 2))
+    per_line = max(1, (_WIDTH - indent) // (width + 2))
     lines = [", ".join(parts[i : i + per_line]) for i in range(0, len(parts), per_line)]
     return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"
 
@@ -77,8 +82,7 @@ def text(self: Tensor) -> str:
     cut = array.size > _THRESHOLD
     shown = _shown(array) if cut else array
     flat = _texts(shown.reshape(-1))
-    width = max(map(len, flat), default=0) if shown.ndim else 0
-    cells = np.array([f.rjust(width) for f in flat], dtype=object).reshape(shown.shape)
+    cells = np.array(flat, dtype=object).reshape(shown.shape)
     body = _block(cells, array.shape, len("tensor("), cut)
     if array.size == 0 and array.ndim != 1:
         body = f"[], size={array.shape}"

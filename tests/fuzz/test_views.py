@@ -283,7 +283,7 @@ def test_views_and_writes_alias_as_numpy_arrays_do(data: st.DataObject) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=3000)
+@settings(max_examples=600)
 @given(st.data())
 def test_long_sequences_alias_as_numpy_arrays_do(data: st.DataObject) -> None:
     sequence(data, data.draw(st.integers(5, 25)))
