@@ -427,21 +427,33 @@ def note(t: Tensor) -> None:
 def flush() -> None:
     """Evaluate every pending Tensor that is still alive and let go of the graphs behind them.
 
-    Called at a barrier: `optimizer.step()`, or when too many operations or bytes wait.
+    Called at a barrier: `optimizer.step()`, or when too many operations or bytes wait. A Tensor
+    whose computation fails keeps its graph and raises when it is read; the others are computed.
     """
     state = STATE
     state.builder.count = state.builder.nbytes = 0
     alive = [t for t in (r() for r in state.pending) if t is not None]
     state.pending = []
     storages = list({id(t._storage): t._storage for t in alive}.values())
-    evaluate([s.node for s in storages])
+    _evaluate_each(storages)
     for s in storages:
-        if s.node.inputs:
+        if s.node.inputs and s.node.array is not None:
             s.node = input_node(s.node.type, s.node.array)
             s.generation += 1
     for t in alive:
         t._node = None
     _let_go({t._grad_fn for t in alive if t._grad_fn is not None})
+
+
+def _evaluate_each(storages: Sequence[Storage]) -> None:
+    """Evaluate together; where that fails, in halves, so that only those at fault stay behind."""
+    try:
+        evaluate([s.node for s in storages])
+    except Exception:
+        if len(storages) > 1:
+            half = len(storages) // 2
+            _evaluate_each(storages[:half])
+            _evaluate_each(storages[half:])
 
 
 def _let_go(steps: set[GradFn]) -> None:

@@ -15,7 +15,7 @@ from talweg.base.errors import DTypeError, InvalidValue
 from talweg.engine.creation import tensor
 from talweg.engine.modes import enable_grad, no_grad
 from talweg.engine.tape import Removable
-from talweg.engine.tensor import Tensor, flush
+from talweg.engine.tensor import Tensor, concrete, flush
 
 if TYPE_CHECKING:
     from talweg.ir.node import Node
@@ -207,6 +207,8 @@ class Optimizer:
             with no_grad():
                 loss = self.advance(closure)
             flush()
+            for t, _ in before[0]:
+                concrete(t)
         except BaseException:
             self._restore(*before)
             raise

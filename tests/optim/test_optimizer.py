@@ -231,6 +231,26 @@ def test_a_failing_step_changes_nothing() -> None:
     np.testing.assert_allclose(w.detach().numpy(), [0.8, 1.8, 3.0], rtol=1e-5)
 
 
+def test_a_metric_that_cannot_be_computed_stops_no_later_step() -> None:
+    w = tw.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    optimizer = tw.optim.SGD([w], lr=0.5)
+    total, good = tw.zeros(()), tw.zeros(())
+    for index, fails in (([0, 1], False), ([0, 7], True), ([0, 1], False)):
+        optimizer.zero_grad()
+        loss = w[tw.tensor(index)].sum()
+        total, good = total + loss.detach(), good + 1
+        loss.backward()
+        if fails:
+            with pytest.raises(IndexOutOfRange):
+                optimizer.step()
+        else:
+            optimizer.step()
+    assert w.tolist() == [0.0, 1.0, 3.0]
+    assert good.item() == 3.0
+    with pytest.raises(IndexOutOfRange, match="loss = w"):
+        total.item()
+
+
 def test_a_closure_that_fails_changes_nothing() -> None:
     params = parameters()
     optimizer = made("LBFGS", params, {"max_iter": 4})
