@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from talweg.engine.tensor import Tensor
 from talweg.nn import functional as F
+from talweg.nn.conv import per_axis
 from talweg.nn.module import Module
 
 Sizes = int | Sequence[int]
@@ -128,11 +129,9 @@ class MaxUnpool3d(_MaxUnpool):
     axes = 3
 
 
-class AvgPool1d(Module):
-    """Mean of each window.
-
-    Shape: [N, C, L] or [C, L] to [N, C, L'] or [C, L'].
-    """
+class _AvgPool(Module):
+    kernel_size: Sizes
+    stride: Sizes
 
     def __init__(
         self,
@@ -149,15 +148,26 @@ class AvgPool1d(Module):
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
 
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class AvgPool1d(_AvgPool):
+    """Mean of each window; see `AvgPool2d`.
+
+    Shape: [N, C, L] or [C, L] to [N, C, L'] or [C, L'].
+    """
+
     def forward(self, input: Tensor) -> Tensor:
         how = (self.kernel_size, self.stride, self.padding, self.ceil_mode)
         return F.avg_pool1d(input, *how, self.count_include_pad)
 
     def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        sizes = (per_axis("size", n, 1) for n in (self.kernel_size, self.stride, self.padding))
+        return "kernel_size={}, stride={}, padding={}".format(*sizes)
 
 
-class AvgPool2d(AvgPool1d):
+class AvgPool2d(_AvgPool):
     """Mean of each window.
 
     Args:
