@@ -1,11 +1,10 @@
-# ruff: noqa: F401
 """talweg: define-by-run programs, recorded into one graph and compiled."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from talweg import autograd, nn, optim
+from talweg import autograd, data, nn, optim
 from talweg.base.dtypes import (
     DType as dtype,
 )
@@ -42,6 +41,7 @@ from talweg.engine.modes import (
     set_grad_enabled,
 )
 from talweg.engine.tensor import Tensor
+from talweg.nn.state import load, save
 
 double = float64
 float = float32
@@ -49,6 +49,48 @@ half = float16
 long = int64
 int = int32
 short = int16
+
+__all__ = [
+    "TalwegError",
+    "Tensor",
+    "autograd",
+    "bfloat16",
+    "bool",
+    "complex128",
+    "complex64",
+    "data",
+    "device",
+    "double",
+    "dtype",
+    "enable_grad",
+    "finfo",
+    "float",
+    "float16",
+    "float32",
+    "float64",
+    "half",
+    "iinfo",
+    "inference_mode",
+    "int",
+    "int16",
+    "int32",
+    "int64",
+    "int8",
+    "is_grad_enabled",
+    "load",
+    "long",
+    "nn",
+    "no_grad",
+    "optim",
+    "promote_types",
+    "save",
+    "set_grad_enabled",
+    "short",
+    "uint16",
+    "uint32",
+    "uint64",
+    "uint8",
+]
 
 _attach()
 globals().update(FUNCTIONS)

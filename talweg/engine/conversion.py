@@ -274,6 +274,41 @@ def numel(self: Tensor) -> int:
     return count
 
 
+def dim(self: Tensor) -> int:
+    """Return the number of dimensions."""
+    return self.ndim
+
+
+def is_floating_point(input: Tensor) -> bool:
+    """Return whether the dtype is floating."""
+    return input.dtype.is_floating_point
+
+
+def is_complex(input: Tensor) -> bool:
+    """Return whether the dtype is complex."""
+    return input.dtype.is_complex
+
+
+def place(self: Tensor) -> Device:
+    """The device that holds the values."""
+    return CPU
+
+
+def is_cuda(self: Tensor) -> bool:
+    """Whether the values are on a GPU: never, so far."""
+    return False
+
+
+def layout(self: Tensor) -> str:
+    """How the values are arranged: `strided`."""
+    return "strided"
+
+
+def nbytes(self: Tensor) -> int:
+    """The bytes of all elements."""
+    return self.node().type.nbytes
+
+
 def element_size(self: Tensor) -> int:
     """Return the bytes of one element."""
     return self.dtype.itemsize

@@ -11,6 +11,7 @@ from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import DTypeError, InvalidValue, ShapeError
 from talweg.base.source import describe, here
+from talweg.engine.conversion import is_complex, is_floating_point, numel
 from talweg.engine.creation import as_tensor, tensor
 from talweg.engine.functions import FUNCTIONS
 from talweg.engine.functions import METHODS as LIFTED
@@ -163,21 +164,6 @@ def can_cast(from_: DType, to: DType) -> bool:
 def is_tensor(obj: Any) -> bool:
     """Return whether the object is a Tensor."""
     return isinstance(obj, Tensor)
-
-
-def is_floating_point(input: Tensor) -> bool:
-    """Return whether the dtype is floating."""
-    return input.dtype.is_floating_point
-
-
-def is_complex(input: Tensor) -> bool:
-    """Return whether the dtype is complex."""
-    return input.dtype.is_complex
-
-
-def numel(input: Tensor) -> int:
-    """Return the number of elements."""
-    return int(input.node().type.size)
 
 
 def from_dlpack(ext_tensor: Any) -> Tensor:

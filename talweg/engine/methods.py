@@ -53,12 +53,12 @@ CONVERSIONS: dict[str, Callable[..., Any]] = {
     "data_ptr": conversion.data_ptr,
     "detach": autograd.detach,
     "detach_": autograd.detach_,
-    "dim": lambda self: self.ndim,
+    "dim": conversion.dim,
     "element_size": conversion.element_size,
     "fill_": conversion.fill_,
-    "is_complex": lambda self: self.dtype.is_complex,
+    "is_complex": conversion.is_complex,
     "is_contiguous": conversion.is_contiguous,
-    "is_floating_point": lambda self: self.dtype.is_floating_point,
+    "is_floating_point": conversion.is_floating_point,
     "item": conversion.item,
     "nelement": conversion.numel,
     "numel": conversion.numel,
@@ -92,11 +92,11 @@ CASTS = {
 }
 
 READ_ONLY: dict[str, Callable[..., Any]] = {
-    "device": lambda self: conversion.CPU,
-    "is_cuda": lambda self: False,
+    "device": conversion.place,
+    "is_cuda": conversion.is_cuda,
     "itemsize": conversion.element_size,
-    "layout": lambda self: "strided",
-    "nbytes": lambda self: self.node().type.nbytes,
+    "layout": conversion.layout,
+    "nbytes": conversion.nbytes,
 }
 
 
