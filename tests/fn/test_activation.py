@@ -121,8 +121,8 @@ def test_softmax_family(b: Fn, dim: int) -> None:
     np.testing.assert_allclose(b.run(activation.softmax, x, dim), expected, rtol=1e-12)
     np.testing.assert_allclose(b.run(activation.softmin, -x, dim), expected, rtol=1e-12)
     np.testing.assert_allclose(b.run(activation.log_softmax, x, dim), np.log(expected), rtol=1e-10)
-    for name in ("softmax", "softmin", "log_softmax"):
-        b.check_gradient(lambda b, x, f=getattr(activation, name): f(b, x, dim), x)
+    for f in (activation.softmax, activation.softmin, activation.log_softmax):
+        b.check_gradient(lambda b, x, f=f: f(b, x, dim), x)
 
 
 def test_softmax_of_far_values_of_nothing_and_of_one_number(b: Fn) -> None:

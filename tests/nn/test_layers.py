@@ -60,10 +60,10 @@ LAYERS: list[tuple[Any, tuple[int, ...], tuple[int, ...]]] = [
     (lambda: nn.UpsamplingNearest2d(size=(3, 4)), (1, 1, 2, 3), (1, 1, 3, 4)),
     (lambda: nn.Unfold(2), (1, 2, 3, 3), (1, 8, 4)),
     (lambda: nn.Fold((3, 3), 2), (1, 8, 4), (1, 2, 3, 3)),
-    (lambda: nn.Flatten(), (2, 3, 4), (2, 12)),
+    (nn.Flatten, (2, 3, 4), (2, 12)),
     (lambda: nn.Unflatten(1, (2, 3)), (4, 6), (4, 2, 3)),
-    (lambda: nn.Softmax2d(), (3, 2, 2), (3, 2, 2)),
-    (lambda: nn.GLU(), (3, 4), (3, 2)),
+    (nn.Softmax2d, (3, 2, 2), (3, 2, 2)),
+    (nn.GLU, (3, 4), (3, 2)),
 ]
 NAMES = [repr(make()) for make, _, _ in LAYERS]
 

@@ -27,7 +27,7 @@ def test_names_and_order() -> None:
         "1.num_batches_tracked",
         "2.weight",
     ]
-    assert list(net().state_dict(prefix="a."))[0] == "a.0.weight"
+    assert next(iter(net().state_dict(prefix="a."))) == "a.0.weight"
 
 
 def test_values_are_detached_and_shared() -> None:
