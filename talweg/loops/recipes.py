@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
 
 from talweg.base import dtypes
 from talweg.loops.build import NestBuilder
@@ -96,21 +97,19 @@ def spaced(
 
 
 def concatenated(nest: NestBuilder, parts: Sequence[Operand], axis: int) -> Point:
-    """Return the Point of operands joined along an axis."""
+    """Return the Point of operands joined along an axis; the right one is found by bisection."""
+    sizes = [nest.size(x.shape[axis]) for x in parts]
+    ends = nest.numbers(list(accumulate(sizes[:-1])))
 
-    def point(i: Indices) -> Scalar:
-        return _piece(nest, parts, axis, i)
+    def piece(i: Indices, first: int, end: int) -> Scalar:
+        if end - first == 1:
+            at = i[axis] - ends[first - 1] if first else i[axis]
+            return parts[first][(*i[:axis], at, *i[axis + 1 :])]
+        half = (first + end) // 2
+        inside = i[axis] < ends[half - 1]
+        return nest.select(inside, lambda: piece(i, first, half), lambda: piece(i, half, end))
 
-    return point
-
-
-def _piece(nest: NestBuilder, parts: Sequence[Operand], axis: int, i: Indices) -> Scalar:
-    first, *rest = parts
-    if not rest:
-        return first[i]
-    size = first.shape[axis]
-    beyond = (*i[:axis], i[axis] - size, *i[axis + 1 :])
-    return nest.select(i[axis] < size, lambda: first[i], lambda: _piece(nest, rest, axis, beyond))
+    return lambda i: piece(i, 0, len(parts))
 
 
 def scan(
