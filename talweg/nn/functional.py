@@ -7,10 +7,12 @@ trailing underscore always write into their input.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from talweg.base.errors import InvalidValue
+from talweg.base.dtypes import int64
+from talweg.base.errors import InvalidValue, ShapeError
+from talweg.engine.creation import tensor
 from talweg.engine.functions import FUNCTIONS
 from talweg.engine.modes import no_grad
 from talweg.engine.record import assign, lift
@@ -19,6 +21,7 @@ from talweg.fn import (
     activation,
     adaptive,
     conv,
+    ctc,
     dense,
     gathering,
     loss,
@@ -107,6 +110,7 @@ _instance_norm = _table.pop("instance_norm")
 globals().update(_table)
 rrelu_ = _writing(rrelu, "rrelu_")
 _one_hot = lift(gathering.one_hot)
+_ctc_loss = lift(ctc.ctc_loss)
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
@@ -205,6 +209,60 @@ def instance_norm(
             running_mean.mul_(1 - momentum).add_(mean * momentum)
             running_var.mul_(1 - momentum).add_(var * momentum)
     return out
+
+
+def ctc_loss(
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Tensor | Sequence[int],
+    target_lengths: Tensor | Sequence[int],
+    blank: int = 0,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+) -> Tensor:
+    """Return the negative log likelihood of label sequences, over all alignments.
+
+    Connectionist temporal classification (Graves et al., 2006).
+
+    Args:
+        log_probs: [T, N, C], or [T, C] for one example: logarithms of probabilities.
+        targets: [N, S], or [S]; or all targets in one row, of the sum of their lengths.
+        input_lengths, target_lengths: one per example; they are read.
+        blank: the class of no label.
+        reduction: "mean" divides each loss by its target's length, then takes the mean.
+        zero_infinity: a target that is too long for its input costs 0 instead of infinity.
+
+    Returns:
+        A scalar; with "none" [N], or [] for one example.
+
+    Raises:
+        ShapeError: when the shapes do not fit.
+        InvalidValue: when a length exceeds T or the targets.
+    """
+    single = log_probs.ndim == 2
+    batch = log_probs.unsqueeze(1) if single else log_probs
+    sizes = [[int(n) for n in _listed(s)] for s in (input_lengths, target_lengths)]
+    table = targets
+    if targets.ndim == 1:
+        rows = targets.split(sizes[1]) if sum(sizes[1]) == targets.shape[0] else ()
+        if not rows:
+            raise ShapeError(f"ctc_loss: lengths {sizes[1]} do not fit targets {targets.shape}")
+        longest = max(sizes[1])
+        padded = [_table["pad"](r, (0, longest - r.shape[0]), value=blank) for r in rows]
+        table = FUNCTIONS["stack"](padded)
+    for name, listed, most in zip(
+        ("input", "target"), sizes, (batch.shape[0], table.shape[1]), strict=True
+    ):
+        if any(not 0 <= n <= most for n in listed):
+            raise InvalidValue(f"ctc_loss: {name}_lengths {listed} must be from 0 to {most}")
+    lengths = [tensor(s, dtype=int64) for s in sizes]
+    out: Tensor = _ctc_loss(batch, table, *lengths, blank, reduction, zero_infinity)
+    return out.squeeze(0) if single and out.ndim else out
+
+
+def _listed(lengths: Tensor | Sequence[int]) -> list[int]:
+    found = lengths.tolist() if isinstance(lengths, Tensor) else list(lengths)
+    return found if isinstance(found, list) else [found]
 
 
 def triplet_margin_with_distance_loss(

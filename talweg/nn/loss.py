@@ -6,7 +6,7 @@ are those of the functions of the same name in `nn.functional`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from talweg.engine.tensor import Tensor
 from talweg.nn import functional as F
@@ -118,6 +118,30 @@ class NLLLoss(_WeightedLoss):
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         how = (self.weight, self.ignore_index, self.reduction)
         return F.nll_loss(input, target, *how)
+
+
+class CTCLoss(_Loss):
+    """Negative log likelihood of label sequences over all alignments; see `functional.ctc_loss`.
+
+    Shape: [T, N, C] log probabilities, [N, S] class indices and two [N] lengths to a scalar.
+    """
+
+    def __init__(
+        self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False
+    ) -> None:
+        super().__init__(reduction)
+        self.blank = blank
+        self.zero_infinity = zero_infinity
+
+    def forward(
+        self,
+        log_probs: Tensor,
+        targets: Tensor,
+        input_lengths: Tensor | Sequence[int],
+        target_lengths: Tensor | Sequence[int],
+    ) -> Tensor:
+        how = (self.blank, self.reduction, self.zero_infinity)
+        return F.ctc_loss(log_probs, targets, input_lengths, target_lengths, *how)
 
 
 class BCELoss(_WeightedLoss):
