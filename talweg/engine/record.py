@@ -79,10 +79,13 @@ def lift(function: NodeFunction) -> Callable[..., Any]:
         for t in tensors:
             if t._node is out:
                 return t
+        if not tracked or not out.type.dtype.is_inexact:
+            return wrap(out)
+        step = taped(step_class, tensors, (out,))
         result = wrap(out)
-        if tracked and out.type.dtype.is_inexact:
-            result._grad_fn = taped(step_class, tensors, (out,), (result,))
-            result._requires = True
+        step.saved.append((out, result._storage, 0))
+        result._grad_fn = step
+        result._requires = True
         return result
 
     return _described(lifted, function)
@@ -133,10 +136,12 @@ def _several(out: Any, step_class: type[Recorded], tensors: Sequence[Tensor], tr
     if not isinstance(out, tuple | list):
         return out
     nodes = tuple(dict.fromkeys(o for o in out if o.__class__ is Node))
+    recorded = tracked and any(n.type.dtype.is_inexact for n in nodes)
+    step = taped(step_class, tensors, nodes) if recorded else None
     made = {o: wrap(o) for o in nodes}
-    if tracked and any(n.type.dtype.is_inexact for n in nodes):
-        step = taped(step_class, tensors, nodes, tuple(made.values()))
+    if step is not None:
         for i, n in enumerate(nodes):
+            step.saved.append((n, made[n]._storage, 0))
             if n.type.dtype.is_inexact:
                 attach(made[n], step, i)
     results = [made[o] if o.__class__ is Node else o for o in out]
@@ -144,12 +149,13 @@ def _several(out: Any, step_class: type[Recorded], tensors: Sequence[Tensor], tr
 
 
 def taped(
-    step_class: type[Recorded],
-    tensors: Sequence[Tensor],
-    nodes: tuple[Node, ...],
-    results: Sequence[Tensor],
+    step_class: type[Recorded], tensors: Sequence[Tensor], nodes: tuple[Node, ...]
 ) -> Recorded:
-    """Return the tape step of an operation from `tensors` to `results`, whose Nodes are `nodes`."""
+    """Return the tape step of an operation from `tensors` to results whose Nodes are `nodes`.
+
+    It comes before the results become Tensors: those may set off a barrier, after which the
+    operands have other Nodes than the operation read.
+    """
     inputs: list[Node] = []
     edges: list[Edge] = []
     saved: list[tuple[Node, Storage, int]] = []
@@ -161,9 +167,7 @@ def taped(
         step = t._grad_fn
         edges.append((step, t._index) if step is not None else edge_of(t))
         saved.append((node, t._storage, t._storage.version))
-    for node, t in zip(nodes, results, strict=True):
-        saved.append((node, t._storage, 0))
-    return step_class(tuple(edges), tuple(inputs), nodes, tuple(saved), STATE.builder.source)
+    return step_class(tuple(edges), tuple(inputs), nodes, saved, STATE.builder.source)
 
 
 def lift_view(function: NodeFunction, must_alias: bool = True) -> Callable[..., Any]:
@@ -215,7 +219,7 @@ def _view(
     else:
         result = alias(x, node, chain, header)
     if STATE.grad and x.requires_grad:
-        saved = ((start, x._storage, x._storage.version),)
+        saved = [(start, x._storage, x._storage.version)]
         edges = (edge_of(x),)
         attach(result, step_class(edges, (start,), (node,), saved, STATE.builder.source), 0)
     return result
@@ -332,8 +336,7 @@ def _write(t: Tensor, value: Tensor) -> None:
     new = write_back(b, before, t._chain[len(base._chain) :], node)
     b.keep = False
     storage.replace(write_back(b, storage.node, base._chain, new), t._counted)
-    saved: tuple[tuple[Node, Storage, int], ...] = ()
-    step = backward_class("copy_slices", "")(edges, (before, node), (new,), saved, b.source)
+    step = backward_class("copy_slices", "")(edges, (before, node), (new,), [], b.source)
     base._node = new
     base._seen = storage.generation
     storage.taped += 1
@@ -372,7 +375,7 @@ def in_place(function: Callable[..., Any], name: str) -> Callable[..., Tensor]:
         step = value._grad_fn
         if isinstance(step, Recorded):
             own = self._storage
-            step.saved = tuple(row for row in step.saved if row[1] is not own)
+            step.saved = [row for row in step.saved if row[1] is not own]
         return assign(self, value, name)
 
     method.__name__ = name

@@ -152,7 +152,7 @@ class Recorded(GradFn):
         edges: tuple[Edge, ...],
         inputs: tuple[Node, ...],
         outputs: tuple[Node, ...],
-        saved: tuple[tuple[Node, Storage, int], ...] = (),
+        saved: list[tuple[Node, Storage, int]] | None = None,
         source: Source | None = None,
     ) -> None:
         self.edges = edges
@@ -162,7 +162,7 @@ class Recorded(GradFn):
         self.retained = ()
         self.inputs: tuple[Node, ...] | None = inputs
         self.outputs = outputs
-        self.saved = saved
+        self.saved = [] if saved is None else saved
         self.source = source
 
     def apply(
@@ -232,7 +232,7 @@ class Recorded(GradFn):
     def release(self) -> None:
         self.inputs = None
         self.outputs = ()
-        self.saved = ()
+        self.saved = []
 
     @property
     def released(self) -> bool:

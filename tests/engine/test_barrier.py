@@ -1,0 +1,82 @@
+"""Barriers: when what waits is run, and that running it early changes nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import talweg as tw
+from talweg.engine import tensor
+from talweg.engine.tensor import flush
+
+
+@pytest.fixture(params=[1, 2, 3, 5, 8])
+def _soon(request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A barrier after that many operations."""
+    flush()
+    monkeypatch.setattr(tensor, "CONFIG", dataclasses.replace(tensor.CONFIG, pending=request.param))
+    yield
+    flush()
+
+
+@pytest.mark.usefixtures("_soon")
+def test_a_barrier_in_the_middle_of_recording_keeps_every_gradient() -> None:
+    w = tw.tensor([1.0, 2.0], requires_grad=True)
+    for _ in range(20):
+        y = (w * w).sum()
+        y.backward()
+        assert w.grad is not None
+        assert w.grad.tolist() == [2.0, 4.0]
+        w.grad = None
+
+
+@pytest.mark.usefixtures("_soon")
+def test_a_barrier_between_operations_of_several_results() -> None:
+    w = tw.tensor([[3.0, 1.0], [2.0, 5.0]], requires_grad=True)
+    for _ in range(20):
+        values, places = (w * 1).sort(1)
+        a, b = (values * values).unbind(1)
+        (a + b * 2).sum().backward()
+        assert places.tolist() == [[1, 0], [0, 1]]
+        assert w.grad.tolist() == [[12.0, 2.0], [4.0, 20.0]]
+        w.grad = None
+
+
+@pytest.mark.usefixtures("_soon")
+def test_a_barrier_between_in_place_writes() -> None:
+    w = tw.tensor([1.0, 2.0], requires_grad=True)
+    for _ in range(10):
+        y = w * 1
+        v = y[0]
+        v.mul_(3)
+        y.mul_(y)
+        y[1] = w[0] * w[1]
+        y.sum().backward()  # 9·w0² + w0·w1
+        assert y.tolist() == [9.0, 2.0]
+        assert v.item() == 9.0
+        assert w.grad.tolist() == [20.0, 1.0]
+        w.grad = None
+
+
+@pytest.mark.usefixtures("_soon")
+def test_a_barrier_within_second_derivatives() -> None:
+    x = tw.tensor([1.0, 2.0], requires_grad=True)
+    for _ in range(10):
+        (g,) = tw.autograd.grad((x**3).sum(), x, create_graph=True)
+        (h,) = tw.autograd.grad((g * g).sum(), x)  # d/dx 9x⁴
+        assert h.tolist() == [36.0, 288.0]
+
+
+def test_a_barrier_runs_everything_that_is_alive() -> None:
+    x = tw.tensor([1.0, 2.0])
+    kept = x * 3
+    view = kept[1:]
+    (x + 5).tanh()  # nobody holds it
+    flush()
+    assert kept.node().array is not None
+    assert kept.node().inputs == ()
+    assert view.tolist() == [6.0]
+    assert kept.tolist() == [3.0, 6.0]
