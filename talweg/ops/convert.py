@@ -110,20 +110,7 @@ class Bitcast(Elementwise):
 
     def lower(self, nest: NestBuilder, *ins: Scalar) -> Scalar:
         (x,) = ins
-        if x.dtype is self.dtype:
-            return x
-        if x.dtype is dtypes.bool_:
-            x = nest.cast(x, dtypes.uint8)
-        elif x.dtype is dtypes.complex64:
-            low, high = (nest.bitcast(part, dtypes.uint32) for part in (nest.real(x), nest.imag(x)))
-            x = nest.cast(low, dtypes.uint64) | nest.cast(high, dtypes.uint64) << 32
-        if self.dtype is dtypes.bool_:
-            return nest.cast(nest.bitcast(x, dtypes.uint8), dtypes.bool_)
-        if self.dtype is not dtypes.complex64:
-            return nest.bitcast(x, self.dtype)
-        x = nest.bitcast(x, dtypes.uint64)
-        words = (nest.cast(half, dtypes.uint32) for half in (x, x >> 32))
-        return nest.complex(*(nest.bitcast(word, dtypes.float32) for word in words))
+        return x if x.dtype is self.dtype else _of_bits(nest, _to_bits(nest, x), self.dtype)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
@@ -188,6 +175,27 @@ class MakeComplex(Elementwise):
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
         return b.real(ct), b.imag(ct)
+
+
+def _to_bits(nest: NestBuilder, x: Scalar) -> Scalar:
+    """x, or an unsigned integer of its bits where a nest has no bitcast from its dtype."""
+    if x.dtype is dtypes.bool_:
+        return nest.cast(x, dtypes.uint8)
+    if x.dtype is not dtypes.complex64:
+        return x
+    low, high = (nest.bitcast(part, dtypes.uint32) for part in (nest.real(x), nest.imag(x)))
+    return nest.cast(low, dtypes.uint64) | nest.cast(high, dtypes.uint64) << 32
+
+
+def _of_bits(nest: NestBuilder, x: Scalar, dtype: DType) -> Scalar:
+    """The bits of x, neither bool nor complex, as a value of any dtype of that width."""
+    if dtype is dtypes.bool_:
+        return nest.cast(nest.bitcast(x, dtypes.uint8), dtype)
+    if dtype is not dtypes.complex64:
+        return nest.bitcast(x, dtype)
+    x = nest.bitcast(x, dtypes.uint64)
+    words = (nest.cast(half, dtypes.uint32) for half in (x, x >> 32))
+    return nest.complex(*(nest.bitcast(word, dtypes.float32) for word in words))
 
 
 OPS: tuple[type[Op], ...] = (Copy, Cast, Bitcast, Real, Imag, Conj, MakeComplex)

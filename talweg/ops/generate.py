@@ -20,7 +20,7 @@ from talweg.ops.kinds import Generate, check_axes, check_dtype
 
 if TYPE_CHECKING:
     from talweg.loops.build import NestBuilder
-    from talweg.loops.operand import Indices, Operand, Point
+    from talweg.loops.operand import Operand, Point
     from talweg.loops.scalar import Scalar
 
 _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -89,20 +89,7 @@ class RandomBits(Generate):
     def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
         key, offset = (x[()] for x in ins)
         (out,) = nest.outputs
-
-        def halves(value: Scalar) -> list[Scalar]:
-            return [nest.let(nest.cast(half, dtypes.uint32)) for half in (value, value >> 32)]
-
-        def point(i: Indices) -> Scalar:
-            place = nest.let(nest.cast(flat(i, out.shape), dtypes.uint64))
-            zero = nest.constant(0, dtypes.uint32)
-            counter = (*halves(nest.let(offset + (place >> 2))), zero, zero)
-            first, second, third, fourth = recipes.philox4x32(nest, counter, halves(key))
-            odd = nest.ne(place & 1, 0)
-            low, high = nest.select(odd, second, first), nest.select(odd, fourth, third)
-            return nest.select(nest.ne(place & 2, 0), high, low)
-
-        return point
+        return lambda i: _random_word(nest, key, offset, flat(i, out.shape))
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
@@ -128,6 +115,19 @@ def philox4x32(
         c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
         k0, k1 = k0 + _KEY_STEPS[0], k1 + _KEY_STEPS[1]
     return c0, c1, c2, c3
+
+
+def _random_word(nest: NestBuilder, key: Scalar, offset: Scalar, place: Scalar) -> Scalar:
+    place = nest.let(nest.cast(place, dtypes.uint64))
+    block = nest.let(offset + (place >> 2))
+    zero = nest.constant(0, dtypes.uint32)
+    low0, high0, low1, high1 = (
+        nest.let(nest.cast(half, dtypes.uint32)) for v in (block, key) for half in (v, v >> 32)
+    )
+    words = recipes.philox4x32(nest, (low0, high0, zero, zero), (low1, high1))
+    odd, upper = nest.ne(place & 1, 0), nest.ne(place & 2, 0)
+    first, second = (nest.select(odd, words[n + 1], words[n]) for n in (0, 2))
+    return nest.select(upper, second, first)
 
 
 def _halves(value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -358,14 +358,14 @@ class SearchSorted(Gather):
 
         def point(i: Indices) -> Scalar:
             value = nest.let(values[i])
-
-            def goes_before(element: Scalar) -> Scalar:
-                if self.right:
-                    return ~recipes.before(value, element)
-                return recipes.before(element, value)
-
-            count = sequence.shape[-1]
-            return recipes.search_sorted(nest, lambda k: sequence[(*i[:-1], k)], count, goes_before)
+            return recipes.search_sorted(
+                nest,
+                row=lambda k: sequence[(*i[:-1], k)],
+                count=sequence.shape[-1],
+                goes_before=lambda x: (
+                    ~recipes.before(value, x) if self.right else recipes.before(x, value)
+                ),
+            )
 
         return point
 

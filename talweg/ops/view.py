@@ -153,9 +153,7 @@ class Slice(View):
     def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
         (x,) = ins
         starts = nest.numbers(self.starts)
-        return lambda i: x[
-            [at * step + a for at, step, a in zip(i, self.steps, starts, strict=True)]
-        ]
+        return lambda i: x[[at * s + a for at, s, a in zip(i, self.steps, starts, strict=True)]]
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents

@@ -126,6 +126,14 @@ class _Windowed(Window):
 
         return indices, {lead + axis: 1 for axis, p in enumerate(self.padding) if any(p)}
 
+    def folded(self, nest: NestBuilder, x: Operand, combine: str) -> Point:
+        """Return the Point of every window's elements, combined; padding changes nothing."""
+        at, bordered = self.visited(nest, x)
+        (fill,) = identity(combine, x.dtype)
+        return lambda i: nest.fold(
+            combine, self.window, lambda k: spaced(nest, x, at(i, k), bordered, fill)
+        )
+
     def check_covered(self, x: TensorType, out: Shape) -> None:
         """Raise ShapeError when a window lies in the padding with all its elements."""
         rank = len(self.window)
@@ -159,12 +167,7 @@ class WindowMax(_Windowed):
         return self.reduced(np.maximum, self.bordered(x, _lowest(x.dtype)), out)
 
     def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
-        (x,) = ins
-        at, bordered = self.visited(nest, x)
-        low = nest.constant(identity("maximum", x.dtype)[0], x.dtype)
-        return lambda i: nest.fold(
-            "maximum", self.window, lambda k: spaced(nest, x, at(i, k), bordered, low)
-        )
+        return self.folded(nest, ins[0], "maximum")
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
@@ -229,30 +232,7 @@ class WindowArgMax(_Windowed):
         return np.asarray(sum(np.ix_(*steps))).reshape(-1).take(winner) + start
 
     def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
-        (x,) = ins
-        at, bordered = self.visited(nest, x)
-        low = nest.constant(identity("maximum", x.dtype)[0], x.dtype)
-        none = dtypes.iinfo(dtypes.int64).max
-
-        def number(i: Indices, k: Indices) -> Scalar:
-            lead, found = x.rank - len(k), at(i, k)
-            place = flat(found[lead:], x.shape[lead:])
-            if x.dtype.is_inexact:  # arg_fold takes the lowest number: that of the last NaN
-                nan = nest.isnan(spaced(nest, x, found, bordered, low))
-                place = nest.select(nan, ~place, place)
-            inside = nest.inside([found[a] for a in bordered], [x.shape[a] for a in bordered])
-            return nest.select(inside, place, none) if bordered else place
-
-        def point(i: Indices) -> Scalar:
-            first = nest.arg_fold(
-                "argmax",
-                self.window,
-                lambda k: spaced(nest, x, at(i, k), bordered, low),
-                lambda k: number(i, k),
-            )[1]
-            return nest.select(first < 0, ~first, first) if x.dtype.is_inexact else first
-
-        return point
+        return _place_of_maximum(nest, self, ins[0])
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
@@ -277,11 +257,7 @@ class WindowSum(_Windowed):
         return total.astype(arrays[0].dtype, copy=False)
 
     def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
-        (x,) = ins
-        at, bordered = self.visited(nest, x)
-        return lambda i: nest.fold(
-            "add", self.window, lambda k: spaced(nest, x, at(i, k), bordered)
-        )
+        return self.folded(nest, ins[0], "add")
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
@@ -360,6 +336,32 @@ _CASES: tuple[_Case, ...] = (
     (((3, 2), (2, 1), ((1, 1), (0, 1)), (1, 2)), (2, 1, 4, 4)),
     (((2, 1, 2), (1, 1, 2), ((1, 0), (0, 0), (0, 1)), (1, 1, 1)), (2, 2, 3)),
 )
+
+
+def _place_of_maximum(nest: NestBuilder, op: _Windowed, x: Operand) -> Point:
+    at, bordered = op.visited(nest, x)
+    low = nest.constant(identity("maximum", x.dtype)[0], x.dtype)
+    none = dtypes.iinfo(dtypes.int64).max
+
+    def number(i: Indices, k: Indices) -> Scalar:
+        lead, found = x.rank - len(k), at(i, k)
+        place = flat(found[lead:], x.shape[lead:])
+        if x.dtype.is_inexact:  # arg_fold takes the lowest number: that of the last NaN
+            nan = nest.isnan(spaced(nest, x, found, bordered, low))
+            place = nest.select(nan, ~place, place)
+        inside = nest.inside([found[a] for a in bordered], [x.shape[a] for a in bordered])
+        return nest.select(inside, place, none) if bordered else place
+
+    def point(i: Indices) -> Scalar:
+        first = nest.arg_fold(
+            "argmax",
+            op.window,
+            lambda k: spaced(nest, x, at(i, k), bordered, low),
+            lambda k: number(i, k),
+        )[1]
+        return nest.select(first < 0, ~first, first) if x.dtype.is_inexact else first
+
+    return point
 
 
 def _wide(array: np.ndarray) -> np.ndarray:

@@ -34,16 +34,27 @@ from talweg.ops import (
     window,
 )
 from talweg.ops.convert import Cast
-from talweg.ops.kinds import Elementwise
+from talweg.ops.kinds import Contract, Elementwise
 from tests.suite.cases import Case, cases_of, check_nest, lowered, run_nest, settled
-
-CASES = [case for op in OPS if op.lowered for case in cases_of(op)]
 
 F32, I64 = dtypes.float32, dtypes.int64
 NAN, INF = np.nan, np.inf
 
+CASES = [
+    pytest.param(
+        case,
+        marks=[pytest.mark.slow]
+        if isinstance(case.op, Contract) and case.number > 1 and case.dtype is not F32
+        else [],
+        id=str(case),
+    )
+    for op in OPS
+    if op.lowered
+    for case in cases_of(op)
+]
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+
+@pytest.mark.parametrize("case", CASES)
 def test_nest_agrees_with_reference(case: Case) -> None:
     check_nest(case)
 
