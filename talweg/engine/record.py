@@ -37,11 +37,15 @@ def lift(function: NodeFunction) -> Callable[..., Any]:
     """Return the Tensor form of a function `f(b, x: Node, ...) -> Node`.
 
     Tensors among the arguments (also inside lists and tuples) are passed as Nodes; results become
-    Tensors, taped when gradients are wanted. An error names the user's line.
+    Tensors, taped when gradients are wanted. An error names the user's line. Keywords are
+    PyTorch's, see `_own_names`.
     """
     step_class = backward_class(function.__name__)
+    renamed = _by_own_names(function)
 
     def lifted(*args: Any, **named: Any) -> Any:
+        if named:
+            args, named = renamed(args, named)
         tensors: list[Tensor] = []
         given: list[Any] = []
         for a in args:
@@ -122,11 +126,46 @@ def _to_node(value: Any, tensors: list[Tensor]) -> Any:
     return value
 
 
+def _own_names(function: NodeFunction) -> dict[str, str]:
+    """Return which parameter a keyword means that PyTorch accepts and the function calls otherwise.
+
+    That is `input` for the first operand, NumPy's `axis` and `keepdims`, and the like.
+    """
+    names = list(inspect.signature(function).parameters)[1:]
+    return {k: name for k, name in _KEYWORDS if name in names and k not in names}
+
+
+_KEYWORDS = (
+    *(("input", "x"), ("axis", "dim"), ("keepdims", "keepdim"), ("size", "shape")),
+    ("split_size", "split_size_or_sections"),
+)
+
+
+def _by_own_names(function: NodeFunction) -> Callable[[tuple[Any, ...], dict[str, Any]], Any]:
+    """Return the map of a call's arguments, with PyTorch's keywords, to those of the function."""
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    own = _own_names(function)
+    names = [p.name for p in parameters]
+    kinds = [p.kind for p in parameters]
+    starred = inspect.Parameter.VAR_POSITIONAL
+    before = names[: kinds.index(starred) + 1] if starred in kinds else []
+
+    def renamed(args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        kwargs = {own.get(k, k): v for k, v in named.items()}
+        if before and before[-1] in kwargs:
+            args = (*args, *(kwargs.pop(n) for n in before[len(args) :] if n in kwargs))
+        return args, kwargs
+
+    return renamed
+
+
 def _described(lifted: Callable[..., Any], function: NodeFunction) -> Callable[..., Any]:
     functools.update_wrapper(lifted, function)
     del lifted.__wrapped__  # type: ignore[attr-defined]
     signature = inspect.signature(function)
-    parameters = list(signature.parameters.values())[1:]
+    shown = {name: k for k, name in _own_names(function).items() if k == "input"}
+    given = list(signature.parameters.values())[1:]
+    parameters = [p.replace(name=shown.get(p.name, p.name)) for p in given]
     lifted.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return lifted
 
@@ -181,16 +220,20 @@ def lift_view(function: NodeFunction, must_alias: bool = True) -> Callable[..., 
     """
     step_class = backward_class(function.__name__)
     name = function.__name__
+    renamed = _by_own_names(function)
 
-    def lifted(x: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def lifted(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            args, kwargs = renamed(args, kwargs)
+        x, *rest = args or (kwargs.pop("x"),)
         node = x.node()
         b = STATE.builder
         b.source = here()
         b.keep = STATE.grad and x.requires_grad
         try:
-            args = tuple(a.node() if isinstance(a, Tensor) else a for a in args)
+            rest = [a.node() if isinstance(a, Tensor) else a for a in rest]
             kwargs = {k: a.node() if isinstance(a, Tensor) else a for k, a in kwargs.items()}
-            out = function(b, node, *args, **kwargs)
+            out = function(b, node, *rest, **kwargs)
         except TalwegError as error:
             raise _at_the_users_line(error, b) from None
         finally:

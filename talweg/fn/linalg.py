@@ -95,11 +95,11 @@ def mv(b: Builder, x: Node, vec: Node) -> Node:
     return matmul(b, x, vec)
 
 
-def dot(b: Builder, x: Node, other: Node) -> Node:
+def dot(b: Builder, x: Node, tensor: Node) -> Node:
     """Return the inner product of two vectors."""
     check_dims("dot", x, 1)
-    check_dims("dot", other, 1)
-    return matmul(b, x, other)
+    check_dims("dot", tensor, 1)
+    return matmul(b, x, tensor)
 
 
 def vdot(b: Builder, x: Node, other: Node) -> Node:

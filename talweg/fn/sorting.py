@@ -96,19 +96,19 @@ def kthvalue(b: Builder, x: Node, k: int, dim: int = -1, keepdim: bool = False) 
 def searchsorted(
     b: Builder,
     sorted_sequence: Node,
-    values: Numeric,
+    input: Numeric,
     *,
     out_int32: bool = False,
     right: bool = False,
     side: str | None = None,
     sorter: Node | None = None,
 ) -> Node:
-    """Return where values would be inserted into a sequence so that it stays sorted.
+    """Return where the values of `input` would be inserted into a sequence so that it stays sorted.
 
     Args:
         sorted_sequence: ascending along its last dimension; a vector, or with the leading sizes of
-            the values.
-        values: a number or a Tensor; of any shape for a vector.
+            the input.
+        input: a number or a Tensor; of any shape for a vector.
         right: insert behind equal elements instead of in front; the same as side="right".
         sorter: the order that sorts the sequence, where it is not sorted.
 
@@ -123,8 +123,8 @@ def searchsorted(
         raise InvalidValue(f"searchsorted: side {side!r} with right={right}")
     if not sorted_sequence.rank:
         raise ShapeError("searchsorted: the sequence needs at least one dimension")
-    dtype = result_type(b, sorted_sequence, values)
-    sequence, wanted = cast(b, sorted_sequence, dtype), as_node(b, values, dtype)
+    dtype = result_type(b, sorted_sequence, input)
+    sequence, wanted = cast(b, sorted_sequence, dtype), as_node(b, input, dtype)
     if sorter is not None:
         sequence = b.take_along(sequence, cast(b, sorter, dtypes.int64), sequence.rank - 1)
     rows = wanted

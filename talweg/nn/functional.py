@@ -64,10 +64,10 @@ def _with_inplace(function: Callable[..., Any]) -> Callable[..., Any]:
     count = len(signature.parameters)
     last = inspect.Parameter("inplace", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=False)
 
-    def wrapped(x: Tensor, *args: Any, inplace: bool = False, **kwargs: Any) -> Any:
+    def wrapped(input: Tensor, *args: Any, inplace: bool = False, **kwargs: Any) -> Any:
         if len(args) == count:
             *args, inplace = args  # type: ignore[assignment]
-        return written(x, *args, **kwargs) if inplace else function(x, *args, **kwargs)
+        return written(input, *args, **kwargs) if inplace else function(input, *args, **kwargs)
 
     written = _writing(function, name)
     wrapped.__name__ = function.__name__
@@ -81,8 +81,9 @@ def _with_inplace(function: Callable[..., Any]) -> Callable[..., Any]:
 def _writing(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     copied = function.__name__ in _NEED_INPUT
 
-    def written(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return assign(x, function(x.clone() if copied else x, *args, **kwargs), name)
+    def written(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        read = input.clone() if copied else input
+        return assign(input, function(read, *args, **kwargs), name)
 
     written.__name__ = name
     written.__doc__ = f"`{function.__name__}`, written into its input."
