@@ -95,7 +95,10 @@ def _lines(axes: Any, name: str, train: Sequence[float], held_out: Sequence[floa
     axes.plot(epochs, held_out, color=HELD_OUT, linewidth=1.9, marker=mark, markersize=4)
     axes.set_title(name, loc="left", fontsize=9.5)
     axes.set_xlabel("epoch")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    if len(epochs) <= 5:
+        axes.set_xticks(epochs)
+    else:
+        axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(axis="y", color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
@@ -104,6 +107,7 @@ def _lines(axes: Any, name: str, train: Sequence[float], held_out: Sequence[floa
 
 def _name_ends(axes: Any, form: str, train: float, held_out: float) -> None:
     """Write beside the ends of both lines what they are, a label's height apart at least."""
+    axes.get_ylim()  # settles the limits, on which the transformation depends
     to_axes = axes.transData + axes.transAxes.inverted()
     heights = [float(to_axes.transform((1.0, value))[1]) for value in (train, held_out)]
     middle, half = sum(heights) / 2, max(abs(heights[0] - heights[1]) / 2, 0.075)
@@ -170,23 +174,25 @@ def draw_mistakes(
             axes.set_axis_off()
         for axes, index in zip(grid.flat, chosen, strict=False):
             _tile(axes, answers, int(index))
-        parts = [
-            f"the worst {len(chosen)} of {wrong} mistakes" if wrong > len(chosen) else _count(wrong)
-        ]
-        if len(chosen) > wrong:
-            parts.append(f"the {len(chosen) - wrong} least certain right answers")
         height = figure.get_figheight()
         figure.text(0.025, 1 - 0.13 / height, title, fontsize=11, fontweight="bold", va="top")
-        text = f"Of {len(answers.truth):,} held-out images: {', and '.join(parts)}."
-        text += " Red is what was said in error; below it stands what it is." if wrong else ""
+        text = _summary(wrong, len(chosen), len(answers.truth))
         figure.text(0.025, 1 - 0.4 / height, text, fontsize=9, color=MUTED, va="top")
         figure.subplots_adjust(
             left=0.025, right=0.975, bottom=0.03, top=1 - 1.08 / height, wspace=0.12, hspace=0.42
         )
 
 
-def _count(wrong: int) -> str:
-    return f"all {wrong} mistakes" if wrong > 1 else ("the one mistake" if wrong else "no mistake")
+def _summary(wrong: int, shown: int, total: int) -> str:
+    images = f"{total:,} held-out images"
+    if wrong == 0:
+        return f"No mistake in {images}. These {shown} right answers are the least certain."
+    if wrong >= shown:
+        which = "The" if wrong == shown else f"The worst {shown} of"
+        return f"{which} {wrong:,} mistakes in {images}. Red is the wrong answer."
+    mistakes = f"The {wrong} mistakes" if wrong > 1 else "The only mistake"
+    least = f"the {shown - wrong} least certain right answers"
+    return f"{mistakes} in {images} (red is the wrong answer), and {least}."
 
 
 def _tile(axes: Any, answers: Answers, index: int) -> None:
