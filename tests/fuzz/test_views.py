@@ -45,9 +45,7 @@ class Handle:
             moving = [i for i, n in enumerate(a.shape) if n > 1]
             assert [t.stride(i) for i in moving] == [a.strides[i] // item for i in moving]
             assert t.is_contiguous() == a.flags.c_contiguous
-            if np.may_share_memory(a, root):
-                start = a.__array_interface__["data"][0] - root.__array_interface__["data"][0]
-                assert t.storage_offset() == start // item
+            assert t.storage_offset() == offset(a, root) // item
 
 
 def axis(draw: Draw, x: tw.Tensor) -> int:
@@ -176,7 +174,7 @@ def part(draw: Draw, x: tw.Tensor, a: np.ndarray) -> tuple[tw.Tensor, np.ndarray
         theirs = np.split(a, list(range(size, a.shape[k], size)), k)
         theirs += theirs * (len(ours) - len(theirs)) if not a.shape[k] else []
     elif name == "unbind":
-        ours, theirs = x.unbind(k), [m[...] for m in np.moveaxis(a, k, 0)]
+        ours, theirs = x.unbind(k), [np.moveaxis(a, k, 0)[i, ...] for i in range(a.shape[k])]
     else:
         ours, theirs = x.tensor_split(count, k), np.array_split(a, count, k)
     assert len(ours) == len(theirs)
@@ -239,6 +237,17 @@ def write(draw: Draw, h: Handle, others: list[Handle]) -> None:
         a[np.array(rows)] = v
 
 
+def offset(a: np.ndarray, root: np.ndarray) -> int:
+    """Return where `a` begins in the memory of `root`, in bytes."""
+    start, origin = a.__array_interface__["data"][0], root.__array_interface__["data"][0]
+    return int(start - origin) if a.size else 0
+
+
+def writable(a: np.ndarray, root: np.ndarray) -> np.ndarray:
+    """Return the view that `a` is, writable also where NumPy made it read-only."""
+    return np.ndarray(a.shape, a.dtype, root, offset(a, root), a.strides)
+
+
 def sequence(data: st.DataObject, steps: int) -> None:
     draw = data.draw
     shape = draw(SHAPES)
@@ -252,13 +261,12 @@ def sequence(data: st.DataObject, steps: int) -> None:
             options = ANY_RANK + (WITH_AXES if h.tensor.ndim else ())
             view = draw(st.sampled_from(options))
             t, a = view(draw, h.tensor, h.array)
-            base = next((r for r in roots if np.may_share_memory(r, a)), None)
-            if base is None and a.size:
-                a = a.copy(order="C")
-                roots.append(a)
-            elif a.size:
-                a = np.lib.stride_tricks.as_strided(a, a.shape, a.strides, writeable=True)
-            handles = [*handles[-7:], Handle(t, a)]
+            root = next((r for r in roots if np.may_share_memory(r, a)), None)
+            if root is None:
+                root = a.copy(order="C")
+                roots.append(root)
+                a = root[...]
+            handles = [*handles[-7:], Handle(t, writable(a, root))]
         elif action < 8:
             if owns_each_place(h.array):
                 write(draw, h, handles)
@@ -273,7 +281,7 @@ def sequence(data: st.DataObject, steps: int) -> None:
 
 def check(handles: list[Handle], roots: list[np.ndarray]) -> None:
     for h in handles:
-        h.check(next((r for r in roots if np.may_share_memory(r, h.array)), h.array))
+        h.check(next((r for r in roots if np.may_share_memory(r, h.array)), roots[0]))
 
 
 @settings(max_examples=250)
