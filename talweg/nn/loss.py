@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from talweg.engine.tensor import Tensor
 from talweg.nn import functional as F
+from talweg.nn.distance import PairwiseDistance
 from talweg.nn.module import Module
 
 
@@ -339,7 +340,7 @@ class TripletMarginWithDistanceLoss(_Loss):
         reduction: str = "mean",
     ) -> None:
         super().__init__(reduction)
-        self.distance_function = distance_function
+        self.distance_function = distance_function or PairwiseDistance()
         self.margin = margin
         self.swap = swap
 

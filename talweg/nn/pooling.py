@@ -88,9 +88,10 @@ class _MaxUnpool(Module):
 
     def __init__(self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0) -> None:
         super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
+        self.kernel_size = per_axis("kernel_size", kernel_size, self.axes)
+        given = self.kernel_size if stride is None else stride
+        self.stride = per_axis("stride", given, self.axes)
+        self.padding = per_axis("padding", padding, self.axes)
 
     def forward(
         self, input: Tensor, indices: Tensor, output_size: Sequence[int] | None = None

@@ -128,6 +128,15 @@ def compare(case: Case) -> None:
             close(a.grad, b.grad, 4 * case.slack, f"{case.name}: gradient {i}")
 
 
+def copied(make: Callable[[Any], Any]) -> tuple[Any, Any]:
+    """Return the layer in both libraries, with PyTorch's weights."""
+    torch.manual_seed(0)
+    ours, theirs = make(tw.nn), make(torch.nn)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    ours.load_state_dict({k: tw.tensor(array_of(v)) for k, v in theirs.state_dict().items()})
+    return ours, theirs
+
+
 def parameters(cases: Sequence[Case]) -> list[Any]:
     """Return the cases as pytest parameters with their names."""
     return [pytest.param(c, id=c.name) for c in cases]

@@ -1,4 +1,4 @@
-"""Layers and optimizers beside PyTorch: the same weights, ten steps, the same numbers."""
+"""Optimizers and schedules beside PyTorch: ten steps from the same weights."""
 
 from __future__ import annotations
 
@@ -7,97 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from peer import Inputs, array_of, close, torch
+from peer import Inputs, array_of, copied, torch
 
 import talweg as tw
 
 pytestmark = pytest.mark.peer
 D = Inputs(3)
-
-LAYERS: dict[str, tuple[Callable[[Any], Any], np.ndarray]] = {
-    "Linear": (lambda nn: nn.Linear(6, 4), D.real(5, 6)),
-    "Linear without bias": (lambda nn: nn.Linear(6, 4, bias=False), D.real(5, 6)),
-    "Conv1d": (lambda nn: nn.Conv1d(3, 4, 3, padding=1), D.real(2, 3, 8)),
-    "Conv2d": (lambda nn: nn.Conv2d(3, 4, 3, stride=2, padding=1), D.real(2, 3, 8, 8)),
-    "Conv2d reflect": (
-        lambda nn: nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"),
-        D.real(2, 3, 8, 8),
-    ),
-    "Conv3d": (lambda nn: nn.Conv3d(2, 3, 2), D.real(1, 2, 4, 4, 4)),
-    "ConvTranspose2d": (lambda nn: nn.ConvTranspose2d(3, 4, 3, stride=2), D.real(2, 3, 5, 5)),
-    "BatchNorm1d": (lambda nn: nn.BatchNorm1d(6), D.real(5, 6)),
-    "BatchNorm2d": (lambda nn: nn.BatchNorm2d(3), D.real(2, 3, 4, 4)),
-    "BatchNorm2d cumulative": (lambda nn: nn.BatchNorm2d(3, momentum=None), D.real(2, 3, 4, 4)),
-    "LayerNorm": (lambda nn: nn.LayerNorm(6), D.real(5, 6)),
-    "GroupNorm": (lambda nn: nn.GroupNorm(2, 4), D.real(2, 4, 5)),
-    "InstanceNorm2d": (lambda nn: nn.InstanceNorm2d(3, affine=True), D.real(2, 3, 4, 4)),
-    "PReLU": (lambda nn: nn.PReLU(6), D.real(5, 6)),
-    "Sequential": (
-        lambda nn: nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3), nn.LogSoftmax(1)),
-        D.real(5, 6),
-    ),
-    "LeNet": (
-        lambda nn: nn.Sequential(
-            nn.Conv2d(1, 4, 3),
-            nn.ReLU(inplace=True),
-            nn.MaxPool2d(2),
-            nn.Flatten(),
-            nn.Linear(36, 10),
-        ),
-        D.real(3, 1, 8, 8),
-    ),
-    "Upsample": (
-        lambda nn: nn.Sequential(nn.Conv2d(1, 2, 1), nn.Upsample(scale_factor=2, mode="bilinear")),
-        D.real(1, 1, 4, 4),
-    ),
-    "AdaptiveAvgPool2d": (
-        lambda nn: nn.Sequential(nn.Conv2d(1, 2, 1), nn.AdaptiveAvgPool2d((2, 3))),
-        D.real(1, 1, 5, 5),
-    ),
-}
-
-
-def copied(make: Callable[[Any], Any]) -> tuple[Any, Any]:
-    """Return the layer in both libraries, with PyTorch's weights."""
-    torch.manual_seed(0)
-    theirs = make(torch.nn)
-    ours = make(tw.nn)
-    assert list(ours.state_dict()) == list(theirs.state_dict())
-    ours.load_state_dict({k: tw.tensor(array_of(v)) for k, v in theirs.state_dict().items()})
-    return ours, theirs
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_equals_pytorchs(name: str) -> None:
-    make, array = LAYERS[name]
-    ours, theirs = copied(make)
-    assert repr(ours) == repr(theirs)
-    for _ in range(2):
-        x, y = tw.tensor(array, requires_grad=True), torch.tensor(array, requires_grad=True)
-        a, b = ours(x), theirs(y)
-        close(a, b, 16, f"{name}: result")
-        seed = np.random.RandomState(1).standard_normal(tuple(b.shape)).astype("float32")
-        a.backward(tw.tensor(seed))
-        b.backward(torch.tensor(seed))
-        close(x.grad, y.grad, 64, f"{name}: input gradient")
-    for (k, p), (_, q) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
-        close(p.grad, q.grad, 64, f"{name}: gradient of {k}")
-    for k, value in theirs.state_dict().items():
-        close(ours.state_dict()[k], value, 4, f"{name}: state {k}")
-    a, b = ours.eval()(x), theirs.eval()(y)
-    close(a, b, 16, f"{name}: result in eval mode")
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_a_layers_first_weights_have_pytorchs_spread(name: str) -> None:
-    make, _ = LAYERS[name]
-    ours, theirs = make(tw.nn), make(torch.nn)
-    for (k, p), (_, q) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
-        a, b = array_of(p), array_of(q)
-        assert a.shape == b.shape, k
-        if a.size >= 32:
-            assert 0.6 < a.std() / b.std() < 1.6, k
-
 
 OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "SGD": ("SGD", {"lr": 0.1}),
