@@ -135,7 +135,12 @@ def test_scalars_and_constants_hold_stored_data() -> None:
 @pytest.mark.parametrize(
     ("left", "right", "error", "message"),
     [
-        (F32, tensor_type(dtypes.float64, (2, 3)), DTypeError, r"add.*one dtype.*float32\[2,3\], float64\[2,3\]"),
+        (
+            F32,
+            tensor_type(dtypes.float64, (2, 3)),
+            DTypeError,
+            r"add.*one dtype.*float32\[2,3\], float64\[2,3\]",
+        ),
         (F32, tensor_type(dtypes.float32, (3,)), ShapeError, r"add.*float32\[2,3\], float32\[3\]"),
         (F32, tensor_type(dtypes.float32, (1, 3)), ShapeError, "one shape"),
     ],
