@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from talweg import autograd, data, nn, optim
+from talweg import autograd, cuda, data, nn, optim
 from talweg.base.dtypes import (
     DType as dtype,
 )
@@ -58,6 +58,7 @@ __all__ = [
     "bool",
     "complex128",
     "complex64",
+    "cuda",
     "data",
     "device",
     "double",

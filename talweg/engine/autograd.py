@@ -62,6 +62,7 @@ def grad(
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
@@ -74,6 +75,7 @@ def grad(
         grad_outputs: cotangents of the outputs' shapes; may be None for one-element outputs.
         retain_graph: keep what the forward pass saved, for another pass; default `create_graph`.
         create_graph: record this pass, so that the results can be differentiated.
+        only_inputs: accepted for old programs; `.grad` is never changed by this function.
         allow_unused: return None for inputs that do not take part, instead of raising.
         is_grads_batched: not supported; call `grad` once per cotangent.
         materialize_grads: return zeros instead of None.

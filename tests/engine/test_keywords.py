@@ -62,3 +62,13 @@ def test_signatures_show_input() -> None:
     assert "x" not in first.values()
     assert next(iter(inspect.signature(F.relu).parameters)) == "input"
     assert next(iter(inspect.signature(F.relu_).parameters)) == "input"
+
+
+def test_old_arguments_of_grad() -> None:
+    a = tw.tensor([3.0], requires_grad=True)
+    (g,) = tw.autograd.grad(
+        outputs=a * a, inputs=a, grad_outputs=tw.ones(1), create_graph=True, only_inputs=True
+    )
+    assert g.tolist() == [6.0]
+    assert g.requires_grad
+    assert a.grad is None
