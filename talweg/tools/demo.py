@@ -376,7 +376,8 @@ def run(
     console.print(
         f"[bold]{recipe.title}[/bold]: {len(recipe.train.labels):,} images to learn from, "
         f"{len(recipe.held_out.labels):,} held out, "
-        f"{sum(p.numel() for p in training.model.parameters()):,} parameters, seed {seed}"
+        f"{sum(p.numel() for p in training.model.parameters()):,} parameters, seed {seed}",
+        soft_wrap=True,
     )
     start = time.perf_counter()
     settings = {"dataset": dataset, "epochs": count, "seed": seed}
@@ -389,7 +390,8 @@ def run(
         if training.history:
             draw_curves(training.history, out / "curves.png", f"{recipe.title}: interrupted")
             done = f"{len(training.history)} of {count} epochs are in {checkpoint}"
-            console.print(f"{done}; --resume continues from there to the same numbers.")
+            text = f"{done}; --resume continues from there to the same numbers."
+            console.print(text, soft_wrap=True)
         raise
     _finish(training, dataset, data_dir, out, console, time.perf_counter() - start)
 
@@ -427,8 +429,9 @@ def _finish(
     goal = GOAL.get(dataset)
     wrong = int((answers.said != answers.truth).sum())
     console.print(
-        f"\nHeld-out accuracy [bold]{last.held_out_accuracy:.2%}[/bold]: {wrong} mistakes in "
-        f"{len(answers.truth):,} images, after {seconds:.0f} s of training."
+        f"\nHeld-out accuracy [bold]{last.held_out_accuracy:.2%}[/bold]: {wrong:,} of "
+        f"{len(answers.truth):,} images are mistaken, after {seconds:.0f} s of training.",
+        soft_wrap=True,
     )
     if goal is not None and last.held_out_accuracy < goal:
         console.print(f"[yellow]That is less than {goal:.0%}: more epochs may help.[/yellow]")

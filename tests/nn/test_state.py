@@ -7,6 +7,7 @@ import math
 import os
 import pickle
 import struct
+import sys
 import zipfile
 from collections import OrderedDict
 from contextlib import suppress
@@ -266,7 +267,7 @@ def test_a_failure_while_writing_leaves_the_old_file(
 def test_without_safetensors_it_says_how_to_install(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "safetensors", None)
+    monkeypatch.setitem(sys.modules, "safetensors", None)
     for call in (lambda: tw.save({}, path), lambda: tw.load(path)):
         with pytest.raises(MissingExtra, match=r"talweg\[io\]"):
             call()
