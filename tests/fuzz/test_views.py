@@ -32,9 +32,10 @@ REGROUPED = {
 class Handle:
     """A Tensor and the NumPy array that is to behave like it."""
 
-    def __init__(self, tensor: tw.Tensor, array: np.ndarray) -> None:
+    def __init__(self, tensor: tw.Tensor, array: np.ndarray, expanded: bool = False) -> None:
         self.tensor = tensor
         self.array = array
+        self.expanded = expanded
 
     def check(self, root: np.ndarray) -> None:
         t, a = self.tensor, self.array
@@ -156,8 +157,10 @@ def flattened(draw: Draw, x: tw.Tensor, a: np.ndarray) -> tuple[tw.Tensor, np.nd
 def diagonal(draw: Draw, x: tw.Tensor, a: np.ndarray) -> tuple[tw.Tensor, np.ndarray]:
     if x.ndim < 2:
         return x, a
-    one, two = draw(st.permutations(range(x.ndim)))[:2]
+    one, two = sorted(draw(st.permutations(range(x.ndim)))[:2])
     offset = draw(st.integers(-2, 2))
+    if one + 1 != two or a.strides[one] != a.shape[two] * a.strides[two]:
+        return x, a  # a matrix that is not flat in memory: the diagonal is a copy
     return x.diagonal(offset, one, two), a.diagonal(offset, one, two)
 
 
@@ -190,10 +193,6 @@ def detached(draw: Draw, x: tw.Tensor, a: np.ndarray) -> tuple[tw.Tensor, np.nda
 
 ANY_RANK = (subscript, reshaped, viewed, permuted, reversed_axes, unsqueezed, squeezed, detached)
 WITH_AXES = (swapped, selected, narrowed, expanded, flattened, diagonal, part)
-
-
-def owns_each_place(a: np.ndarray) -> bool:
-    return not any(s == 0 and n > 1 for s, n in zip(a.strides, a.shape))
 
 
 def number(draw: Draw) -> float:
@@ -261,14 +260,16 @@ def sequence(data: st.DataObject, steps: int) -> None:
             options = ANY_RANK + (WITH_AXES if h.tensor.ndim else ())
             view = draw(st.sampled_from(options))
             t, a = view(draw, h.tensor, h.array)
+            repeated = h.expanded or view is expanded
             root = next((r for r in roots if np.may_share_memory(r, a)), None)
             if root is None:
                 root = a.copy(order="C")
+                repeated = False
                 roots.append(root)
                 a = root[...]
-            handles = [*handles[-7:], Handle(t, writable(a, root))]
+            handles = [*handles[-7:], Handle(t, writable(a, root), repeated)]
         elif action < 8:
-            if owns_each_place(h.array):
+            if not h.expanded:
                 write(draw, h, handles)
         elif action == 8:
             flush()
