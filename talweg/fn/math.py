@@ -6,7 +6,6 @@ import builtins
 from collections.abc import Callable
 
 from talweg.base import dtypes
-from talweg.base.dtypes import DType
 from talweg.base.errors import DTypeError, InvalidValue
 from talweg.fn.promotion import (
     Numeric,
@@ -421,11 +420,6 @@ def nan_to_num(
     x = b.where(b.ne(x, x), b.scalar(nan or 0.0, x.dtype), x)
     x = b.where(b.eq(x, b.scalar(float("inf"), x.dtype)), high, x)
     return b.where(b.eq(x, b.scalar(float("-inf"), x.dtype)), low, x)
-
-
-def to_dtype(b: Builder, x: Node, dtype: DType) -> Node:
-    """Return x converted to a dtype; x itself when it has it. See `Cast` for the rules."""
-    return cast(b, x, dtype)
 
 
 def clone(b: Builder, x: Node) -> Node:

@@ -19,17 +19,11 @@ from talweg.ir.node import Node
 Numeric: TypeAlias = Node | bool | int | float | complex
 
 _COMPLEX_OF = {dtypes.float64: dtypes.complex128, dtypes.complex128: dtypes.complex128}
-_REAL_OF = {dtypes.complex64: dtypes.float32, dtypes.complex128: dtypes.float64}
 
 
 def complex_of(dtype: DType) -> DType:
     """Return the complex dtype whose parts hold this dtype: complex128 for float64 alone."""
     return _COMPLEX_OF.get(dtype, dtypes.complex64)
-
-
-def real_of(dtype: DType) -> DType:
-    """Return the dtype of the parts of a complex dtype; other dtypes are returned as they are."""
-    return _REAL_OF.get(dtype, dtype)
 
 
 def float_of(b: Builder, dtype: DType) -> DType:

@@ -205,12 +205,6 @@ def check_axes(op: Op, axes: tuple[int, ...], type: TensorType) -> None:
         raise ShapeError(f"{op.name()}: axes {axes} are not distinct axes of {type}")
 
 
-def check_rank(op: Op, type: TensorType, rank: int, role: str) -> None:
-    """Raise ShapeError unless the operand has this many dimensions."""
-    if type.rank != rank:
-        raise ShapeError(f"{op.name()}: {role} must have {rank} dimensions, got {type}")
-
-
 def elementwise_shape(op: Op, types: tuple[TensorType, ...]) -> Shape:
     """Return the one shape of elementwise operands, 0-d operands aside."""
     shape: Shape = ()
