@@ -274,6 +274,8 @@ def write_back(b: Builder, root: Node, chain: tuple[Op, ...], value: Node) -> No
     Raises:
         ShapeError: when the chain repeats elements (expand): several would share one place.
     """
+    if not value.type.size:
+        return root
     stages = [root]
     for op in chain:
         stages.append(b.apply(op, stages[-1]))

@@ -161,6 +161,8 @@ def test_expanded_tensors_are_not_written_to() -> None:
         with pytest.raises(tw.TalwegError, match=r"single memory location.*clone\(\)"):
             write()
     assert x.tolist() == [1.0, 1.0, 1.0]
+    x[:0] = 5.0  # no element, no conflict
+    assert x.tolist() == [1.0, 1.0, 1.0]
 
 
 def test_view_refuses_what_reshape_copies() -> None:
