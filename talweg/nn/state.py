@@ -134,7 +134,9 @@ def atomic(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         temporary.touch(exist_ok=False)
+        mode = temporary.stat().st_mode
         yield temporary
+        temporary.chmod(mode)  # the writer may have made a private file of its own in its place
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -341,3 +341,11 @@ def test_a_state_with_json_that_is_damaged(path: Path) -> None:
     safetensors_numpy.save_file({"w": np.zeros(1)}, path, {"talweg": text})
     with pytest.raises(DataError, match="description is damaged"):
         tw.load(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_a_saved_file_has_the_mode_of_any_new_file(path: Path) -> None:
+    tw.save({"w": tw.ones(2)}, path)
+    plain = path.with_name("plain")
+    plain.touch()
+    assert path.stat().st_mode == plain.stat().st_mode
