@@ -37,9 +37,11 @@ from talweg.engine.modes import (
     enable_grad,
     inference_mode,
     is_grad_enabled,
+    is_inference_mode_enabled,
     no_grad,
     set_grad_enabled,
 )
+from talweg.engine.printing import set_printoptions
 from talweg.engine.tensor import Tensor
 from talweg.nn.state import load, save
 
@@ -78,6 +80,7 @@ __all__ = [
     "int64",
     "int8",
     "is_grad_enabled",
+    "is_inference_mode_enabled",
     "load",
     "long",
     "nn",
@@ -86,6 +89,7 @@ __all__ = [
     "promote_types",
     "save",
     "set_grad_enabled",
+    "set_printoptions",
     "short",
     "uint16",
     "uint32",

@@ -158,7 +158,7 @@ def result_type(tensor1: Any, tensor2: Any) -> DType:
 
 def can_cast(from_: DType, to: DType) -> bool:
     """Return whether a conversion between dtypes is allowed under promotion."""
-    return to.rank >= from_.rank and not (from_.is_signed and to.category in ("uint", "bool"))
+    return to.rank >= from_.rank
 
 
 def is_tensor(obj: Any) -> bool:

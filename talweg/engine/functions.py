@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -78,6 +79,18 @@ def _lifted() -> Iterator[tuple[ModuleType, dict[str, Callable[..., Any]]]]:
         yield module, table
 
 
+def _of_each(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function for one Tensor, or for several or a sequence of them: then a tuple."""
+
+    @functools.wraps(function)
+    def applied(*tensors: Any) -> Any:
+        listed = tensors[0] if len(tensors) == 1 else tensors
+        several = isinstance(listed, list | tuple)
+        return tuple(map(function, listed)) if several else function(listed)
+
+    return applied
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 METHODS: dict[str, Callable[..., Any]] = {}
 PROPERTIES: dict[str, Callable[..., Any]] = {}
@@ -99,3 +112,6 @@ for _module, _table in _lifted():
             METHODS[_alias] = METHODS[_name]
         if f"{_name}_" in METHODS:
             METHODS[f"{_alias}_"] = METHODS[f"{_name}_"]
+
+for _name in ("atleast_1d", "atleast_2d", "atleast_3d"):
+    FUNCTIONS[_name] = _of_each(FUNCTIONS[_name])

@@ -140,7 +140,7 @@ class enable_grad(_Mode):
 
 
 class inference_mode(_Mode):
-    """Like `no_grad`; older programs call such Tensors volatile.
+    """Like `no_grad`, and `is_inference_mode_enabled` tells; older programs say volatile.
 
     Args:
         mode: False is like `enable_grad`.
@@ -151,6 +151,20 @@ class inference_mode(_Mode):
     def __init__(self, mode: bool = True) -> None:
         super().__init__()
         self.grad = not mode
+
+    def __enter__(self) -> None:
+        self._stack.append(STATE.inference)
+        STATE.inference = not self.grad
+        super().__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        STATE.inference = self._stack.pop()
+
+
+def is_inference_mode_enabled() -> bool:
+    """Return whether `inference_mode` is on in this thread."""
+    return STATE.inference
 
 
 def is_grad_enabled() -> bool:

@@ -22,7 +22,7 @@ class State(threading.local):
     Attributes:
         builder: makes the Nodes of this thread.
         grad: operations on tensors that require gradients are recorded on the tape.
-        inference: new tensors never take part in gradients.
+        inference: `inference_mode` is on; it is `no_grad` under another name.
         pending: the Tensors made since the last barrier; a barrier evaluates those still alive.
     """
 

@@ -38,6 +38,23 @@ def test_contexts_nest_and_end_also_with_an_error():
     assert on()
 
 
+def test_inference_mode_tells():
+    assert not tw.is_inference_mode_enabled()
+    with tw.inference_mode():
+        assert tw.is_inference_mode_enabled()
+        with tw.inference_mode(False):
+            assert not tw.is_inference_mode_enabled()
+        with tw.enable_grad():
+            assert tw.is_inference_mode_enabled()
+    assert not tw.is_inference_mode_enabled()
+
+    @tw.inference_mode()
+    def tell():
+        return tw.is_inference_mode_enabled(), on()
+
+    assert tell() == (True, False)
+
+
 def test_one_context_entered_twice():
     off = tw.no_grad()
     with off:

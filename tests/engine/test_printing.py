@@ -135,3 +135,19 @@ def test_format_specifications() -> None:
 def test_the_name_of_a_parameter() -> None:
     text = repr(tw.nn.Parameter(tw.ones(2)))
     assert text == "Parameter containing:\ntensor([1., 1.], requires_grad=True)"
+
+
+def test_options() -> None:
+    x = tw.tensor([0.123456, 1000.0], requires_grad=True)
+    try:
+        tw.set_printoptions(precision=2, linewidth=30)
+        assert repr(x) == "tensor([1.23e-01, 1.00e+03],\n       requires_grad=True)"
+        tw.set_printoptions(sci_mode=False)
+        assert repr(x).startswith("tensor([   0.12, 1000.00]")
+        tw.set_printoptions(profile="short", threshold=3, edgeitems=1)
+        assert repr(tw.arange(5.0) / 2) == "tensor([0.00,  ..., 2.00])"
+        with pytest.raises(ValueError, match="'long' must be one of default, short, full"):
+            tw.set_printoptions(profile="long")
+    finally:
+        tw.set_printoptions(profile="default")
+    assert repr(x.detach()) == "tensor([1.2346e-01, 1.0000e+03])"

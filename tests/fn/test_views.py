@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from talweg.base.errors import IndexOutOfRange, InvalidValue, ShapeError
+import talweg as tw
 from talweg.fn import views
 from talweg.ir.node import Node
 from talweg.ops.view import Expand, Permute, Reshape, Slice
@@ -126,3 +127,10 @@ def test_scalars(b: Any) -> None:
 def test_errors(b: Any, function: Any, arguments: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match=r"\d"):
         function(b, b.constant(X), *arguments)
+
+
+def test_at_least_so_many_dimensions_of_several() -> None:
+    first, second = tw.atleast_1d(tw.tensor(3), tw.ones(2))
+    assert (first.shape, second.shape) == ((1,), (2,))
+    assert [t.shape for t in tw.atleast_2d([tw.ones(2), tw.tensor(1)])] == [(1, 2), (1, 1)]
+    assert tw.atleast_3d(tw.ones(2)).shape == (1, 2, 1)
