@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from talweg.base.errors import DTypeError, GradientError, ShapeError, TalwegError, located
 from talweg.base.source import describe, here
+from talweg.engine.arguments import NodeFunction, by_own_names, misuse, shown_signature
 from talweg.engine.state import STATE
 from talweg.engine.tape import Edge, Recorded, backward_class
 from talweg.engine.tensor import (
@@ -30,18 +30,16 @@ from talweg.ir.node import Node
 from talweg.ir.op import Op
 from talweg.ops.view import Permute, Reshape, Slice
 
-NodeFunction = Callable[..., Any]
-
 
 def lift(function: NodeFunction) -> Callable[..., Any]:
     """Return the Tensor form of a function `f(b, x: Node, ...) -> Node`.
 
     Tensors among the arguments (also inside lists and tuples) are passed as Nodes; results become
     Tensors, taped when gradients are wanted. An error names the user's line. Keywords are
-    PyTorch's, see `_own_names`.
+    PyTorch's, see `arguments.py`.
     """
     step_class = backward_class(function.__name__)
-    renamed = _by_own_names(function)
+    renamed = by_own_names(function)
 
     def lifted(*args: Any, **named: Any) -> Any:
         if named:
@@ -76,6 +74,8 @@ def lift(function: NodeFunction) -> Callable[..., Any]:
             out = function(b, *given, **kwargs)
         except TalwegError as error:
             raise _at_the_users_line(error, b) from None
+        except (TypeError, AttributeError) as error:
+            raise misuse(function, tuple(given), kwargs, error) from None
         finally:
             b.keep = False
         if out.__class__ is not Node:
@@ -126,47 +126,10 @@ def _to_node(value: Any, tensors: list[Tensor]) -> Any:
     return value
 
 
-def _own_names(function: NodeFunction) -> dict[str, str]:
-    """Return which parameter a keyword means that PyTorch accepts and the function calls otherwise.
-
-    That is `input` for the first operand, NumPy's `axis` and `keepdims`, and the like.
-    """
-    names = list(inspect.signature(function).parameters)[1:]
-    return {k: name for k, name in _KEYWORDS if name in names and k not in names}
-
-
-_KEYWORDS = (
-    *(("input", "x"), ("axis", "dim"), ("keepdims", "keepdim"), ("size", "shape")),
-    ("split_size", "split_size_or_sections"),
-)
-
-
-def _by_own_names(function: NodeFunction) -> Callable[[tuple[Any, ...], dict[str, Any]], Any]:
-    """Return the map of a call's arguments, with PyTorch's keywords, to those of the function."""
-    parameters = list(inspect.signature(function).parameters.values())[1:]
-    own = _own_names(function)
-    names = [p.name for p in parameters]
-    kinds = [p.kind for p in parameters]
-    starred = inspect.Parameter.VAR_POSITIONAL
-    before = names[: kinds.index(starred) + 1] if starred in kinds else []
-
-    def renamed(args: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        kwargs = {own.get(k, k): v for k, v in named.items()}
-        if before and before[-1] in kwargs:
-            args = (*args, *(kwargs.pop(n) for n in before[len(args) :] if n in kwargs))
-        return args, kwargs
-
-    return renamed
-
-
 def _described(lifted: Callable[..., Any], function: NodeFunction) -> Callable[..., Any]:
     functools.update_wrapper(lifted, function)
     del lifted.__wrapped__  # type: ignore[attr-defined]
-    signature = inspect.signature(function)
-    shown = {name: k for k, name in _own_names(function).items() if k == "input"}
-    given = list(signature.parameters.values())[1:]
-    parameters = [p.replace(name=shown.get(p.name, p.name)) for p in given]
-    lifted.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    lifted.__signature__ = shown_signature(function)  # type: ignore[attr-defined]
     return lifted
 
 
@@ -220,12 +183,16 @@ def lift_view(function: NodeFunction, must_alias: bool = True) -> Callable[..., 
     """
     step_class = backward_class(function.__name__)
     name = function.__name__
-    renamed = _by_own_names(function)
+    renamed = by_own_names(function)
 
     def lifted(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
             args, kwargs = renamed(args, kwargs)
-        x, *rest = args or (kwargs.pop("x"),)
+        if not args and "x" in kwargs:
+            args = (kwargs.pop("x"),)
+        if not args or not isinstance(args[0], Tensor):
+            raise misuse(function, args, kwargs, TypeError(f"{name} needs a Tensor"))
+        x, *rest = args
         node = x.node()
         b = STATE.builder
         b.source = here()
@@ -236,6 +203,8 @@ def lift_view(function: NodeFunction, must_alias: bool = True) -> Callable[..., 
             out = function(b, node, *rest, **kwargs)
         except TalwegError as error:
             raise _at_the_users_line(error, b) from None
+        except (TypeError, AttributeError) as error:
+            raise misuse(function, (node, *rest), kwargs, error) from None
         finally:
             b.keep = False
         if out.__class__ is Node:

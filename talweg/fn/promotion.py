@@ -45,7 +45,9 @@ def number_dtype(b: Builder, value: bool | int | float | complex) -> DType:
         return b.default_float
     if isinstance(value, complex):
         return complex_of(b.default_float)
-    raise DTypeError(f"expected a Tensor or a number, got {type(value).__name__}")
+    raise DTypeError(
+        f"expected a Tensor or a number, got {type(value).__name__}; convert it with tw.tensor()"
+    )
 
 
 def _combine(higher: DType | None, lower: DType | None) -> DType | None:

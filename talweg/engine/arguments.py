@@ -1,0 +1,104 @@
+"""What a call of a lifted function is given: PyTorch's keywords, and what to say of wrong ones."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+from talweg.base.errors import DTypeError
+from talweg.base.source import describe, here
+from talweg.ir.node import Node
+
+NodeFunction = Callable[..., Any]
+
+# Keywords that PyTorch accepts, and the names that the same parameters may have in `fn`.
+_KEYWORDS = (
+    *(("input", "x"), ("axis", "dim"), ("keepdims", "keepdim"), ("size", "shape")),
+    ("split_size", "split_size_or_sections"),
+)
+
+
+def _own_names(function: NodeFunction) -> dict[str, str]:
+    names = list(inspect.signature(function).parameters)[1:]
+    return {k: name for k, name in _KEYWORDS if name in names and k not in names}
+
+
+def shown_signature(function: NodeFunction) -> inspect.Signature:
+    """Return the signature for users: without the Builder, and the first operand named `input`."""
+    signature = inspect.signature(function)
+    shown = {name: k for k, name in _own_names(function).items() if k == "input"}
+    given = list(signature.parameters.values())[1:]
+    return signature.replace(parameters=[p.replace(name=shown.get(p.name, p.name)) for p in given])
+
+
+def by_own_names(function: NodeFunction) -> Callable[[tuple[Any, ...], dict[str, Any]], Any]:
+    """Return the map of a call's arguments, with PyTorch's keywords, to those of the function."""
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    own = _own_names(function)
+    names = [p.name for p in parameters]
+    kinds = [p.kind for p in parameters]
+    starred = inspect.Parameter.VAR_POSITIONAL
+    before = names[: kinds.index(starred) + 1] if starred in kinds else []
+
+    def renamed(args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        kwargs = {own.get(k, k): v for k, v in named.items()}
+        if before and before[-1] in kwargs:
+            args = (*args, *(kwargs.pop(n) for n in before[len(args) :] if n in kwargs))
+        return args, kwargs
+
+    return renamed
+
+
+def misuse(
+    function: NodeFunction, args: tuple[Any, ...], named: dict[str, Any], error: Exception
+) -> Exception:
+    """Return what to raise for a TypeError or AttributeError that came out of a function.
+
+    Args:
+        function: of the Builder and Nodes.
+        args, named: what it was called with, Nodes in the place of Tensors.
+        error: what it raised; returned when the arguments are not to blame.
+    """
+    name = function.__name__
+    signature = shown_signature(function)
+    places = list(signature.parameters.values())
+    where = f"\n  recorded at {describe(here())}"
+    try:
+        bound = inspect.signature(function).bind(None, *args, **named)
+    except TypeError as wrong:
+        text = str(wrong).replace("'x'", "'input'")
+        listed = ", ".join(p.name for p in places)
+        return TypeError(f"{name}: {text}; its parameters are ({listed}){where}")
+    given = list(bound.signature.parameters)[1:]
+    for own, p in zip(given, places, strict=True):
+        if own not in bound.arguments:
+            continue
+        value = bound.arguments[own]
+        several = p.kind is p.VAR_POSITIONAL
+        for v in value if several else (value,):
+            wanted = _wanted(v, str(p.annotation))
+            if wanted:
+                return DTypeError(f"{name}: {p.name} must be {wanted}{where}")
+    return error
+
+
+def _wanted(value: Any, annotation: str) -> str:
+    """Return what an argument should have been and how to make it; empty when it may be right."""
+    words = re.findall(r"\w+", annotation)
+    if value is None and "None" in words:
+        return ""
+    kind = type(value).__name__
+    if "Sequence" in words and "Node" in words:
+        if isinstance(value, list | tuple):
+            odd = [type(v).__name__ for v in value if not isinstance(v, Node)]
+            return f"a list of Tensors, one of them is {odd[0]}; use tw.tensor()" if odd else ""
+        return "" if isinstance(value, Node) else f"a list of Tensors, got {kind}"
+    if isinstance(value, Node) or not words or not {"Node", "Numeric"} >= {*words} - {"None"}:
+        return ""
+    if "Numeric" in words and isinstance(value, bool | int | float | complex):
+        return ""
+    if isinstance(value, list | tuple) and value and all(isinstance(v, Node) for v in value):
+        return f"a Tensor, got a {kind} of Tensors; tw.stack() or tw.cat() makes one of them"
+    return f"a Tensor, got {kind}; convert it with tw.tensor()"
