@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from talweg.base.errors import IndexOutOfRange, InvalidValue, ShapeError
 import talweg as tw
+from talweg.base.errors import IndexOutOfRange, InvalidValue, ShapeError
 from talweg.fn import views
 from talweg.ir.node import Node
 from talweg.ops.view import Expand, Permute, Reshape, Slice
