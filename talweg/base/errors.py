@@ -15,6 +15,7 @@ __all__ = [
     "IndexOutOfRange",
     "InvalidValue",
     "MissingExtra",
+    "MissingFile",
     "ShapeError",
     "TalwegError",
     "located",
@@ -55,6 +56,10 @@ class DeviceError(TalwegError):
 
 class DataError(TalwegError, ValueError):
     """A sample, file or data set that cannot be read."""
+
+
+class MissingFile(DataError, FileNotFoundError):
+    """A file or folder that is not there."""
 
 
 class MissingExtra(TalwegError, ImportError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import sys
+import warnings
 from pathlib import Path
 from types import CodeType, FrameType
 
@@ -25,6 +26,16 @@ def here() -> Source | None:
             return code, frame.f_lasti
         frame = frame.f_back
     return None
+
+
+def warn(message: str) -> None:
+    """Give a UserWarning that points at the user's line."""
+    frame: FrameType | None = sys._getframe(1)
+    level = 2
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+        level += 1
+    warnings.warn(message, stacklevel=level)
 
 
 def describe(source: Source | None) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from talweg.base.errors import DataError
+from talweg.base.errors import DataError, MissingFile
 from talweg.data.dataset import Dataset
 from talweg.data.images import to_array
 
@@ -55,7 +55,7 @@ def read_idx(path: str | Path) -> np.ndarray:
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path}: there is no such file; name an idx file, such as train-images")
+        raise MissingFile(f"{path}: there is no such file; name an idx file, such as train-images")
     raw = _bytes_of(path)
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in _TYPES:
         raise DataError(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from talweg.base.errors import DataError, InvalidValue
+from talweg.base.errors import DataError, InvalidValue, MissingFile
 from talweg.base.extras import require
 from talweg.data.dataset import Dataset
 
@@ -55,7 +55,7 @@ def read_image(path: str | Path) -> Any:
         with pillow.open(path) as image:
             return image.convert("RGB")
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file") from None
+        raise MissingFile(f"{path}: there is no such file") from None
     except (OSError, SyntaxError, ValueError, pillow.DecompressionBombError) as error:
         raise DataError(
             f"{path}: cannot be read as an image ({error}); repair the file or remove it"
@@ -64,7 +64,7 @@ def read_image(path: str | Path) -> Any:
 
 def _classes(root: Path) -> list[str]:
     if not root.is_dir():
-        raise DataError(f"{root}: there is no such folder; name one with a sub-folder per class")
+        raise MissingFile(f"{root}: there is no such folder; name one with a sub-folder per class")
     found = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
     if not found:
         raise DataError(f"{root}: holds no sub-folder; put the images of each class into one")

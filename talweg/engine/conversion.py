@@ -225,6 +225,15 @@ def itself(self: Tensor, *_: Any, **__: Any) -> Tensor:
     return self
 
 
+def cuda(self: Tensor, device: object = None, non_blocking: bool = False) -> Tensor:
+    """Return a copy on a GPU.
+
+    Raises:
+        DeviceError: always: there is none, so far.
+    """
+    return to(self, "cuda")
+
+
 def contiguous(self: Tensor, memory_format: object = None) -> Tensor:
     """Return this Tensor, or a copy in row-major order when its strides are not."""
     return self if is_contiguous(self) else clone(self)

@@ -29,7 +29,10 @@ def check_device(device: object) -> None:
     """
     name = str(getattr(device, "type", device))
     if device is not None and not name.startswith("cpu"):
-        raise DeviceError(f"device {name!r} is not available; this machine offers: cpu")
+        raise DeviceError(
+            f"device {name!r} is not available; this machine offers: cpu"
+            f"\n  recorded at {describe(here())}"
+        )
 
 
 def tensor(

@@ -50,6 +50,7 @@ CONVERSIONS: dict[str, Callable[..., Any]] = {
     "contiguous": conversion.contiguous,
     "copy_": conversion.copy_,
     "cpu": conversion.itself,
+    "cuda": conversion.cuda,
     "data_ptr": conversion.data_ptr,
     "detach": autograd.detach,
     "detach_": autograd.detach_,

@@ -69,6 +69,9 @@ class GradFn:
         """Return the name PyTorch gives such a step, like `MulBackward0`."""
         return type(self).__name__
 
+    def __repr__(self) -> str:
+        return f"<{self.name()} object at {id(self):#x}>"
+
     @property
     def next_functions(self) -> tuple[tuple[GradFn | None, int], ...]:
         """The steps that receive this step's results; (None, 0) where no gradient is wanted."""

@@ -7,12 +7,12 @@ element. Margin losses are in `margin`.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 from talweg.base import dtypes
 from talweg.base.errors import DTypeError, InvalidValue, ShapeError
+from talweg.base.source import warn
 from talweg.fn.activation import log_one_plus_exp, log_softmax
 from talweg.fn.elementary import xlogy
 from talweg.fn.math import constant
@@ -53,10 +53,9 @@ def _weighted(b: Builder, loss: Node, weight: Node | None, reduction: str) -> No
 def _pair(b: Builder, name: str, input: Node, target: Node) -> tuple[Node, Node]:
     """Return input and target in one shape and floating dtype, with a warning if they differ."""
     if input.shape != target.shape:
-        warnings.warn(
+        warn(
             f"{name}: the target's shape {target.shape} differs from the input's {input.shape}; "
-            "they are broadcast, which is seldom what was meant",
-            stacklevel=2,
+            "they are broadcast, which is seldom what was meant"
         )
     x, y = float_operands(b, input, target)
     shape = x.shape if x.rank >= y.rank else y.shape

@@ -384,6 +384,14 @@ class Module:
         """Return this Module: it is on the CPU already."""
         return self
 
+    def cuda(self, device: object = None) -> Self:
+        """Move this Module to a GPU.
+
+        Raises:
+            DeviceError: always: there is none, so far.
+        """
+        return self.to("cuda")
+
     def to_empty(self, *, device: object, recurse: bool = True) -> Self:
         """Replace the values of all Parameters and buffers by unspecified ones."""
         check_device(device)

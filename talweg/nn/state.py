@@ -21,7 +21,7 @@ import numpy as np
 
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
-from talweg.base.errors import DataError, DTypeError, InvalidValue
+from talweg.base.errors import DataError, DTypeError, InvalidValue, MissingFile
 from talweg.base.extras import require
 from talweg.engine.conversion import rebuild
 from talweg.engine.tensor import Tensor, concrete
@@ -87,7 +87,8 @@ def load(path: str | Path) -> Any:
         The saved structure, with new Tensors that do not require gradients.
 
     Raises:
-        DataError: when the file is missing, truncated, damaged, or no safetensors file.
+        MissingFile: when there is no such file.
+        DataError: when the file is truncated, damaged, or no safetensors file.
         MissingExtra: when the safetensors package is not installed.
     """
     library = require("safetensors", extra="io")
@@ -95,7 +96,7 @@ def load(path: str | Path) -> Any:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file to load") from None
+        raise MissingFile(f"{path}: there is no such file to load") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
     header = _header(path, raw)

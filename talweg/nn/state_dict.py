@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from talweg.base.errors import InvalidValue
+from talweg.base.errors import DTypeError, InvalidValue
 from talweg.engine.creation import as_tensor
 from talweg.engine.modes import no_grad
 from talweg.engine.tensor import Tensor
@@ -52,6 +52,11 @@ def load_into(
     module: Module, state_dict: Mapping[str, Any], strict: bool, assign: bool
 ) -> Incompatible:
     """Load a state_dict into a Module; see `Module.load_state_dict`."""
+    if not isinstance(state_dict, Mapping):
+        raise DTypeError(
+            f"load_state_dict needs a dict of Tensors by name, got {type(state_dict).__name__}; "
+            "tw.load(path) reads one from a file"
+        )
     slots, extras = list(_slots(module)), _extras(module)
     known = {s.key for s in slots} | set(extras)
     missing = [k for k in (*(s.key for s in slots), *extras) if k not in state_dict]

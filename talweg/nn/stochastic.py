@@ -6,9 +6,9 @@ Numbers come from the default generator of `talweg.engine.random`.
 from __future__ import annotations
 
 import math
-import warnings
 
 from talweg.base.errors import InvalidValue, ShapeError
+from talweg.base.source import warn
 from talweg.engine import random
 from talweg.engine.record import assign, lift
 from talweg.engine.tensor import Tensor
@@ -99,10 +99,7 @@ def dropout2d(
     Tompson et al., 2015.
     """
     if input.ndim == 3:
-        warnings.warn(
-            "dropout2d reads an input of 3 dimensions as [N, C, L]; use dropout1d to say so",
-            stacklevel=2,
-        )
+        warn("dropout2d reads an input of 3 dimensions as [N, C, L]; use dropout1d to say so")
         return _drop_channels("dropout2d", input, p, training, inplace, 1)
     return _drop_channels("dropout2d", input, p, training, inplace, 2)
 

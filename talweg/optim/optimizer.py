@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from talweg.base.errors import DTypeError, InvalidValue
+from talweg.base.source import warn
 from talweg.engine.creation import tensor
 from talweg.engine.modes import enable_grad, no_grad
 from talweg.engine.tape import Removable
@@ -148,10 +148,9 @@ class Optimizer:
                 )
             group.setdefault(name, default)
         if len({id(p) for p in group["params"]}) != len(group["params"]):
-            warnings.warn(
+            warn(
                 "optimizer contains a parameter group with duplicate parameters: each is updated "
-                "as often as it is listed",
-                stacklevel=3,
+                "as often as it is listed"
             )
         known = {id(p) for other in self.param_groups for p in other["params"]}
         if any(id(p) in known for p in group["params"]):

@@ -55,3 +55,29 @@ def test_an_error_of_a_users_own_code_is_left_alone() -> None:
 
     with pytest.raises(AttributeError, match="no_such_method"):
         Broken.apply(x())
+
+
+def test_devices_that_are_not_there() -> None:
+    assert not tw.cuda.is_available()
+    assert tw.cuda.device_count() == 0
+    for move in (x().cuda, nn.Linear(2, 2).cuda, lambda: tw.zeros(2, device="cuda:0")):
+        with pytest.raises(tw.TalwegError, match=r"device 'cuda.*this machine offers: cpu"):
+            move()
+
+
+def test_a_file_instead_of_a_state_dict() -> None:
+    with pytest.raises(TypeError, match=r"a dict of Tensors by name, got str; tw.load\(path\)"):
+        nn.Linear(2, 2).load_state_dict("model.safetensors")  # type: ignore[arg-type]
+
+
+def test_steps_of_the_tape_print_their_name() -> None:
+    y = tw.ones(2, requires_grad=True) * 2
+    assert repr(y.grad_fn).startswith("<MulBackward0 object at 0x")
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_warnings_point_at_the_users_line(inside: bool) -> None:
+    call = nn.MSELoss() if inside else F.mse_loss
+    with pytest.warns(UserWarning, match="they are broadcast") as caught:
+        call(tw.ones(2, 1), tw.ones(2))
+    assert caught[0].filename == __file__

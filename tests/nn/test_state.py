@@ -237,6 +237,8 @@ def test_other_kinds_of_files_are_named(path: Path) -> None:
 def test_missing_files_and_folders(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="absent: there is no such file to load"):
         tw.load(tmp_path / "absent")
+    with pytest.raises(FileNotFoundError, match="absent: there is no such file to load"):
+        tw.load(tmp_path / "absent")
     with pytest.raises(DataError, match="cannot be read"):
         tw.load(tmp_path)
     with pytest.raises(DataError, match="none/x: cannot be written"):

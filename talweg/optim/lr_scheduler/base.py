@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from types import FunctionType
 from typing import Any
 
 from talweg.base.errors import InvalidValue
+from talweg.base.source import warn
 from talweg.optim.optimizer import Group, Optimizer
 
 
@@ -78,10 +78,9 @@ class LRScheduler:
         """Set the rates of the next epoch, or of a given one."""
         trained = self.optimizer._step_count or type(self.optimizer).step is not Optimizer.step
         if self._step_count == 1 and not trained:
-            warnings.warn(
+            warn(
                 "Detected call of `lr_scheduler.step()` before `optimizer.step()`: the first "
-                "learning rate of the schedule is never used",
-                stacklevel=2,
+                "learning rate of the schedule is never used"
             )
         self._step_count += 1
         self.move_to(epoch)
