@@ -28,7 +28,7 @@ from talweg.engine.tensor import (
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
 from talweg.ir.op import Op
-from talweg.ops.view import Permute, Reshape, Slice
+from talweg.ops.view import Diagonal, Permute, Reshape, Slice
 
 
 def lift(function: NodeFunction) -> Callable[..., Any]:
@@ -178,7 +178,7 @@ def lift_view(function: NodeFunction, must_alias: bool = True) -> Callable[..., 
     The results share the operand's storage where strides can express them.
 
     Args:
-        function: made of Reshape, Permute, Expand and Slice Nodes only, or returning its operand.
+        function: made of aliasing View Nodes only (`chain_between`), or returning its operand.
         must_alias: raise where the data would have to be copied (`view`); otherwise copy.
     """
     step_class = backward_class(function.__name__)
@@ -254,9 +254,9 @@ def write_back(b: Builder, root: Node, chain: tuple[Op, ...], value: Node) -> No
         elif isinstance(op, Permute):
             inverse = tuple(sorted(range(len(op.axes)), key=op.axes.__getitem__))
             value = b.permute(value, inverse)
-        elif isinstance(op, Reshape) or before.type is value.type:
-            value = b.reshape(value, before.shape)
-        elif before.type.size == value.type.size:
+        elif isinstance(op, Diagonal):
+            value = b.set_diagonal(before, value)
+        elif isinstance(op, Reshape) or before.type.size == value.type.size:
             value = b.reshape(value, before.shape)
         else:
             raise ShapeError(

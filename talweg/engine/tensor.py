@@ -23,7 +23,7 @@ from talweg.engine.state import CONFIG, PENDING_BYTES, STATE
 from talweg.engine.tape import Edge, GradFn, Hook, backward_class
 from talweg.ir.node import Node, input_node
 from talweg.ir.op import Op
-from talweg.ops.view import Expand, Permute, Reshape, Slice
+from talweg.ops.view import Diagonal, Expand, Permute, Reshape, Slice
 
 
 class Storage:
@@ -406,6 +406,8 @@ def moved_header(
             for n, s, m in zip(shape, strides, op.shape[lead:], strict=True)
         )
         return op.shape, (0,) * lead + tuple(kept), offset
+    if isinstance(op, Diagonal):
+        return shape[:-1], (*strides[:-2], strides[-2] + strides[-1]), offset
     if isinstance(op, Slice):
         offset += sum(a * s for a, s in zip(op.starts, strides, strict=True))
         sizes = tuple(len(range(s.start, s.stop, s.step)) for s in op.slices())
@@ -493,7 +495,7 @@ def chain_between(start: Node, end: Node) -> tuple[Op, ...] | None:
     """Return the single-input View ops that lead from `start` to `end`; None when none do."""
     ops: list[Op] = []
     while end is not start:
-        if not isinstance(end.op, Reshape | Permute | Expand | Slice):
+        if not isinstance(end.op, Reshape | Permute | Expand | Slice | Diagonal):
             return None
         ops.append(end.op)
         end = end.inputs[0]

@@ -1,6 +1,6 @@
 """Views: functions whose result shares the memory of their operand.
 
-Each function here makes nothing but a chain of Reshape, Permute, Slice and Expand Nodes over `x`
+Each function here makes nothing but a chain of single-input View Nodes that alias over `x`
 (or returns `x` itself), which is what lets a Tensor made by it alias its base.
 """
 
@@ -429,14 +429,11 @@ def diagonal(b: Builder, x: Node, offset: int = 0, dim1: int = 0, dim2: int = 1)
         one, two, offset = two, one, -offset
     rest = tuple(i for i in range(rank) if i not in (one, two))
     x = permute(b, x, (*rest, one, two))
-    *lead, rows, columns = x.type.shape
-    start = offset if offset >= 0 else -offset * columns
-    length = max(0, min(rows - max(-offset, 0), columns - max(offset, 0)))
-    flat = reshape_to(b, x, (*lead, rows * columns))
-    if not length:
-        return slice_axis(b, flat, len(lead), 0, 0)
-    stop = start + (length - 1) * (columns + 1) + 1
-    return slice_axis(b, flat, len(lead), start, stop, columns + 1)
+    rows, columns = x.type.shape[-2:]
+    top, left = min(max(-offset, 0), rows), min(max(offset, 0), columns)
+    length = min(rows - top, columns - left)
+    x = slice_axis(b, x, rank - 2, top, top + length)
+    return b.diagonal(slice_axis(b, x, rank - 1, left, left + length))
 
 
 def atleast_1d(b: Builder, x: Node) -> Node:

@@ -210,6 +210,71 @@ class SetSlice(View):
 
 
 @dataclass(frozen=True)
+class Diagonal(View):
+    """The main diagonal of the last two axes: [..., n, n] to [..., n].
+
+    1. The operand has at least two axes, the last two of one size.
+    """
+
+    def infer(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        if x.rank < 2 or x.shape[-1] != x.shape[-2]:
+            raise ShapeError(f"{self.name()} needs the last two axes of one size, got {x}")
+        return x.with_shape(x.shape[:-1])
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        return np.diagonal(arrays[0], axis1=-2, axis2=-1)
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        (x,) = ins
+        return lambda i: x[[*i, i[-1]]]
+
+    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+        (ct,) = cotangents
+        x = node.inputs[0]
+        return (b.set_diagonal(b.expand(b.scalar(0, x.dtype), x.shape), ct),)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        yield Sample(cls(), (Draw((2, 3, 3)),), dtypes.ALL)
+        yield Sample(cls(), (Draw((0, 0)),), dtypes.FLOATS)
+
+
+@dataclass(frozen=True)
+class SetDiagonal(View):
+    """The first operand with its Diagonal replaced by the second operand."""
+
+    def infer(self, *types: TensorType) -> TensorType:
+        x, update = types
+        if Diagonal().infer(x) is not update:
+            raise ShapeError(f"{self.name()}: the diagonal of {x} cannot be {update}")
+        return x
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        x, update = arrays
+        out = np.array(x)
+        place = np.arange(x.shape[-1])
+        out[..., place, place] = update
+        return out
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        x, update = ins
+        return lambda i: nest.select(
+            nest.eq(i[-2], i[-1]), lambda: update[list(i[:-1])], lambda: x[i]
+        )
+
+    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+        (ct,) = cotangents
+        update = node.inputs[1]
+        zeros = b.expand(b.scalar(0, update.dtype), update.shape)
+        return b.set_diagonal(ct, zeros), b.diagonal(ct)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        yield Sample(cls(), (Draw((2, 3, 3)), Draw((2, 3))), dtypes.ALL)
+
+
+@dataclass(frozen=True)
 class Flip(View):
     """Reverse the order of elements along axes. 1. `axes` are sorted, distinct, from the front."""
 
@@ -359,4 +424,6 @@ class Concat(View):
         yield Sample(cls(0), (Draw((2, 3)),), dtypes.FLOATS)
 
 
-OPS: tuple[type[Op], ...] = (Reshape, Permute, Expand, Slice, SetSlice, Flip, Pad, Concat)
+OPS: tuple[type[Op], ...] = (
+    *(Reshape, Permute, Expand, Slice, SetSlice, Diagonal, SetDiagonal, Flip, Pad, Concat),
+)

@@ -11,7 +11,7 @@ import talweg as tw
 from talweg.base.errors import IndexOutOfRange, InvalidValue, ShapeError
 from talweg.fn import views
 from talweg.ir.node import Node
-from talweg.ops.view import Expand, Permute, Reshape, Slice
+from talweg.ops.view import Diagonal, Expand, Permute, Reshape, Slice
 
 X = np.arange(24).reshape(2, 3, 4)
 
@@ -70,7 +70,7 @@ def test_equals_numpy(b: Any, function: Any, arguments: Any, expected: Any) -> N
         results, found, expected = [results], [found], [expected]
     assert len(found) == len(expected)
     for node, array, wanted in zip(results, found, expected):
-        assert set(chain(node)) <= {Reshape, Permute, Slice, Expand}
+        assert set(chain(node)) <= {Reshape, Permute, Slice, Expand, Diagonal}
         assert array.shape == wanted.shape
         np.testing.assert_array_equal(array, wanted)
 

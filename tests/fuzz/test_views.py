@@ -157,10 +157,8 @@ def flattened(draw: Draw, x: tw.Tensor, a: np.ndarray) -> tuple[tw.Tensor, np.nd
 def diagonal(draw: Draw, x: tw.Tensor, a: np.ndarray) -> tuple[tw.Tensor, np.ndarray]:
     if x.ndim < 2:
         return x, a
-    one, two = sorted(draw(st.permutations(range(x.ndim)))[:2])
+    one, two = draw(st.permutations(range(x.ndim)))[:2]
     offset = draw(st.integers(-2, 2))
-    if one + 1 != two or a.strides[one] != a.shape[two] * a.strides[two]:
-        return x, a  # a matrix that is not flat in memory: the diagonal is a copy
     return x.diagonal(offset, one, two), a.diagonal(offset, one, two)
 
 
