@@ -248,7 +248,7 @@ def finfo(dtype: DType = float32) -> FloatInfo:
         float(info.max),
         float(info.min),
         float(info.tiny),
-        float(info.resolution),
+        10.0**-info.precision,
     )
 
 

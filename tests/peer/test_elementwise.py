@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from peer import Case, Inputs, compare, parameters
 
@@ -102,6 +103,43 @@ CASES = [
     Case("nan_to_num", lambda T, x: T.nan_to_num(T.log(x)), (D.real(9),), False),
     Case("polygamma", lambda T, x: T.polygamma(1, x), (D.positive(5),), slack=4),
     Case("round decimals", lambda T, x: T.round(x, decimals=2), (D.real(9),), False),
+    *(
+        Case(f"{a} is {b}", lambda T, x, a=a: getattr(T, a)(x), (D.unit(3, 4),), a != "fix")
+        for a, b in (
+            *(("absolute", "abs"), ("negative", "neg"), ("fix", "trunc"), ("arcsin", "asin")),
+            *(("arccos", "acos"), ("arctan", "atan"), ("arcsinh", "asinh"), ("arctanh", "atanh")),
+        )
+    ),
+    *(
+        Case(a, lambda T, x, y, a=a: getattr(T, a)(x, y), (D.real(3, 4), D.positive(4)), slack=2)
+        for a in ("subtract", "multiply", "divide", "true_divide", "arctan2", "clamp_min")
+    ),
+    *(
+        Case(a, lambda T, x, y, a=a: getattr(T, a)(x, y), (D.real(9), D.real(9)), False)
+        for a in ("greater", "greater_equal", "less", "less_equal", "not_equal", "clamp_max")
+    ),
+    Case("arccosh", lambda T, x: T.arccosh(x + 1), (D.positive(3),)),
+    Case("clip", lambda T, x: T.clip(x, -0.5, 0.5), (D.real(3, 4),)),
+    Case("ldexp", lambda T, x, e: T.ldexp(x, e), (D.real(4), D.whole(4)), False),
+    *(
+        Case(
+            a, lambda T, x, a=a: getattr(T, a)(x), (np.array([1, np.nan, np.inf, -np.inf]),), False
+        )
+        for a in ("isneginf", "isposinf", "isreal", "isinf", "nan_to_num")
+    ),
+    Case("conj", lambda T, x, y: T.conj(T.complex(x, y)).imag, (D.real(5), D.real(5))),
+    Case(
+        "bitwise_left_shift",
+        lambda T, x: T.bitwise_left_shift(x, 2),
+        (D.whole(9, high=200, dtype="int32"),),
+        False,
+    ),
+    Case(
+        "bitwise_right_shift",
+        lambda T, x: T.bitwise_right_shift(x, 2),
+        (D.whole(9, low=-200, high=200, dtype="int16"),),
+        False,
+    ),
     Case("isclose", lambda T, x, y: T.isclose(x, y), (D.real(9), D.real(9)), False),
     Case("bitwise_and", lambda T, x, y: x & y, (D.whole(9, high=200), D.whole(9, high=200)), False),
     Case("bitwise_or", lambda T, x, y: x | y, (D.whole(9, high=200), D.whole(9, high=200)), False),

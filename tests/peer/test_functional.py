@@ -8,6 +8,7 @@ from peer import Case, Inputs, compare, parameters
 pytestmark = [
     pytest.mark.peer,
     pytest.mark.filterwarnings("ignore:reduction. 'mean' divides:UserWarning"),
+    pytest.mark.filterwarnings("ignore:torch.chain_matmul is deprecated:UserWarning"),
 ]
 D = Inputs(2)
 X = D.real(4, 6)
@@ -163,6 +164,12 @@ WINDOWS = [
             ("adaptive_avg_pool2d", IMAGE, {"output_size": (3, 5)}),
             ("adaptive_avg_pool2d", IMAGE, {"output_size": 1}),
             ("adaptive_max_pool2d", IMAGE, {"output_size": (2, 3)}),
+            ("lp_pool1d", LINE, {"norm_type": 2.0, "kernel_size": 2}),
+            ("lp_pool3d", CUBE, {"norm_type": 2.0, "kernel_size": 2}),
+            ("adaptive_max_pool1d", LINE, {"output_size": 4}),
+            ("adaptive_max_pool3d", CUBE, {"output_size": (2, 3, 2)}),
+            ("adaptive_avg_pool3d", CUBE, {"output_size": (2, None, 2)}),
+            ("channel_shuffle", IMAGE, {"groups": 2}),
             ("lp_pool2d", IMAGE, {"norm_type": 2.0, "kernel_size": 2}),
             ("interpolate", IMAGE, {"scale_factor": 2, "mode": "nearest"}),
             ("interpolate", IMAGE, {"size": (5, 13), "mode": "bilinear"}),
@@ -214,6 +221,19 @@ PRODUCTS = [
         (D.real(3, 5), D.real(3, 4), D.real(4, 5)),
         slack=4,
     ),
+    Case(
+        "addbmm",
+        lambda T, a, x, y: T.addbmm(a, x, y, beta=0.5, alpha=2),
+        (D.real(3, 5), D.real(2, 3, 4), D.real(2, 4, 5)),
+        slack=8,
+    ),
+    Case("addmv", lambda T, a, x, y: T.addmv(a, x, y), (D.real(3), D.real(3, 4), D.real(4))),
+    Case("addr", lambda T, a, x, y: T.addr(a, x, y), (D.real(3, 4), D.real(3), D.real(4))),
+    Case("ger", lambda T, x, y: T.ger(x, y), (D.real(3), D.real(4))),
+    Case("inner", lambda T, x, y: T.inner(x, y), (D.real(2, 3, 4), D.real(5, 4)), slack=4),
+    Case("vdot", lambda T, x, y: T.vdot(x, y), (D.real(4), D.real(4)), slack=4),
+    Case("chain_matmul", lambda T, x, y: T.chain_matmul(x, y, x), (D.real(3, 4), D.real(4, 3))),
+    Case("matrix_power", lambda T, x: T.matrix_power(x, 3), (D.real(2, 3, 3),), slack=16),
     Case(
         "baddbmm",
         lambda T, a, x, y: T.baddbmm(a, x, y),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from peer import Case, Inputs, compare, parameters
 
 pytestmark = pytest.mark.peer
 D = Inputs(1)
 X = D.real(3, 4, 5)
+NAN = float("nan")
 
 REDUCTIONS = [
     *(
@@ -58,6 +60,17 @@ REDUCTIONS = [
     Case("topk smallest", lambda T, x: tuple(T.topk(x, 2, largest=False)), (X,)),
     Case("kthvalue", lambda T, x: tuple(T.kthvalue(x, 2, dim=1)), (X,)),
     Case("msort", lambda T, x: T.msort(x), (X,)),
+    Case("cov", lambda T, x: T.cov(x), (D.real(3, 9),), slack=4),
+    Case("cov biased", lambda T, x: T.cov(x, correction=0), (D.real(3, 9),), slack=4),
+    Case("corrcoef", lambda T, x: T.corrcoef(x), (D.real(3, 9),), slack=4),
+    Case("dist", lambda T, x, y: T.dist(x, y, 3), (X, D.real(3, 4, 5)), slack=4),
+    Case("nanmean", lambda T, x: T.nanmean(T.where(x > 0, x, NAN), 1), (X,)),
+    Case("nanmedian", lambda T, x: T.nanmedian(T.where(x > 0, x, NAN)), (X,)),
+    Case("nanmedian dim", lambda T, x: T.nanmedian(T.where(x > 0, x, NAN), 1).values, (X,)),
+    Case("trapezoid", lambda T, x, y: T.trapezoid(x, y, dim=1), (X, D.real(3, 4, 5)), slack=4),
+    Case("trapz", lambda T, x: T.trapz(x, dx=0.5), (X,), slack=4),
+    Case("cumulative_trapezoid", lambda T, x: T.cumulative_trapezoid(x, dx=0.5), (X,), slack=4),
+    Case("mode", lambda T, x: T.mode(x, 1).values, (D.whole(4, 6),), False),
     Case("quantile", lambda T, x: T.quantile(x, 0.4, dim=1), (X,), slack=4),
 ]
 
@@ -104,6 +117,27 @@ SHAPES = [
     Case("kron", lambda T, x, y: T.kron(x, y), (D.real(2, 3), D.real(2, 2))),
     Case("unfold", lambda T, x: x.unfold(2, 3, 2), (X,)),
     Case("atleast_3d", lambda T, x: T.atleast_3d(x), (D.real(4),)),
+    Case("atleast_1d", lambda T, x: T.atleast_1d(x[0, 0, 0], x), (X,)),
+    Case("atleast_2d", lambda T, x: T.atleast_2d(x[0, 0]), (X,)),
+    Case("moveaxis", lambda T, x: T.moveaxis(x, (0, 1), (1, 2)), (X,)),
+    Case("swapaxes", lambda T, x: T.swapaxes(x, 0, 2), (X,)),
+    Case("swapdims", lambda T, x: x.swapdims(0, 1), (X,)),
+    Case("adjoint", lambda T, x: T.adjoint(x), (X,)),
+    Case("ravel", lambda T, x: T.ravel(x.transpose(0, 1)), (X,)),
+    Case("fliplr", lambda T, x: T.fliplr(x), (X,)),
+    Case("flipud", lambda T, x: T.flipud(x), (X,)),
+    Case("hsplit", lambda T, x: T.hsplit(x, [1, 3]), (X,)),
+    Case("vsplit", lambda T, x: T.vsplit(x, 3), (X,)),
+    Case("dsplit", lambda T, x: T.dsplit(x, 5), (X,)),
+    Case("row_stack", lambda T, x, y: T.row_stack((x, y)), (D.real(2, 3), D.real(3))),
+    Case("block_diag", lambda T, x, y: T.block_diag(x, y[0], y), (D.real(2, 3), D.real(2, 2))),
+    Case("broadcast_tensors", lambda T, x: T.broadcast_tensors(x, x[0], x[:1, 0]), (X,)),
+    Case("cartesian_prod", lambda T, x, y: T.cartesian_prod(x, y), (D.real(3), D.real(2))),
+    Case("combinations", lambda T, x: T.combinations(x, 3), (D.real(5),)),
+    Case("combinations repeated", lambda T, x: T.combinations(x, 2, True), (D.real(4),)),
+    Case("expand_as", lambda T, x: x[:, :1].expand_as(x), (X,)),
+    Case("reshape_as", lambda T, x: x.reshape_as(T.ones(4, 15)), (X,)),
+    Case("view_as", lambda T, x: x.view_as(T.ones(60)) * 1, (X,)),
     Case("clone contiguous", lambda T, x: x.transpose(0, 1).contiguous().view(-1), (X,)),
 ]
 
@@ -146,6 +180,47 @@ SUBSCRIPTS = [
         (D.real(3, 2), D.real(2, 2)),
     ),
     Case("index_fill", lambda T, x: T.index_fill(x, 0, T.tensor([2, 0]), 1.5), (D.real(3, 2),)),
+    *(
+        Case(
+            f"scatter_reduce {how} {self}",
+            lambda T, x, i, s, how=how, self=self: T.scatter_reduce(
+                x, 1, i, s, how, include_self=self
+            ),
+            (D.real(2, 4), INDEX, D.real(2, 3)),
+        )
+        for how in ("sum", "prod", "mean", "amax", "amin")
+        for self in (True, False)
+    ),
+    Case(
+        "masked_scatter",
+        lambda T, x, v: T.masked_scatter(x, x.detach() > 0, v),
+        (D.real(3, 4), D.real(12)),
+    ),
+    Case(
+        "index_put",
+        lambda T, x, v: T.index_put(x, (T.tensor([0, 2]),), v),
+        (D.real(3, 4), D.real(2, 4)),
+    ),
+    Case("put", lambda T, x, v: T.put(x, T.tensor([1, 5]), v), (D.real(3, 4), D.real(2))),
+    Case("argwhere", lambda T, x: T.argwhere(x), (D.whole(3, 4, high=2),), False),
+    Case(
+        "unique_consecutive",
+        lambda T, x: T.unique_consecutive(x, return_inverse=True, return_counts=True),
+        (D.whole(20, high=2),),
+        False,
+    ),
+    Case(
+        "unique_consecutive rows",
+        lambda T, x: T.unique_consecutive(x, dim=0),
+        (np.array([[1, 1], [1, 1], [2, 0], [1, 1]]),),
+        False,
+    ),
+    Case(
+        "bucketize",
+        lambda T, x: T.bucketize(x, T.tensor([-1.0, 0.0, 1.0]), right=True),
+        (D.real(9),),
+        False,
+    ),
     Case("one_hot", lambda T, i: T.nn.functional.one_hot(i, 6), (INDEX,), False),
     Case("nonzero", lambda T, x: T.nonzero(x), (D.whole(3, 4, high=2),), False),
     Case(
