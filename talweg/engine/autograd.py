@@ -7,6 +7,7 @@ from typing import Any
 
 from talweg.base.errors import GradientError, ShapeError
 from talweg.base.source import describe, here
+from talweg.engine.barrier import note
 from talweg.engine.modes import set_grad_enabled
 from talweg.engine.state import STATE
 from talweg.engine.tape import Edge, GradFn, Hook, Removable, backward_class
@@ -16,7 +17,6 @@ from talweg.engine.tensor import (
     attach,
     detached,
     edge_of,
-    note,
     owner,
     twin,
     wrap,

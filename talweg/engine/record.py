@@ -9,6 +9,8 @@ from typing import Any
 from talweg.base.errors import DTypeError, GradientError, ShapeError, TalwegError, located
 from talweg.base.source import describe, here
 from talweg.engine.arguments import NodeFunction, by_own_names, misuse, shown_signature
+from talweg.engine.barrier import note
+from talweg.engine.header import chain_between, header_after
 from talweg.engine.state import STATE
 from talweg.engine.tape import Edge, Recorded, backward_class
 from talweg.engine.tensor import (
@@ -16,10 +18,7 @@ from talweg.engine.tensor import (
     Tensor,
     alias,
     attach,
-    chain_between,
     edge_of,
-    header_after,
-    note,
     owner,
     stand_in,
     twin,
@@ -218,7 +217,7 @@ def _view(
     name: str, x: Tensor, start: Node, node: Node, step_class: type[Recorded], must_alias: bool
 ) -> Tensor:
     chain = chain_between(start, node)
-    header = None if chain is None else header_after(x, chain)
+    header = None if chain is None else header_after(x.shape, x.header(), chain)
     if chain is None or header is None:
         if must_alias:
             raise ShapeError(

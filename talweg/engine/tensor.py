@@ -7,8 +7,7 @@ Methods are attached in `engine/methods.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from operator import attrgetter
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -17,13 +16,14 @@ import numpy as np
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import GradientError, InvalidValue, ShapeError
-from talweg.base.shapes import Shape, contiguous_strides, view_strides
+from talweg.base.shapes import Shape, contiguous_strides
+from talweg.engine.barrier import note
 from talweg.engine.evaluate import evaluate
-from talweg.engine.state import CONFIG, PENDING_BYTES, STATE
+from talweg.engine.header import Header, header_after
+from talweg.engine.state import STATE
 from talweg.engine.tape import Edge, GradFn, Hook, backward_class
 from talweg.ir.node import Node, input_node
 from talweg.ir.op import Op
-from talweg.ops.view import Diagonal, Expand, Permute, Reshape, Slice
 
 
 class Storage:
@@ -95,7 +95,7 @@ class Tensor:
     _counted: bool
     _grad: Tensor | None
     _grad_fn: GradFn | None
-    _header: tuple[Shape, int] | None
+    _header: Header | None
     _hooks: dict[int, Hook] | None
     _index: int
     _node: Node | None
@@ -261,16 +261,13 @@ class Tensor:
         """Number of in-place writes to the storage that gradients must know of."""
         return self._storage.version
 
-    def header(self) -> tuple[Shape, int]:
+    def header(self) -> Header:
         """Return the strides and the offset into the storage, in elements."""
         if self._header is None:
             shape = self._storage.node.type.shape
-            strides, offset = contiguous_strides(shape), 0
-            for op in self._chain:
-                moved = moved_header(op, shape, strides, offset)
-                assert moved is not None, "aliasing views have strides by construction"
-                shape, strides, offset = moved
-            self._header = strides, offset
+            start = contiguous_strides(shape), 0
+            self._header = header_after(shape, start, self._chain)
+            assert self._header is not None, "aliasing views have strides by construction"
         return self._header
 
 
@@ -304,7 +301,7 @@ def requires(t: Tensor, wanted: bool) -> Tensor:
     return t
 
 
-def alias(x: Tensor, node: Node, chain: tuple[Op, ...], header: tuple[Shape, int]) -> Tensor:
+def alias(x: Tensor, node: Node, chain: tuple[Op, ...], header: Header) -> Tensor:
     """Return a Tensor over the storage of `x`, whose value is `chain` applied to that of `x`."""
     t = _new(Tensor)
     t._storage = x._storage
@@ -386,94 +383,6 @@ def attach(t: Tensor, step: GradFn, index: int) -> None:
         step.retained += (ref(t),)
 
 
-def moved_header(
-    op: Op, shape: Shape, strides: Shape, offset: int
-) -> tuple[Shape, Shape, int] | None:
-    """Return shape, strides and offset after a View op; None when no strides express it."""
-    if isinstance(op, Reshape):
-        moved = view_strides(shape, strides, op.shape)
-        return None if moved is None else (op.shape, moved, offset)
-    if isinstance(op, Permute):
-        return (
-            tuple(shape[a] for a in op.axes),
-            tuple(strides[a] for a in op.axes),
-            offset,
-        )
-    if isinstance(op, Expand):
-        lead = len(op.shape) - len(shape)
-        kept = (
-            0 if n == 1 and m != 1 else s
-            for n, s, m in zip(shape, strides, op.shape[lead:], strict=True)
-        )
-        return op.shape, (0,) * lead + tuple(kept), offset
-    if isinstance(op, Diagonal):
-        return shape[:-1], (*strides[:-2], strides[-2] + strides[-1]), offset
-    if isinstance(op, Slice):
-        offset += sum(a * s for a, s in zip(op.starts, strides, strict=True))
-        sizes = tuple(len(range(s.start, s.stop, s.step)) for s in op.slices())
-        return sizes, tuple(s * k for s, k in zip(strides, op.steps, strict=True)), offset
-    return None
-
-
-def note(t: Tensor) -> None:
-    """List a Tensor as pending, and run what waits when it is too much."""
-    state = STATE
-    state.pending.append(ref(t))
-    b = state.builder
-    if b.count >= CONFIG.pending or b.nbytes >= PENDING_BYTES or len(state.pending) >= 10_000:
-        flush()
-    elif CONFIG.sync:
-        evaluate([t._storage.node])
-
-
-def flush() -> None:
-    """Evaluate every pending Tensor that is still alive and let go of the graphs behind them.
-
-    Called at a barrier: `optimizer.step()`, or when too many operations or bytes wait. A Tensor
-    whose computation fails keeps its graph and raises when it is read; the others are computed.
-    """
-    state = STATE
-    state.builder.count = state.builder.nbytes = 0
-    alive = [t for t in (r() for r in state.pending) if t is not None]
-    state.pending = []
-    storages = list({id(t._storage): t._storage for t in alive}.values())
-    _evaluate_each(storages)
-    for s in storages:
-        if s.node.inputs and s.node.array is not None:
-            s.node = input_node(s.node.type, s.node.array)
-            s.generation += 1
-    for t in alive:
-        t._node = None
-    _let_go({t._grad_fn for t in alive if t._grad_fn is not None})
-
-
-def _evaluate_each(storages: Sequence[Storage]) -> None:
-    """Evaluate together; where that fails, in halves, so that only those at fault stay behind."""
-    try:
-        evaluate([s.node for s in storages])
-    except Exception:
-        if len(storages) > 1:
-            half = len(storages) // 2
-            _evaluate_each(storages[:half])
-            _evaluate_each(storages[half:])
-
-
-def _let_go(steps: set[GradFn]) -> None:
-    """Free the steps whose gradients can no longer be taken: a pass has freed what is below."""
-    stack = [step for step in steps if not step.released]
-    seen = set(stack)
-    while stack:
-        for edge in stack.pop().edges:
-            if edge is not None and edge[0] not in seen and not edge[0].released:
-                seen.add(edge[0])
-                stack.append(edge[0])
-    for step in sorted(seen, key=attrgetter("order")):
-        if any(edge is not None and edge[0].released for edge in step.edges):
-            step.release()
-            if step.released:
-                step.edges = ()
-
-
 def concrete(t: Tensor) -> np.ndarray:
     """Return the value as a stored array (bfloat16 as uint16). Do not write to it."""
     node = t.node()
@@ -489,26 +398,3 @@ def concrete(t: Tensor) -> np.ndarray:
 def values(t: Tensor) -> np.ndarray:
     """Return the value as a NumPy array in computing form (bfloat16 as float32)."""
     return dtypes.decode(concrete(t), t.dtype)
-
-
-def chain_between(start: Node, end: Node) -> tuple[Op, ...] | None:
-    """Return the single-input View ops that lead from `start` to `end`; None when none do."""
-    ops: list[Op] = []
-    while end is not start:
-        if not isinstance(end.op, Reshape | Permute | Expand | Slice | Diagonal):
-            return None
-        ops.append(end.op)
-        end = end.inputs[0]
-    return tuple(reversed(ops))
-
-
-def header_after(x: Tensor, chain: Sequence[Op]) -> tuple[Shape, int] | None:
-    """Return strides and offset of a view of `x`; None when the data would have to be copied."""
-    shape = x.shape
-    strides, offset = x.header()
-    for op in chain:
-        moved = moved_header(op, shape, strides, offset)
-        if moved is None:
-            return None
-        shape, strides, offset = moved
-    return strides, offset

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from talweg.base.errors import InvalidValue
+from talweg.engine.barrier import flush
 from talweg.engine.creation import zeros
 from talweg.engine.functions import FUNCTIONS
 from talweg.engine.modes import enable_grad
-from talweg.engine.tensor import Tensor, flush
+from talweg.engine.tensor import Tensor
 from talweg.optim.line_search import Point, strong_wolfe
 from talweg.optim.optimizer import Closure, Group, Optimizer, Params, State, not_negative
 

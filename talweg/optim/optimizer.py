@@ -12,10 +12,11 @@ import numpy as np
 
 from talweg.base.errors import DTypeError, InvalidValue
 from talweg.base.source import warn
+from talweg.engine.barrier import flush
 from talweg.engine.creation import tensor
 from talweg.engine.modes import enable_grad, no_grad
 from talweg.engine.tape import Removable
-from talweg.engine.tensor import Tensor, concrete, flush
+from talweg.engine.tensor import Tensor, concrete
 
 if TYPE_CHECKING:
     from talweg.ir.node import Node

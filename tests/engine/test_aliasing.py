@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import talweg as tw
-from talweg.engine.tensor import flush
+from talweg.engine.barrier import flush
 
 
 def vector(*numbers: float) -> tw.Tensor:

@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 
 import talweg as tw
-from talweg.engine import tensor
-from talweg.engine.tensor import flush
+from talweg.engine import barrier
+from talweg.engine.barrier import flush
 
 
 @pytest.fixture(params=[1, 2, 3, 5, 8])
 def _soon(request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A barrier after that many operations."""
     flush()
-    monkeypatch.setattr(tensor, "CONFIG", dataclasses.replace(tensor.CONFIG, pending=request.param))
+    monkeypatch.setattr(
+        barrier, "CONFIG", dataclasses.replace(barrier.CONFIG, pending=request.param)
+    )
     yield
     flush()
 

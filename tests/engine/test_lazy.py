@@ -15,7 +15,7 @@ import pytest
 
 import talweg as tw
 from talweg.base import config
-from talweg.engine.tensor import flush
+from talweg.engine.barrier import flush
 from talweg.ir.node import Node
 from talweg.ops.transcendental import Tanh
 

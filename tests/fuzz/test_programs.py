@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, assume, given, settings
 
 import talweg as tw
 from talweg.engine import evaluate, tensor
-from talweg.engine.tensor import flush
+from talweg.engine.barrier import flush
 
 from .programs import Program, programs
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 
 import talweg as tw
 from talweg.engine import tensor
-from talweg.engine.tensor import flush
+from talweg.engine.barrier import flush
 
 EPS = 1e-6
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 
 import talweg as tw
 from talweg.base.shapes import view_strides
-from talweg.engine.tensor import flush
+from talweg.engine.barrier import flush
 
 Draw = Callable[..., Any]
 SHAPES = st.sampled_from([(), (1,), (6,), (2, 3), (3, 1, 2), (2, 2, 3), (4, 1), (0, 3), (1, 1)])
