@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from talweg.engine import functional
+from talweg.engine.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from talweg.engine.autograd import backward, grad
 from talweg.engine.function import Function, FunctionCtx, once_differentiable
 from talweg.engine.gradcheck import gradcheck, gradgradcheck
@@ -18,14 +19,17 @@ __all__ = [
     "Function",
     "FunctionCtx",
     "backward",
+    "detect_anomaly",
     "enable_grad",
     "functional",
     "grad",
     "gradcheck",
     "gradgradcheck",
     "inference_mode",
+    "is_anomaly_enabled",
     "is_grad_enabled",
     "no_grad",
     "once_differentiable",
+    "set_detect_anomaly",
     "set_grad_enabled",
 ]

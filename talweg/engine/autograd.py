@@ -7,6 +7,7 @@ from typing import Any
 
 from talweg.base.errors import GradientError, ShapeError
 from talweg.base.source import describe, here
+from talweg.engine.anomaly import refuse_nan
 from talweg.engine.barrier import note
 from talweg.engine.modes import set_grad_enabled
 from talweg.engine.state import STATE
@@ -243,6 +244,8 @@ class Pass:
             if changed is not None:
                 cotangents = [None if c is None else self._node(c) for c in changed]
         out = step.apply(STATE.builder, cotangents, self.tape)
+        if STATE.anomaly:
+            refuse_nan(step, out)
         for hook in list(step.outer_hooks.values()):
             changed = hook(
                 tuple(None if c is None else self.tensor(c) for c in out),

@@ -22,6 +22,7 @@ class State(threading.local):
     Attributes:
         builder: makes the Nodes of this thread.
         grad: operations on tensors that require gradients are recorded on the tape.
+        anomaly: backward passes are watched for NaN.
         inference: `inference_mode` is on; it is `no_grad` under another name.
         pending: the Tensors made since the last barrier; a barrier evaluates those still alive.
     """
@@ -29,6 +30,7 @@ class State(threading.local):
     def __init__(self) -> None:
         self.builder = OpBuilder()
         self.grad = True
+        self.anomaly = False
         self.inference = False
         self.pending: list[ref[Tensor]] = []
 
