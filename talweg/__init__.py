@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import e, inf, nan, pi
 from typing import TYPE_CHECKING, Any
 
 from talweg import autograd, cuda, data, nn, optim
@@ -65,6 +66,7 @@ __all__ = [
     "device",
     "double",
     "dtype",
+    "e",
     "enable_grad",
     "finfo",
     "float",
@@ -73,6 +75,7 @@ __all__ = [
     "float64",
     "half",
     "iinfo",
+    "inf",
     "inference_mode",
     "int",
     "int16",
@@ -83,9 +86,11 @@ __all__ = [
     "is_inference_mode_enabled",
     "load",
     "long",
+    "nan",
     "nn",
     "no_grad",
     "optim",
+    "pi",
     "promote_types",
     "save",
     "set_grad_enabled",

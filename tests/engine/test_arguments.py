@@ -81,3 +81,16 @@ def test_warnings_point_at_the_users_line(inside: bool) -> None:
     with pytest.warns(UserWarning, match="they are broadcast") as caught:
         call(tw.ones(2, 1), tw.ones(2))
     assert caught[0].filename == __file__
+
+
+def test_constants_and_writes_through_data() -> None:
+    assert tw.pi == np.pi
+    assert tw.inf == float("inf")
+    assert tw.isnan(tw.tensor(tw.nan)).item()
+    w = tw.tensor([1.0, 2.0], requires_grad=True)
+    y = w.exp()
+    y.data.zero_()
+    y.sum().backward()
+    assert w.grad is not None
+    np.testing.assert_allclose(w.grad.numpy(), np.exp([1.0, 2.0]), rtol=1e-6)
+    assert y.tolist() == [0.0, 0.0]
