@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -19,6 +21,24 @@ from talweg.ir.build import Builder
 from talweg.ir.node import Node
 
 Number = bool | int | float | complex
+_F = TypeVar("_F", bound=Callable[..., Any])
+_WITHOUT_EFFECT = ("layout", "memory_format", "pin_memory")
+
+
+def creator(function: _F) -> _F:
+    """Let a creation function take PyTorch's keywords that mean nothing on the CPU, and `size=`."""
+    kinds = [p.kind for p in inspect.signature(function).parameters.values()]
+    starred = inspect.Parameter.VAR_POSITIONAL in kinds
+
+    @functools.wraps(function)
+    def created(*args: Any, **options: Any) -> Any:
+        for name in _WITHOUT_EFFECT:
+            options.pop(name, None)
+        if starred and "size" in options:
+            args = (*args, options.pop("size"))
+        return function(*args, **options)
+
+    return cast(_F, created)
 
 
 def check_device(device: object) -> None:
@@ -161,13 +181,13 @@ def check_range(value: Number, dtype: DType) -> None:
         )
 
 
+@creator
 def full(
     size: Sequence[int] | int,
     fill_value: Number | Tensor,
     dtype: DType | None = None,
     device: object = None,
     requires_grad: bool = False,
-    **_: Any,
 ) -> Tensor:
     """Return a Tensor of one value.
 
@@ -185,30 +205,31 @@ def full(
     return _new(lambda b, d: b.expand(b.scalar(value, d), shape), dtype, device, requires_grad)
 
 
+@creator
 def zeros(
     *size: Any,
     dtype: DType | None = None,
     device: object = None,
     requires_grad: bool = False,
-    **_: Any,
 ) -> Tensor:
     """Return a Tensor of zeros: `zeros(2, 3)` or `zeros((2, 3))`."""
     kind = STATE.builder.default_float if dtype is None else dtype
     return full(sizes(size), 0, kind, device, requires_grad)
 
 
+@creator
 def ones(
     *size: Any,
     dtype: DType | None = None,
     device: object = None,
     requires_grad: bool = False,
-    **_: Any,
 ) -> Tensor:
     """Return a Tensor of ones: `ones(2, 3)` or `ones((2, 3))`."""
     kind = STATE.builder.default_float if dtype is None else dtype
     return full(sizes(size), 1, kind, device, requires_grad)
 
 
+@creator
 def empty(*size: Any, **options: Any) -> Tensor:
     """Return a Tensor whose values are not specified (they are zeros)."""
     return zeros(*size, **options)
@@ -217,30 +238,34 @@ def empty(*size: Any, **options: Any) -> Tensor:
 def _like(x: Tensor, options: dict[str, Any]) -> dict[str, Any]:
     if options.get("dtype") is None:
         options["dtype"] = x.dtype
-    options.pop("memory_format", None)
     return options
 
 
+@creator
 def zeros_like(input: Tensor, **options: Any) -> Tensor:
     """Return zeros of the shape and dtype of another Tensor."""
     return zeros(input.shape, **_like(input, options))
 
 
+@creator
 def ones_like(input: Tensor, **options: Any) -> Tensor:
     """Return ones of the shape and dtype of another Tensor."""
     return ones(input.shape, **_like(input, options))
 
 
+@creator
 def empty_like(input: Tensor, **options: Any) -> Tensor:
     """Return unspecified values of the shape and dtype of another Tensor."""
     return zeros(input.shape, **_like(input, options))
 
 
+@creator
 def full_like(input: Tensor, fill_value: Number, **options: Any) -> Tensor:
     """Return one value in the shape and dtype of another Tensor."""
     return full(input.shape, fill_value, **_like(input, options))
 
 
+@creator
 def arange(
     start: Number,
     end: Number | None = None,
@@ -248,7 +273,6 @@ def arange(
     dtype: DType | None = None,
     device: object = None,
     requires_grad: bool = False,
-    **_: Any,
 ) -> Tensor:
     """Return start, start + step, … below end; integers give int64.
 
@@ -269,6 +293,7 @@ def arange(
     return _new(lambda b, d: b.constant(array, d), dtype, device, requires_grad)
 
 
+@creator
 def linspace(
     start: float,
     end: float,
@@ -276,47 +301,60 @@ def linspace(
     dtype: DType | None = None,
     device: object = None,
     requires_grad: bool = False,
-    **_: Any,
 ) -> Tensor:
     """Return `steps` evenly spaced values from start to end, both included."""
     array = np.linspace(float(start), float(end), steps)
     return _new(lambda b, d: b.constant(array, d), dtype, device, requires_grad)
 
 
+@creator
 def logspace(
-    start: float, end: float, steps: int, base: float = 10.0, dtype: DType | None = None, **_: Any
+    start: float,
+    end: float,
+    steps: int,
+    base: float = 10.0,
+    dtype: DType | None = None,
+    device: object = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Return `steps` values from base**start to base**end, evenly spaced in the exponent."""
     array = np.logspace(float(start), float(end), steps, base=base)
-    return _new(lambda b, d: b.constant(array, d), dtype, None, False)
+    return _new(lambda b, d: b.constant(array, d), dtype, device, requires_grad)
 
 
+@creator
 def eye(
     n: int,
     m: int | None = None,
     dtype: DType | None = None,
     device: object = None,
     requires_grad: bool = False,
-    **_: Any,
 ) -> Tensor:
     """Return an (n, m) matrix with ones on the diagonal, zeros elsewhere."""
     array = np.eye(n, n if m is None else m)
     return _new(lambda b, d: b.constant(array, d), dtype, device, requires_grad)
 
 
-def tril_indices(row: int, col: int, offset: int = 0, **_: Any) -> Tensor:
+@creator
+def tril_indices(
+    row: int, col: int, offset: int = 0, dtype: DType | None = None, device: object = None
+) -> Tensor:
     """Return the (2, n) row and column indices of a lower triangle."""
-    return tensor(np.stack(np.tril_indices(row, offset, col)))
+    return tensor(np.stack(np.tril_indices(row, offset, col)), dtype, device)
 
 
-def triu_indices(row: int, col: int, offset: int = 0, **_: Any) -> Tensor:
+@creator
+def triu_indices(
+    row: int, col: int, offset: int = 0, dtype: DType | None = None, device: object = None
+) -> Tensor:
     """Return the (2, n) row and column indices of an upper triangle."""
-    return tensor(np.stack(np.triu_indices(row, offset, col)))
+    return tensor(np.stack(np.triu_indices(row, offset, col)), dtype, device)
 
 
 def new_like(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Return the method form of a creation function: `x.new_zeros(2, 3)` has the dtype of x."""
 
+    @creator
     def method(self: Tensor, *args: Any, **options: Any) -> Tensor:
         return make(*args, **_like(self, options))
 

@@ -171,7 +171,7 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
     return tensor(np.from_dlpack(ext_tensor))
 
 
-def asarray(obj: Any, dtype: DType | None = None, copy: bool | None = None, **_: Any) -> Tensor:
+def asarray(obj: Any, dtype: DType | None = None, copy: bool | None = None) -> Tensor:
     """Return `obj` as a Tensor; a Tensor of the dtype itself unless `copy` is true."""
     made = as_tensor(obj, dtype)
     return LIFTED["clone"](made) if copy and made is obj else made

@@ -17,7 +17,7 @@ from talweg.base.dtypes import DType, as_dtype
 from talweg.base.errors import DTypeError, InvalidValue, ShapeError
 from talweg.base.shapes import Shape, size_of
 from talweg.base.source import here
-from talweg.engine.creation import check_device, tensor
+from talweg.engine.creation import check_device, creator, tensor
 from talweg.engine.record import assign
 from talweg.engine.state import STATE
 from talweg.engine.tensor import Tensor, requires, values, wrap
@@ -149,30 +149,31 @@ def _drawn(
     return requires(made, requires_grad)
 
 
+@creator
 def rand(
     *size: Any,
     generator: Generator | None = None,
     dtype: DType | None = None,
     device: object = None,
     requires_grad: bool = False,
-    **_: Any,
 ) -> Tensor:
     """Return values evenly spread over [0, 1): `rand(2, 3)` or `rand((2, 3))`."""
     return _drawn(draws.uniform, sizes(size), generator, dtype, device, requires_grad, 0.0, 1.0)
 
 
+@creator
 def randn(
     *size: Any,
     generator: Generator | None = None,
     dtype: DType | None = None,
     device: object = None,
     requires_grad: bool = False,
-    **_: Any,
 ) -> Tensor:
     """Return values of the standard normal distribution: `randn(2, 3)` or `randn((2, 3))`."""
     return _drawn(draws.normal, sizes(size), generator, dtype, device, requires_grad, 0.0, 1.0)
 
 
+@creator
 def randint(
     low: int,
     high: Any = None,
@@ -181,7 +182,6 @@ def randint(
     dtype: DType | None = None,
     device: object = None,
     requires_grad: bool = False,
-    **_: Any,
 ) -> Tensor:
     """Return whole numbers over [low, high): `randint(9, (2,))` or `randint(3, 9, (2,))`.
 
@@ -201,12 +201,12 @@ def randint(
     return requires(made, requires_grad)
 
 
+@creator
 def randperm(
     n: int,
     generator: Generator | None = None,
     dtype: DType | None = None,
     device: object = None,
-    **_: Any,
 ) -> Tensor:
     """Return 0 … n - 1 in random order."""
     check_device(device)
@@ -214,6 +214,7 @@ def randperm(
     return _draw(lambda b, k, o: draws.permutation(b, k, o, n, kind), n, generator)
 
 
+@creator
 def normal(
     mean: Any = 0.0,
     std: Any = 1.0,
@@ -221,17 +222,19 @@ def normal(
     *,
     generator: Generator | None = None,
     dtype: DType | None = None,
-    **_: Any,
+    device: object = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Return normally distributed values; mean and std are numbers (with a size) or Tensors."""
     given = [v for v in (mean, std) if isinstance(v, Tensor)]
     if not given:
         shape = sizes((size if size is not None else (),))
-        return _drawn(draws.normal, shape, generator, dtype, None, False, float(mean), float(std))
+        how = generator, dtype, device, requires_grad
+        return _drawn(draws.normal, shape, *how, float(mean), float(std))
     shape = np.broadcast_shapes(*(v.shape for v in given))
     unit: Tensor = randn(shape, generator=generator, dtype=dtype or given[0].dtype)
     scaled: Tensor = unit * std + mean
-    return scaled
+    return requires(scaled, requires_grad)
 
 
 def bernoulli(
@@ -269,8 +272,8 @@ def multinomial(
 
 
 def _like(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    @creator
     def like(input: Tensor, *args: Any, **options: Any) -> Tensor:
-        options.pop("memory_format", None)
         if options.get("dtype") is None:
             options["dtype"] = input.dtype
         return make(*args, input.shape, **options)
