@@ -1,0 +1,1 @@
+"""LoopNest -> LLVM IR -> machine code. Nothing here runs anything: `runtime` loads the bytes."""

@@ -1,0 +1,162 @@
+"""Loads and stores: scalars, neighbours, neighbours in reverse, and elements at any places.
+
+Addresses are made by getelementptr alone. Alignment is promised to the size of an element only. In
+a vector loop a mask says which lanes are alive; the others neither read nor write.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from talweg.base.dtypes import DType
+from talweg.codegen.elements import from_memory, stored_kind, to_memory
+from talweg.codegen.lanes import (
+    Lanes,
+    any_lane,
+    constant,
+    literal,
+    shuffled,
+    splat,
+    type_of,
+)
+from talweg.codegen.values import Value, widened
+from talweg.codegen.writer import Writer
+
+
+@dataclass(frozen=True)
+class Array:
+    """A buffer of the nest: where it begins, and its sizes as uniform values."""
+
+    pointer: str
+    dtype: DType
+    shape: tuple[Value, ...]
+
+
+def _pointer(writer: Writer, array: Array, offset: Lanes) -> str:
+    kind = stored_kind(array.dtype, writer)
+    return writer.emit(f"getelementptr {kind}, ptr {array.pointer}, i64 {offset.name}")
+
+
+def _pointers(writer: Writer, array: Array, offsets: Lanes) -> str:
+    kind = stored_kind(array.dtype, writer)
+    return writer.emit(f"getelementptr {kind}, ptr {array.pointer}, {offsets.type} {offsets.name}")
+
+
+def load(array: Array, offset: Value, lanes: int, mask: Lanes | None) -> Value:
+    """Return the elements at an offset, in elements; lanes without a mask bit are undefined."""
+    if array.dtype.is_complex:
+        parts = []
+        for part in (0, 1):
+            at = Value(offset.dtype, (offset.single * 2 + part,), _doubled(offset))
+            parts.append(_load(array, at, lanes, mask))
+        return Value(array.dtype, tuple(parts))
+    return Value(array.dtype, (from_memory(_load(array, offset, lanes, mask), array.dtype),))
+
+
+def _doubled(offset: Value) -> int | Lanes:
+    return offset.step * 2
+
+
+def _load(array: Array, offset: Value, lanes: int, mask: Lanes | None) -> Lanes:
+    writer = offset.single.writer
+    kind = stored_kind(array.dtype, writer)
+    size = _bytes(kind)
+    if offset.is_uniform:
+        return _load_one(writer, array, offset.single, mask)
+    if offset.step == 1:
+        return _load_row(writer, kind, size, lanes, _pointer(writer, array, offset.single), mask)
+    if offset.step == -1:
+        turned = None if mask is None else _reversed(mask)
+        first = _pointer(writer, array, offset.single - (lanes - 1))
+        return _reversed(_load_row(writer, kind, size, lanes, first, turned))
+    vector = type_of(kind, lanes)
+    pointers = _pointers(writer, array, widened(offset, lanes).single)
+    alive = splat(constant(writer, 1, "i1", 1), lanes) if mask is None else mask
+    name = writer.intrinsic(
+        f"llvm.masked.gather.v{lanes}{_suffix(kind)}.v{lanes}p0",
+        vector,
+        (f"<{lanes} x ptr>", pointers),
+        ("i32", str(size)),
+        (alive.type, alive.name),
+        (vector, "zeroinitializer"),
+    )
+    return Lanes(writer, name, kind, lanes)
+
+
+def _load_one(writer: Writer, array: Array, offset: Lanes, mask: Lanes | None) -> Lanes:
+    """One element for all lanes. Where no lane is alive a zero of our own is read instead."""
+    kind = stored_kind(array.dtype, writer)
+    place = _pointer(writer, array, offset)
+    if mask is not None:
+        nothing = writer.room(kind)
+        writer.do(f"store {kind} {literal(0, kind)}, ptr {nothing}")
+        alive = any_lane(mask)
+        place = writer.emit(f"select i1 {alive.name}, ptr {place}, ptr {nothing}")
+    name = writer.emit(f"load {kind}, ptr {place}, align {_bytes(kind)}")
+    return Lanes(writer, name, kind, 1)
+
+
+def _load_row(
+    writer: Writer, kind: str, size: int, lanes: int, place: str, mask: Lanes | None
+) -> Lanes:
+    vector = type_of(kind, lanes)
+    if mask is None:
+        name = writer.emit(f"load {vector}, ptr {place}, align {size}")
+        return Lanes(writer, name, kind, lanes)
+    name = writer.intrinsic(
+        f"llvm.masked.load.v{lanes}{_suffix(kind)}.p0",
+        vector,
+        ("ptr", place),
+        ("i32", str(size)),
+        (mask.type, mask.name),
+        (vector, "zeroinitializer"),
+    )
+    return Lanes(writer, name, kind, lanes)
+
+
+def store(array: Array, offset: Value, value: Value, lanes: int, mask: Lanes | None) -> None:
+    """Write elements at an offset, in the lanes of the mask."""
+    if array.dtype.is_complex:
+        for part in (0, 1):
+            at = Value(offset.dtype, (offset.single * 2 + part,), _doubled(offset))
+            _store(array, at, value.parts[part], lanes, mask)
+        return
+    _store(array, offset, to_memory(value.single, array.dtype), lanes, mask)
+
+
+def _store(array: Array, offset: Value, value: Lanes, lanes: int, mask: Lanes | None) -> None:
+    writer, size = value.writer, _bytes(value.kind)
+    if lanes == 1:
+        place = _pointer(writer, array, offset.single)
+        writer.do(f"store {value.kind} {value.name}, ptr {place}, align {size}")
+        return
+    value = splat(value, lanes)
+    if offset.step == -1:
+        mask = None if mask is None else _reversed(mask)
+        value = _reversed(value)
+        offset = Value(offset.dtype, (offset.single - (lanes - 1),), 1)
+    alive = splat(constant(writer, 1, "i1", 1), lanes) if mask is None else mask
+    given = (("i32", str(size)), (alive.type, alive.name))
+    if offset.step == 1 and not offset.is_vector:
+        place = _pointer(writer, array, offset.single)
+        if mask is None:
+            writer.do(f"store {value.type} {value.name}, ptr {place}, align {size}")
+            return
+        name = f"llvm.masked.store.v{lanes}{_suffix(value.kind)}.p0"
+        writer.intrinsic(name, "void", (value.type, value.name), ("ptr", place), *given)
+        return
+    pointers = _pointers(writer, array, widened(offset, lanes).single)
+    name = f"llvm.masked.scatter.v{lanes}{_suffix(value.kind)}.v{lanes}p0"
+    writer.intrinsic(name, "void", (value.type, value.name), (f"<{lanes} x ptr>", pointers), *given)
+
+
+def _reversed(x: Lanes) -> Lanes:
+    return shuffled(x, range(x.lanes - 1, -1, -1))
+
+
+def _bytes(kind: str) -> int:
+    return {"float": 4, "double": 8, "half": 2}.get(kind) or int(kind[1:]) // 8
+
+
+def _suffix(kind: str) -> str:
+    return {"float": "f32", "double": "f64", "half": "f16"}.get(kind, kind)

@@ -1,0 +1,198 @@
+"""Which loops become vectors: a count of instructions, over every choice that is allowed.
+
+A loop can be a vector if its iterations may run at once: a parallel loop without scratch of its
+own whose inner loops run equally often in every iteration, or an innermost reduction loop that
+folds variables. Of nested loops the one is taken that leaves the least work: reading along it is
+one instruction for all lanes, reading across it is one for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from talweg.base import dtypes
+from talweg.base.dtypes import DType
+from talweg.codegen.cpu import Target
+from talweg.loops.affine import to_polynomial
+from talweg.loops.nest import (
+    Allocate,
+    Let,
+    Loop,
+    LoopNest,
+    Statement,
+    Store,
+    Var,
+    blocks,
+    expressions,
+    statements,
+)
+from talweg.loops.scalar import Call, Constant, Index, Load, Local, Scalar, substitute, walk
+
+LONG = 16.0  # how often a loop of unknown extent is taken to run
+COSTS = {"div": 4.0, "sqrt": 5.0, "pow": 60.0, "floordiv": 24.0, "mod": 24.0, "fmod": 24.0}
+CHEAP = 4.0  # a body whose functions cost less is unrolled, to hide the latency of its folds
+UNROLL = 4
+_TRANSCENDENTAL = 14.0
+_ONE_INSTRUCTION = (
+    "add sub mul neg abs sign copysign maximum minimum conj real imag complex floor ceil round "
+    "trunc eq ne lt le gt ge logical_and logical_or logical_xor logical_not bit_and bit_or "
+    "bit_xor bit_not shl shr isnan isinf isfinite"
+)
+COSTS |= dict.fromkeys(_ONE_INSTRUCTION.split(), 1.0)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The vector widths of one loop, in lanes, the widest first; one by one comes after them."""
+
+    widths: tuple[int, ...]
+
+
+def choose(nest: LoopNest, target: Target) -> dict[str, Choice]:
+    """Return the loops to be made vectors, by their indices."""
+    lets = {s.name: s.value for s in statements(nest.body) if isinstance(s, Let)}
+    chosen: dict[str, Choice] = {}
+    for statement in nest.body:
+        chosen |= _best(statement, _Counter(target, lets))[1]
+    return chosen
+
+
+@dataclass(frozen=True)
+class _Counter:
+    """Counts instructions of one iteration of everything outside a statement."""
+
+    target: Target
+    lets: dict[str, Scalar]
+
+    def block(self, block: Iterable[Statement], index: str, lanes: int) -> float:
+        """The cost of statements where `index` runs over so many lanes at once."""
+        return sum(self.statement(statement, index, lanes) for statement in block)
+
+    def statement(self, statement: Statement, index: str, lanes: int) -> float:
+        cost = sum(self.value(v, index, lanes) for v in expressions(statement))
+        if isinstance(statement, Store):
+            cost += self.access(statement.indices, index, lanes) * 1.5
+        inner = sum(self.block(block, index, lanes) for block in blocks(statement))
+        return cost + inner * (_repeats(statement) if isinstance(statement, Loop) else 1.0)
+
+    def value(self, value: Scalar, index: str, lanes: int) -> float:
+        cost = 0.0
+        for part in walk(value):
+            if isinstance(part, Load):
+                cost += self.access(part.indices, index, lanes)
+            elif isinstance(part, Call):
+                scalar = part.dtype is dtypes.int64 and part.function in ("floordiv", "mod")
+                cost += cost_of(part) * (lanes if scalar else 1)
+        return cost
+
+    def access(self, indices: Sequence[Scalar], index: str, lanes: int) -> float:
+        """1 for an element of all lanes or of neighbours, else the number of lanes."""
+        last = len(indices) - 1
+        if lanes == 1:
+            return 1.0
+        for axis, value in enumerate(indices):
+            found = self.step(value, index)
+            if found is None or (found != 0 and axis != last) or abs(found) > 1:
+                return float(lanes)
+        return 1.0
+
+    def step(self, value: Scalar, index: str) -> int | None:
+        """How an int64 expression moves with the index, or None."""
+        while any(isinstance(p, Local) and p.name in self.lets for p in walk(value)):
+            value = substitute(value, self.lets)
+        moving = Index(index)
+        if not any(p == moving or isinstance(p, Local) for p in walk(value)):
+            return 0
+        total = 0
+        for monomial, factor in to_polynomial(value, {}).items():
+            if any(p == moving or isinstance(p, Local) for atom in monomial for p in walk(atom)):
+                if monomial != (moving,):
+                    return None
+                total = factor
+        return total
+
+
+def _repeats(loop: Loop) -> float:
+    return float(loop.extent.text) if isinstance(loop.extent, Constant) else LONG
+
+
+def _best(statement: Statement, count: _Counter) -> tuple[float, dict[str, Choice]]:
+    """The least cost of a statement, and the loops in it that are made vectors for that."""
+    own = sum(count.value(v, "", 1) for v in expressions(statement))
+    if isinstance(statement, Store):
+        own += 1.5
+    inner = [_best(s, count) for block in blocks(statement) for s in block]
+    cost = own
+    chosen: dict[str, Choice] = {}
+    for part, loops in inner:
+        cost += part
+        chosen |= loops
+    if not isinstance(statement, Loop):
+        return cost, chosen
+    cost = own + (cost - own + 1.0) * _repeats(statement)
+    widths = _widths(statement, count)
+    if not widths or not _allowed(statement):
+        return cost, chosen
+    vector = count.block(statement.body, statement.index, widths[-1])
+    vector = own + (vector + 1.0) * max(_repeats(statement) / widths[-1], 1.0)
+    return (vector, {statement.index: Choice(widths)}) if vector < cost else (cost, chosen)
+
+
+def _widths(loop: Loop, count: _Counter) -> tuple[int, ...]:
+    """Widths in lanes: as many as fill a register, and a multiple where folds would wait."""
+    width = count.target.vector_bytes // max(map(_bytes, _element_types(loop)), default=4)
+    extent = loop.extent
+    if width < 2 or (isinstance(extent, Constant) and int(extent.text) < width):
+        return ()
+    calls = [
+        p for s in statements((loop,)) for v in expressions(s) for p in walk(v)
+        if isinstance(p, Call)
+    ]  # fmt: skip
+    folds = loop.order == "reduction" or any(isinstance(s, Loop) for s in statements(loop.body))
+    if folds and all(cost_of(call) < CHEAP for call in calls):
+        return UNROLL * width, width
+    return (width,)
+
+
+def cost_of(call: Call) -> float:
+    """The instructions of a function, roughly."""
+    return COSTS.get(call.function, _TRANSCENDENTAL)
+
+
+def _element_types(loop: Loop) -> set[DType]:
+    """The types of what is loaded, stored and computed, without index arithmetic."""
+    found: set[DType] = set()
+    for statement in statements((loop,)):
+        if isinstance(statement, Store | Var):
+            found.add(expressions(statement)[-1].dtype)
+        for value in expressions(statement):
+            found |= {p.dtype for p in walk(value) if isinstance(p, Load) or p.dtype.is_inexact}
+    return found
+
+
+def _bytes(dtype: DType) -> int:
+    return max(4, dtype.bits // 8 // (2 if dtype.is_complex else 1))
+
+
+def _allowed(loop: Loop) -> bool:
+    inside = list(statements(loop.body))
+    if any(isinstance(s, Allocate) for s in inside):
+        return False
+    if loop.order == "reduction":
+        return not any(isinstance(s, Loop | Store) for s in inside)
+    if loop.order != "parallel":
+        return False
+    varying = {loop.index} | {s.name for s in inside if isinstance(s, Var)}
+    for statement in inside:
+        if isinstance(statement, Let) and _depends(statement.value, varying):
+            varying.add(statement.name)
+        if isinstance(statement, Loop) and _depends(statement.extent, varying):
+            return False
+    return True
+
+
+def _depends(value: Scalar, names: set[str]) -> bool:
+    return any(isinstance(p, Index | Local) and p.name in names for p in walk(value)) or any(
+        isinstance(p, Load) for p in walk(value)
+    )

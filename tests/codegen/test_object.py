@@ -1,0 +1,120 @@
+"""The cache of object code: what it returns is right, or it returns nothing."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from talweg.base import dtypes as d
+from talweg.codegen.cpu import host
+from talweg.codegen.llvm import emit
+from talweg.codegen.object import ObjectCache, compile_nest
+from talweg.loops.build import Lowered, NestBuilder
+from talweg.runtime.jit import Kernel
+
+
+def shifted(amount: int) -> Lowered:
+    nest = NestBuilder("shifted")
+    x = nest.input("x", d.float32, (4,))
+    out = nest.output("out", d.float32, x.shape)
+    nest.pointwise([out], lambda i: x[i] + amount)
+    return nest.build()
+
+
+def works(cache: ObjectCache, amount: int = 1) -> bool:
+    made = compile_nest(shifted(amount).nest, host(), cache)
+    out = np.zeros(4, np.float32)
+    Kernel(made.code, made.signature).call([out.ctypes.data, out.ctypes.data], [4])
+    return bool((out == amount).all())
+
+
+def test_a_second_process_finds_what_the_first_one_made(tmp_path: Path) -> None:
+    for hits in (0, 1):
+        cache = ObjectCache(tmp_path / "new" / "folder", "1.0")
+        assert works(cache)
+        assert (cache.hits, cache.misses) == (hits, 1 - hits)
+    assert oct((tmp_path / "new" / "folder").stat().st_mode)[-3:] == "700"
+    cache = ObjectCache(tmp_path / "new" / "folder", "1.0")
+    assert works(cache, 2)
+    assert cache.hits == 0
+
+
+def test_a_key_holds_all_that_shapes_the_code(tmp_path: Path) -> None:
+    text = emit(shifted(1).nest, host())
+    keys = {
+        ObjectCache(tmp_path, version).key(t, target)
+        for version in ("1.0", "1.1")
+        for t in (text, text + "\n")
+        for target in (host(), replace(host(), cpu="x"), replace(host(), features=""))
+    }
+    assert len(keys) == 12
+    assert ObjectCache(tmp_path, "1.0").key(text, host()).count(b"\n") == 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other", "text"])
+def test_a_damaged_or_foreign_entry_is_made_again(tmp_path: Path, damage: str) -> None:
+    cache = ObjectCache(tmp_path, "1.0")
+    assert works(cache)
+    (entry,) = tmp_path.iterdir()
+    whole = entry.read_bytes()
+    broken = {
+        "cut": whole[:-100],
+        "flip": whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:],
+        "empty": b"",
+        "other": whole.replace(b"talweg 1.0", b"talweg 9.9"),
+        "text": b"not an object",
+    }[damage]
+    assert broken != whole
+    entry.write_bytes(broken)
+    again = ObjectCache(tmp_path, "1.0")
+    assert works(again)
+    assert again.hits == 0
+    assert entry.read_bytes() == whole
+
+
+def test_a_folder_that_cannot_be_written_is_warned_of_once(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    cache = ObjectCache(blocked / "cache", "1.0")
+    with pytest.warns(RuntimeWarning, match="set TALWEG_CACHE_DIR"):
+        assert works(cache)
+    assert works(cache)  # a second warning would be an error
+    assert cache.misses == 2
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="permissions do not bind here")
+def test_a_read_only_folder_is_read(tmp_path: Path) -> None:
+    assert works(ObjectCache(tmp_path, "1.0"))
+    tmp_path.chmod(0o500)
+    try:
+        cache = ObjectCache(tmp_path, "1.0")
+        assert works(cache)
+        assert cache.hits == 1
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def _fill(folder: str) -> None:
+    cache = ObjectCache(Path(folder), "1.0")
+    for amount in range(4):
+        assert works(cache, amount)
+
+
+def test_processes_may_write_at_once_and_leave_nothing_behind(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_fill, args=(str(tmp_path),)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert len(list(tmp_path.iterdir())) == 4
+    assert not list(tmp_path.glob("*.tmp"))
+    cache = ObjectCache(tmp_path, "1.0")
+    assert all(works(cache, amount) for amount in range(4))
+    assert cache.hits == 4
