@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,13 +37,26 @@ LAYERS: list[tuple[Any, tuple[int, ...], tuple[int, ...]]] = [
         (1, 4, 6, 6),
     ),
     (lambda: nn.ConvTranspose3d(1, 2, 2), (1, 1, 2, 2, 2), (1, 2, 3, 3, 3)),
+    (lambda: nn.MaxPool1d(2, stride=1), (2, 1, 5), (2, 1, 4)),
     (lambda: nn.MaxPool2d(2), (2, 1, 4, 5), (2, 1, 2, 2)),
+    (lambda: nn.MaxPool3d(2, padding=1), (1, 1, 3, 3, 2), (1, 1, 2, 2, 2)),
+    (lambda: nn.AvgPool3d(2, ceil_mode=True), (1, 1, 3, 2, 4), (1, 1, 2, 1, 2)),
+    (lambda: nn.LPPool1d(2, 2), (1, 2, 4), (1, 2, 2)),
+    (lambda: nn.LPPool2d(2, 2), (1, 1, 2, 4), (1, 1, 1, 2)),
+    (lambda: nn.LPPool3d(2, 2), (1, 1, 2, 2, 4), (1, 1, 1, 1, 2)),
+    (lambda: nn.AdaptiveAvgPool1d(3), (1, 2, 5), (1, 2, 3)),
+    (lambda: nn.AdaptiveAvgPool3d((1, None, 2)), (1, 1, 2, 2, 3), (1, 1, 1, 2, 2)),
+    (lambda: nn.AdaptiveMaxPool2d((2, 3)), (1, 1, 3, 4), (1, 1, 2, 3)),
+    (lambda: nn.AdaptiveMaxPool3d(2), (1, 1, 3, 2, 3), (1, 1, 2, 2, 2)),
     (lambda: nn.AvgPool2d(3, stride=1, padding=1), (1, 2, 4, 4), (1, 2, 4, 4)),
     (lambda: nn.AvgPool1d(2, ceil_mode=True), (1, 2, 5), (1, 2, 3)),
     (lambda: nn.AdaptiveAvgPool2d((2, None)), (1, 2, 5, 3), (1, 2, 2, 3)),
     (lambda: nn.AdaptiveMaxPool1d(2), (2, 5), (2, 2)),
     (lambda: nn.BatchNorm1d(3), (5, 3), (5, 3)),
     (lambda: nn.BatchNorm2d(2), (3, 2, 2, 2), (3, 2, 2, 2)),
+    (lambda: nn.BatchNorm3d(2), (2, 2, 1, 2, 2), (2, 2, 1, 2, 2)),
+    (lambda: nn.InstanceNorm2d(2), (2, 2, 2, 3), (2, 2, 2, 3)),
+    (lambda: nn.InstanceNorm3d(2, affine=True), (1, 2, 2, 1, 2), (1, 2, 2, 1, 2)),
     (lambda: nn.BatchNorm2d(2, affine=False).eval(), (3, 2, 2, 2), (3, 2, 2, 2)),
     (lambda: nn.InstanceNorm1d(3, affine=True), (3, 5), (3, 5)),
     (lambda: nn.LayerNorm((3, 4)), (2, 3, 4), (2, 3, 4)),
@@ -52,11 +67,23 @@ LAYERS: list[tuple[Any, tuple[int, ...], tuple[int, ...]]] = [
     (lambda: nn.ReflectionPad2d((1, 0, 2, 1)), (1, 3, 4), (1, 6, 5)),
     (lambda: nn.ReplicationPad1d(2), (2, 3), (2, 7)),
     (lambda: nn.CircularPad1d((2, 1)), (1, 2, 3), (1, 2, 6)),
+    (lambda: nn.ReflectionPad1d((2, 1)), (1, 2, 3), (1, 2, 6)),
+    (lambda: nn.ReflectionPad3d(1), (1, 1, 2, 3, 2), (1, 1, 4, 5, 4)),
+    (lambda: nn.ReplicationPad2d((1, 0, 2, 1)), (1, 1, 2, 3), (1, 1, 5, 4)),
+    (lambda: nn.ReplicationPad3d(1), (1, 1, 1, 2, 2), (1, 1, 3, 4, 4)),
+    (lambda: nn.CircularPad2d((1, 0, 2, 1)), (1, 1, 2, 3), (1, 1, 5, 4)),
+    (lambda: nn.CircularPad3d(1), (1, 1, 1, 2, 2), (1, 1, 3, 4, 4)),
+    (lambda: nn.ConstantPad1d((2, -1), 1.5), (1, 2, 3), (1, 2, 4)),
+    (lambda: nn.ConstantPad2d(1, 1.5), (1, 1, 2, 2), (1, 1, 4, 4)),
+    (lambda: nn.ConstantPad3d(1, 1.5), (1, 1, 1, 2, 2), (1, 1, 3, 4, 4)),
+    (lambda: nn.ZeroPad1d(1), (1, 2, 3), (1, 2, 5)),
+    (lambda: nn.ZeroPad2d((1, 2, 0, 1)), (1, 1, 2, 2), (1, 1, 3, 5)),
     (lambda: nn.ZeroPad3d(1), (1, 2, 2, 2), (1, 4, 4, 4)),
     (lambda: nn.PixelShuffle(2), (1, 8, 2, 3), (1, 2, 4, 6)),
     (lambda: nn.PixelUnshuffle(2), (1, 2, 4, 6), (1, 8, 2, 3)),
     (lambda: nn.ChannelShuffle(2), (1, 4, 3), (1, 4, 3)),
     (lambda: nn.Upsample(scale_factor=2, mode="bilinear"), (1, 1, 2, 3), (1, 1, 4, 6)),
+    (lambda: nn.UpsamplingBilinear2d(scale_factor=2), (1, 1, 2, 3), (1, 1, 4, 6)),
     (lambda: nn.UpsamplingNearest2d(size=(3, 4)), (1, 1, 2, 3), (1, 1, 3, 4)),
     (lambda: nn.Unfold(2), (1, 2, 3, 3), (1, 8, 4)),
     (lambda: nn.Fold((3, 3), 2), (1, 8, 4), (1, 2, 3, 3)),
@@ -157,6 +184,22 @@ def test_instance_norm_statistics_are_means_over_the_batch() -> None:
     np.testing.assert_allclose(layer.running_var.numpy(), expected)
     with pytest.raises(ShapeError, match="expected 3 channels"):
         layer(tw.ones(1, 2, 5))
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape"), [(1, (2, 3, 6)), (2, (1, 2, 4, 5)), (3, (1, 2, 4, 3, 2))]
+)
+def test_unpooling_keeps_the_maxima_at_their_places(axes: int, shape: tuple[int, ...]) -> None:
+    x = draw(*shape)
+    values, indices = getattr(nn, f"MaxPool{axes}d")(2, return_indices=True)(x)
+    unpool = getattr(nn, f"MaxUnpool{axes}d")(2)
+    back = unpool(values, indices, output_size=shape).detach().numpy()
+    kept = back != 0
+    np.testing.assert_array_equal(back[kept], x.detach().numpy()[kept])
+    np.testing.assert_array_equal(np.sort(back[kept]), np.sort(values.detach().numpy().ravel()))
+    assert tw.autograd.gradcheck(
+        lambda v: unpool(v, indices, shape), values.detach().requires_grad_()
+    )
 
 
 def test_max_pooling_undone() -> None:
@@ -334,6 +377,45 @@ def test_losses_as_layers_equal_the_functions() -> None:
     assert tw.equal(nn.CosineSimilarity(dim=0)(x, y), F.cosine_similarity(x, y, dim=0))
 
 
+ACTIVATIONS = [
+    (nn.ReLU(), F.relu, {}),
+    (nn.ReLU6(), F.relu6, {}),
+    (nn.ELU(0.5), F.elu, {"alpha": 0.5}),
+    (nn.CELU(0.5), F.celu, {"alpha": 0.5}),
+    (nn.SELU(), F.selu, {}),
+    (nn.GELU(), F.gelu, {}),
+    (nn.GELU("tanh"), F.gelu, {"approximate": "tanh"}),
+    (nn.SiLU(), F.silu, {}),
+    (nn.Mish(), F.mish, {}),
+    (nn.Sigmoid(), tw.sigmoid, {}),
+    (nn.LogSigmoid(), F.logsigmoid, {}),
+    (nn.Hardsigmoid(), F.hardsigmoid, {}),
+    (nn.Hardswish(), F.hardswish, {}),
+    (nn.Hardtanh(-0.5, 0.7), F.hardtanh, {"min_val": -0.5, "max_val": 0.7}),
+    (nn.Hardshrink(0.3), F.hardshrink, {"lambd": 0.3}),
+    (nn.Softshrink(0.3), F.softshrink, {"lambd": 0.3}),
+    (nn.Tanh(), tw.tanh, {}),
+    (nn.Tanhshrink(), F.tanhshrink, {}),
+    (nn.Softplus(2.0, 3.0), F.softplus, {"beta": 2.0, "threshold": 3.0}),
+    (nn.Softsign(), F.softsign, {}),
+    (nn.LeakyReLU(0.2), F.leaky_relu, {"negative_slope": 0.2}),
+    (nn.Threshold(0.1, 2.0), F.threshold, {"threshold": 0.1, "value": 2.0}),
+    (nn.Softmax(0), F.softmax, {"dim": 0}),
+    (nn.Softmin(1), F.softmin, {"dim": 1}),
+    (nn.LogSoftmax(1), F.log_softmax, {"dim": 1}),
+    (nn.GLU(0), F.glu, {"dim": 0}),
+    (nn.Identity(), lambda x: x, {}),
+]
+
+
+@pytest.mark.parametrize(("layer", "function", "options"), ACTIVATIONS)
+def test_activations_as_layers_equal_the_functions(
+    layer: nn.Module, function: Any, options: dict[str, Any]
+) -> None:
+    x = draw(4, 6)
+    assert tw.equal(layer(x), function(x, **options))
+
+
 def test_weights_of_losses_are_buffers() -> None:
     loss = nn.CrossEntropyLoss(weight=tw.ones(3))
     assert list(loss.state_dict()) == ["weight"]
@@ -385,9 +467,17 @@ def test_functional_in_place_spellings() -> None:
     assert F.elu(tw.tensor([-1e9]), 3.0).item() == -3
 
 
+def test_every_layer_is_named_in_these_tests() -> None:
+    texts = [p.read_text() for p in Path(__file__).parents[1].glob("[!p]*/**/test_*.py")]
+    known = {m for text in texts for m in re.findall(r"\w+", text)}
+    known |= {f"{n}{axes}d" for n in ("MaxPool", "MaxUnpool") for axes in (1, 2, 3)}
+    layers = {n for n in nn.__all__ if isinstance(getattr(nn, n), type)}
+    assert layers - known == set()
+
+
 def test_a_small_network_learns() -> None:
     tw.manual_seed(0)
-    x = RNG.standard_normal((64, 1, 4, 4)).astype(np.float32)
+    x = np.random.default_rng(0).standard_normal((64, 1, 4, 4)).astype(np.float32)
     y = (x[:, 0, 0, 0] > x[:, 0, 3, 3]).astype(np.int64)
     model = nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1),
@@ -398,7 +488,7 @@ def test_a_small_network_learns() -> None:
     )
     loss = nn.CrossEntropyLoss()
     losses = []
-    for _ in range(40):
+    for _ in range(60):
         value = loss(model(tw.tensor(x)), tw.tensor(y))
         model.zero_grad()
         value.backward()
