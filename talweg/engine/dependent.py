@@ -91,13 +91,12 @@ def unique_consecutive(
     """Return the elements without those equal to the one before."""
     array = values(input)
     rows = array.reshape(-1, 1) if dim is None else np.moveaxis(array, dim, 0)
-    flat = rows.reshape(len(rows), -1)
-    first = np.ones(len(flat), bool)
-    first[1:] = (flat[1:] != flat[:-1]).any(axis=1)
+    first = np.ones(len(rows), bool)
+    first[1:] = (rows[1:] != rows[:-1]).any(axis=tuple(range(1, rows.ndim)))
     kept = rows[first]
     kept = kept.reshape(-1) if dim is None else np.moveaxis(kept, 0, dim)
     inverse = np.cumsum(first) - 1
-    counts = np.diff(np.append(np.flatnonzero(first), len(flat)))
+    counts = np.diff(np.append(np.flatnonzero(first), len(rows)))
     inverse = inverse.reshape(input.shape) if dim is None else inverse
     return _unique(input, kept, inverse, counts, return_inverse, return_counts)
 
