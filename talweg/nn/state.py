@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from talweg.base.dtypes import DType
 from talweg.base.errors import DataError, DTypeError, InvalidValue, MissingFile
 from talweg.base.extras import require
 from talweg.engine.conversion import rebuild
+from talweg.engine.creation import check_device
 from talweg.engine.tensor import Tensor, concrete
 
 VERSION = 1
@@ -41,7 +42,7 @@ _KINDS = {
 }
 
 
-def save(obj: Any, path: str | Path) -> None:
+def save(obj: Any, f: str | os.PathLike[str] | IO[bytes]) -> None:
     """Write a model's parameters, or a whole training state, to a safetensors file.
 
     The file appears under its name only when it is complete: a failure or a power cut leaves the
@@ -50,7 +51,7 @@ def save(obj: Any, path: str | Path) -> None:
     Args:
         obj: a Module (its `state_dict()` is saved), or any nesting of dicts, lists and tuples of
             Tensors, NumPy arrays, dtypes, numbers, text, bool and None.
-        path: the file, mostly `*.safetensors`.
+        f: the file's path, mostly `*.safetensors`; or an open binary file, such as a BytesIO.
 
     >>> model, step = {"weight": tw.ones(2, 3, dtype=tw.bfloat16)}, 7
     >>> tw.save({"model": model, "step": step}, "state.safetensors")
@@ -70,18 +71,25 @@ def save(obj: Any, path: str | Path) -> None:
     structure = _describe(obj, (), tensors, set())
     text = json.dumps({"version": VERSION, "content": structure}, allow_nan=False)
     specs = {name: _spec(library, dtype, array) for name, (dtype, array) in tensors.items()}
-    with atomic(Path(path)) as temporary:
+    if not isinstance(f, str | os.PathLike):
+        f.write(library.serialize(specs, {_KEY: text}))
+        return
+    with atomic(Path(f)) as temporary:
         try:
             library.serialize_file(specs, temporary, {_KEY: text})
         except library.SafetensorError as error:
-            raise DataError(f"{path}: cannot be written ({error})") from error
+            raise DataError(f"{f}: cannot be written ({error})") from error
 
 
-def load(path: str | Path) -> Any:
+def load(
+    f: str | os.PathLike[str] | IO[bytes], map_location: object = None, *, weights_only: bool = True
+) -> Any:
     """Read what `save` has written; from any other safetensors file, the dict of its Tensors.
 
     Args:
-        path: the file.
+        f: the file's path, or an open binary file.
+        map_location: the CPU, if given as a device; other forms are accepted.
+        weights_only: accepted; nothing but values is ever loaded, and no code is run.
 
     Returns:
         The saved structure, with new Tensors that do not require gradients.
@@ -89,16 +97,13 @@ def load(path: str | Path) -> Any:
     Raises:
         MissingFile: when there is no such file.
         DataError: when the file is truncated, damaged, or no safetensors file.
+        DeviceError: for a device that is not there.
         MissingExtra: when the safetensors package is not installed.
     """
     library = require("safetensors", extra="io")
-    path = Path(path)
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        raise MissingFile(f"{path}: there is no such file to load") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if not callable(map_location) and not isinstance(map_location, Mapping):
+        check_device(map_location)
+    path, raw = _contents(f)
     header = _header(path, raw)
     try:
         found = dict(library.deserialize(raw))
@@ -121,6 +126,19 @@ def load(path: str | Path) -> Any:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path}: its description is damaged ({error!r})") from error
+
+
+def _contents(f: str | os.PathLike[str] | IO[bytes]) -> tuple[Path, bytes]:
+    """Return the name of a file, for messages, and its bytes."""
+    if not isinstance(f, str | os.PathLike):
+        return Path(str(getattr(f, "name", "the open file"))), f.read()
+    path = Path(f)
+    try:
+        return path, path.read_bytes()
+    except FileNotFoundError:
+        raise MissingFile(f"{path}: there is no such file to load") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 @contextmanager

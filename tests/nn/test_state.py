@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -232,6 +233,27 @@ def test_other_kinds_of_files_are_named(path: Path) -> None:
     path.write_bytes(b"some text that is long enough")
     with pytest.raises(DataError, match="no header follows"):
         tw.load(path)
+
+
+def test_keywords_of_old_programs_and_open_files(path: Path) -> None:
+    saved = {"a": tw.arange(3), "step": 2}
+    tw.save(obj=saved, f=path)
+    for loaded in (
+        tw.load(f=path, map_location="cpu", weights_only=True),
+        tw.load(path, map_location=tw.device("cpu")),
+        tw.load(path, map_location=lambda storage, place: storage),
+    ):
+        assert loaded["a"].tolist() == [0, 1, 2]
+    with pytest.raises(tw.TalwegError, match="device 'cuda' is not available"):
+        tw.load(path, map_location="cuda")
+    with io.BytesIO() as file:
+        tw.save(saved, file)
+        assert file.getvalue() == path.read_bytes()
+        file.seek(0)
+        assert tw.load(file)["a"].tolist() == [0, 1, 2]
+        file.seek(40)
+        with pytest.raises(DataError, match="the open file: "):
+            tw.load(file)
 
 
 def test_missing_files_and_folders(tmp_path: Path) -> None:
