@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
 import talweg as tw
-from talweg.engine import evaluate, tensor
+from talweg.engine import barrier, evaluate
 from talweg.engine.barrier import flush
 
 from .programs import Program, programs
@@ -97,8 +97,8 @@ def test_gradients_do_not_depend_on_what_was_observed(p: Program, random: Any) -
     for ours, theirs in zip(gradients(p, p.leaves, look), plain):
         assert np.array_equal(ours, theirs)
     with pytest.MonkeyPatch.context() as patch:
-        soon = dataclasses.replace(tensor.CONFIG, pending=random.randint(1, 9))
-        patch.setattr(tensor, "CONFIG", soon)
+        soon = dataclasses.replace(barrier.CONFIG, pending=random.randint(1, 9))
+        patch.setattr(barrier, "CONFIG", soon)
         for ours, theirs in zip(gradients(p, p.leaves), plain):
             assert np.array_equal(ours, theirs)
     leaves = leaves_of(p)

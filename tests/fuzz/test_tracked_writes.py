@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 
 import talweg as tw
-from talweg.engine import tensor
+from talweg.engine import barrier
 from talweg.engine.barrier import flush
 
 EPS = 1e-6
@@ -108,8 +108,8 @@ ACTIONS = st.lists(
 def check(actions: list[Action], pending: int) -> None:
     start = np.array([0.7, -0.4, 1.1, 0.2, -0.9, 0.5])
     with pytest.MonkeyPatch.context() as patch:
-        soon = dataclasses.replace(tensor.CONFIG, pending=pending)
-        patch.setattr(tensor, "CONFIG", soon)
+        soon = dataclasses.replace(barrier.CONFIG, pending=pending)
+        patch.setattr(barrier, "CONFIG", soon)
         w = tw.tensor(start, requires_grad=True)
         loss = run(actions, w, 0)
         (g,) = tw.autograd.grad(loss, w, allow_unused=True, materialize_grads=True)
