@@ -19,6 +19,29 @@ from talweg.engine.random import Generator
 T_co = TypeVar("T_co", covariant=True)
 
 
+def _check_order(
+    iterable: bool,
+    batch_size: int | None,
+    shuffle: bool | None,
+    sampler: Iterable[Any] | None,
+    batch_sampler: Iterable[list[Any]] | None,
+    drop_last: bool,
+) -> None:
+    """Raise InvalidValue for arguments of a DataLoader that exclude each other."""
+    if iterable and (shuffle or sampler is not None or batch_sampler is not None):
+        raise InvalidValue(
+            "an IterableDataset has its own order: shuffle, sampler and batch_sampler cannot be "
+            "given"
+        )
+    if sampler is not None and shuffle:
+        raise InvalidValue("sampler and shuffle exclude each other")
+    if batch_sampler is not None:
+        if batch_size != 1 or shuffle or sampler is not None or drop_last:
+            raise InvalidValue("batch_sampler excludes batch_size, shuffle, sampler and drop_last")
+    elif batch_size is None and drop_last:
+        raise InvalidValue("batch_size=None makes no batches, so it excludes drop_last")
+
+
 class DataLoader(Generic[T_co]):
     """Iterate over a data set in batches.
 
@@ -95,22 +118,9 @@ class DataLoader(Generic[T_co]):
         self.persistent_workers = persistent_workers
         self.iterable = isinstance(dataset, IterableDataset)
         self._check_workers()
-        ordered = bool(shuffle) or sampler is not None or batch_sampler is not None
-        if self.iterable and ordered:
-            raise InvalidValue(
-                "an IterableDataset has its own order: shuffle, sampler and batch_sampler cannot "
-                "be given"
-            )
-        if sampler is not None and shuffle:
-            raise InvalidValue("sampler and shuffle exclude each other")
+        _check_order(self.iterable, batch_size, shuffle, sampler, batch_sampler, drop_last)
         if batch_sampler is not None:
-            if batch_size != 1 or shuffle or sampler is not None or drop_last:
-                raise InvalidValue(
-                    "batch_sampler excludes batch_size, shuffle, sampler and drop_last"
-                )
             batch_size = None
-        elif batch_size is None and drop_last:
-            raise InvalidValue("batch_size=None makes no batches, so it excludes drop_last")
         self.batch_size = batch_size
         self.drop_last = drop_last
         self.sampler: Any = sampler
