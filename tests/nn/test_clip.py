@@ -61,3 +61,11 @@ def test_vector_and_back() -> None:
     assert model.bias.tolist() == [6, 7]
     with pytest.raises(ShapeError, match=r"8 elements, the vector shape \(7,\)"):
         utils.vector_to_parameters(tw.zeros(7), model.parameters())
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, math.inf])
+def test_total_norm(p: float) -> None:
+    parts = [np.array([[3.0, -4.0]]), np.array([12.0])]
+    got = utils.get_total_norm([tw.tensor(a) for a in parts], p)
+    assert got.item() == pytest.approx(np.linalg.norm([3, -4, 12], p))
+    assert utils.get_total_norm([]).item() == 0

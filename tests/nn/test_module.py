@@ -249,3 +249,13 @@ def test_gradients_reach_parameters_by_the_chain_rule() -> None:
     np.testing.assert_allclose(net.first.scale.grad.numpy(), hidden * on, rtol=1e-5)
     np.testing.assert_allclose(inner.bias.grad.numpy(), on, rtol=1e-6)
     np.testing.assert_allclose(inner.weight.grad.numpy(), np.outer(on, x.numpy()), rtol=1e-6)
+
+
+def test_modules_registered_by_name_and_emptied() -> None:
+    net = nn.Module()
+    net.register_module("inner", nn.Linear(2, 3))
+    assert [n for n, _ in net.named_parameters()] == ["inner.weight", "inner.bias"]
+    net.inner.bias.grad = tw.ones(3)
+    assert net.to_empty(device="cpu") is net
+    assert net.inner.weight.shape == (3, 2)
+    assert net.inner.weight.requires_grad
