@@ -69,10 +69,11 @@ class Target:
         """Whether float16 converts to and from float32 in one instruction."""
         return self.is_aarch64 or (self.is_x86 and self.has("f16c"))
 
-    @functools.cached_property
-    def masks(self) -> bool:
-        """Whether loads and stores of chosen lanes are instructions."""
-        return self.is_x86 and (self.has("avx512vl") or self.has("avx2"))
+    def masks(self, bits: int) -> bool:
+        """Whether loads and stores of chosen lanes of that many bits are instructions."""
+        if not self.is_x86:
+            return False
+        return (self.has("avx512bw") and self.has("avx512vl")) or (self.has("avx2") and bits >= 32)
 
     @property
     def key(self) -> str:

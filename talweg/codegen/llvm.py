@@ -7,20 +7,32 @@ loop may be regrouped, and only there a product and a sum become one fma.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import GraphError
 from talweg.codegen import calls, memory
 from talweg.codegen.cpu import Target
-from talweg.codegen.elements import Parts, bitcast, cast, kind_of, number
-from talweg.codegen.lanes import Lanes, any_lane, constant, fma, lane, resize, shuffled, where
+from talweg.codegen.elements import Parts, cast, kind_of
+from talweg.codegen.expressions import Scope, chosen_parts, merged, replace_parts
+from talweg.codegen.lanes import (
+    Lanes,
+    any_lane,
+    constant,
+    constants,
+    fma,
+    lane,
+    resize,
+    shuffled,
+    smaller,
+    splat,
+    where,
+)
 from talweg.codegen.memory import Array
 from talweg.codegen.repeat import repeat
 from talweg.codegen.signature import Signature, signature_of
-from talweg.codegen.values import Value, linear, widened
+from talweg.codegen.values import Value, widened
 from talweg.codegen.vectors import Choice, choose
 from talweg.codegen.writer import Writer
 from talweg.loops.functions import identity
@@ -41,16 +53,11 @@ from talweg.loops.nest import (
     statements,
 )
 from talweg.loops.scalar import (
-    Argument,
-    Bitcast,
     Call,
-    Cast,
-    Constant,
     Index,
     Load,
     Local,
     Scalar,
-    Select,
     walk,
 )
 from talweg.loops.scalar import (
@@ -87,20 +94,15 @@ def emit(nest: LoopNest, target: Target, vectors: bool = True) -> str:
 
 
 class _Body:
-    """What is known while the statements of one kernel are written.
-
-    `lanes` is 1 outside vector loops; inside, `mask` tells which lanes are alive, None for all.
-    """
+    """Writes the statements of one kernel."""
 
     def __init__(
         self, writer: Writer, nest: LoopNest, signature: Signature, chosen: dict[str, Choice]
     ) -> None:
         self.writer, self.nest, self.signature, self.chosen = writer, nest, signature, chosen
-        self.names: dict[str, Value] = {}
-        self.arrays: dict[str, Array] = {}
+        self.scope = Scope(writer)
         self.scratch_end = constant(writer, 0, "i64", 1)
-        self.lanes = 1
-        self.mask: Lanes | None = None
+        self.ending: Lanes | None = None  # the extent of a vector loop that has such masks
         self.reducing = 0
         self.checks = [s for s in statements(nest.body) if isinstance(s, Check)]
 
@@ -111,7 +113,7 @@ class _Body:
         buffers = self.nest.inputs + self.nest.outputs
         place = len(buffers) + 1
         for argument, form in zip(self.nest.arguments, self.signature.formats, strict=True):
-            self.names[argument.name] = self._argument(argument.dtype, place)
+            self.scope.names[argument.name] = self._argument(argument.dtype, place)
             place += 2 if form == "D" else 1
         self.failure_slot = place
         for n, buffer in enumerate(buffers):
@@ -142,8 +144,8 @@ class _Body:
         return Value(dtype, (resize(whole, kind_of(dtype)),))
 
     def _array(self, buffer: Buffer, pointer: str) -> Array:
-        shape = tuple(self.value(size) for size in buffer.shape)
-        array = self.arrays[buffer.name] = Array(pointer, buffer.dtype, shape)
+        shape = tuple(self.scope.value(size) for size in buffer.shape)
+        array = self.scope.arrays[buffer.name] = Array(pointer, buffer.dtype, shape)
         return array
 
     def _scratch(self, buffer: Buffer, base: str) -> None:
@@ -160,103 +162,6 @@ class _Body:
             room = room * where(extent.single < 0, 0, extent.single)
         self.scratch_end = start + ((room + (ALIGNMENT - 1)) & -ALIGNMENT)
 
-    # -- expressions
-
-    def value(self, value: Scalar) -> Value:
-        """Write an expression."""
-        match value:
-            case Constant(_, dtype):
-                return Value(dtype, number(self.writer, value.value, dtype))
-            case Argument(name) | Index(name) | Local(name):
-                return self.names[name]
-            case Load(buffer, indices, _):
-                array = self.arrays[buffer]
-                return memory.load(array, self.offset(array, indices), self.lanes, self.mask)
-            case Call(function, operands, dtype):
-                return self.call(function, dtype, [self.value(o) for o in operands])
-            case Select(condition, then, otherwise):
-                return self.select(condition, then, otherwise)
-            case Cast(operand, dtype):
-                given = self.settled(self.value(operand))
-                return Value(dtype, cast(given.parts, given.dtype, dtype))
-            case Bitcast(operand, dtype):
-                given = self.settled(self.value(operand))
-                return Value(dtype, (bitcast(given.single, given.dtype, dtype),))
-        raise GraphError(f"{value!r} is not a Scalar")
-
-    def settled(self, value: Value) -> Value:
-        """The value, kept in all lanes unless they all hold the same."""
-        return value if value.is_uniform else widened(value, self.lanes)
-
-    def wide(self, value: Value) -> Value:
-        """The value, kept in all lanes."""
-        return widened(value, self.lanes)
-
-    def alike(self, values: Sequence[Value]) -> list[Value]:
-        """Values of one width: scalars where all are uniform, else vectors."""
-        uniform = all(v.is_uniform for v in values)
-        return list(values) if uniform else [self.wide(v) for v in values]
-
-    def call(self, function: str, dtype: DType, operands: Sequence[Value]) -> Value:
-        """Write a call of the table."""
-        moving = linear(function, operands)
-        if moving is not None:
-            return moving
-        given = self.alike(operands)
-        parts = calls.apply(function, given[0].dtype, [v.parts for v in given])
-        return Value(dtype, parts)
-
-    def offset(self, array: Array, indices: Sequence[Scalar]) -> Value:
-        """The row-major place of an element."""
-        total: Value | None = None
-        for index, size in zip(indices, array.shape, strict=True):
-            at = self.value(index)
-            if total is not None:
-                total = self.call("mul", dtypes.int64, (total, size))
-                at = self.call("add", dtypes.int64, (total, at))
-            total = at
-        if total is None:
-            return Value(dtypes.int64, (constant(self.writer, 0, "i64", 1),))
-        return total
-
-    def select(self, condition: Scalar, then: Scalar, otherwise: Scalar) -> Value:
-        """Write a choice: a branch where one side reads memory, else both sides are computed."""
-        chosen = self.settled(self.value(condition)).single
-        reads = any(isinstance(p, Load) for side in (then, otherwise) for p in walk(side))
-        if chosen.lanes == 1 and reads:
-            return self._branched(chosen, then, otherwise)
-        if chosen.lanes == 1:
-            values = self.alike([self.value(then), self.value(otherwise)])
-        else:
-            with self.masked(chosen if reads else None):
-                first = self.wide(self.value(then))
-            with self.masked(~chosen if reads else None):
-                values = [first, self.wide(self.value(otherwise))]
-        return Value(values[0].dtype, _chosen(chosen, values[0].parts, values[1].parts))
-
-    def _branched(self, condition: Lanes, then: Scalar, otherwise: Scalar) -> Value:
-        writer = self.writer
-        labels = writer.label("then"), writer.label("else"), writer.label("join")
-        writer.branch(condition.name, labels[0], labels[1])
-        sides: list[tuple[Value, str]] = []
-        for label, side in zip(labels, (then, otherwise), strict=False):
-            writer.start(label)
-            value = self.value(side)
-            value = self.wide(value) if self.lanes > 1 else value
-            sides.append((value, writer.block))
-            writer.jump(labels[2])
-        writer.start(labels[2])
-        return _merged(writer, *sides)
-
-    @contextmanager
-    def masked(self, condition: Lanes | None) -> Iterator[None]:
-        """Write something that only happens in the lanes where a condition holds."""
-        outer = self.mask
-        if condition is not None:
-            self.mask = condition if outer is None else outer & condition
-        yield
-        self.mask = outer
-
     # -- statements
 
     def statements(self, block: Block) -> None:
@@ -270,15 +175,15 @@ class _Body:
             case Loop():
                 self.loop(statement)
             case Let(name, value):
-                self.names[name] = self.value(value)
+                self.scope.names[name] = self.scope.value(value)
             case Var(name, value):
-                self.names[name] = self.wide(self.value(value))
+                self.scope.names[name] = self.scope.wide(self.scope.value(value))
             case Assign(name, value):
-                self.assign(name, self.wide(self.value(value)))
+                self.assign(name, self.scope.wide(self.scope.value(value)))
             case Accumulate(combine, names, values):
                 self.accumulate(combine, names, values)
             case Store(buffer, indices, value, combine):
-                self.store(self.arrays[buffer], indices, value, combine)
+                self.store(self.scope.arrays[buffer], indices, value, combine)
             case Guard():
                 self.guard(statement)
             case Check():
@@ -286,48 +191,50 @@ class _Body:
 
     def assign(self, name: str, new: Value) -> None:
         """Give a variable a new value in the lanes that are alive."""
-        if self.mask is not None:
-            new = replace_parts(new, _chosen(self.mask, new.parts, self.names[name].parts))
-        self.names[name] = new
+        if self.scope.mask is not None:
+            new = replace_parts(
+                new, chosen_parts(self.scope.mask, new.parts, self.scope.names[name].parts)
+            )
+        self.scope.names[name] = new
 
     def accumulate(self, combine: str, names: Sequence[str], values: Sequence[Scalar]) -> None:
         """Fold values into variables."""
-        state = [self.names[name] for name in names]
+        state = [self.scope.names[name] for name in names]
         dtype = values[0].dtype
         product = values[0]
         fused = combine == "add" and self.reducing and dtype in (dtypes.float32, dtypes.float64)
         if fused and isinstance(product, Call) and product.function == "mul":
-            left, right = (self.wide(self.value(o)).single for o in product.operands)
+            left, right = (self.scope.wide(self.scope.value(o)).single for o in product.operands)
             new: tuple[Parts, ...] = ((fma(left, right, state[0].single),),)
         else:
-            given = [self.wide(self.value(v)).parts for v in values]
+            given = [self.scope.wide(self.scope.value(v)).parts for v in values]
             new = calls.combine(combine, dtype, [s.parts for s in state], given)
         for name, old, parts in zip(names, state, new, strict=True):
             self.assign(name, replace_parts(old, parts))
 
     def store(self, array: Array, indices: Sequence[Scalar], value: Scalar, combine: str) -> None:
         """Write an element, or fold into it."""
-        offset = self.offset(array, indices)
-        new = self.wide(self.value(value))
+        offset = self.scope.offset(array, indices)
+        new = self.scope.wide(self.scope.value(value))
         if combine != "set":
-            old = self.wide(memory.load(array, offset, self.lanes, self.mask))
+            old = self.scope.wide(self.scope.load(array, offset))
             (parts,) = calls.combine(combine, array.dtype, [old.parts], [new.parts])
             new = replace_parts(new, parts)
-        memory.store(array, offset, new, self.lanes, self.mask)
+        memory.store(array, offset, new, self.scope.lanes, self.scope.mask)
 
     def check(self, statement: Check) -> None:
         """Leave the kernel with the number of the check where it does not hold."""
         writer = self.writer
-        holds = self.settled(self.value(statement.condition)).single
+        holds = self.scope.settled(self.scope.value(statement.condition)).single
         wrong = ~holds
-        if self.mask is not None:
-            wrong = self.mask & self.wide(Value(dtypes.bool_, (wrong,))).single
+        if self.scope.mask is not None:
+            wrong = self.scope.mask & self.scope.wide(Value(dtypes.bool_, (wrong,))).single
         fail, on = writer.label("fail"), writer.label("on")
         writer.branch(any_lane(wrong).name, fail, on)
         writer.start(fail)
         first = _first_lane(wrong)
         for n, value in enumerate(statement.values):
-            found = lane(self.settled(self.value(value)).single, first)
+            found = lane(self.scope.settled(self.scope.value(value)).single, first)
             writer.do(f"store i64 {found.name}, ptr {self._slot(self.failure_slot + n)}")
         number_of_check = next(n for n, c in enumerate(self.checks, 1) if c is statement)
         writer.do(f"ret i32 {number_of_check}")
@@ -335,37 +242,37 @@ class _Body:
 
     def guard(self, statement: Guard) -> None:
         """Write a condition: a branch, or masks where lanes differ."""
-        condition = self.settled(self.value(statement.condition)).single
+        condition = self.scope.settled(self.scope.value(statement.condition)).single
         if condition.lanes > 1:
             for side, block in ((condition, statement.body), (~condition, statement.otherwise)):
                 if block:
-                    with self.masked(side):
+                    with self.scope.masked(side):
                         self.statements(block)
             return
         writer = self.writer
         then, other, join = writer.label("then"), writer.label("else"), writer.label("join")
         writer.branch(condition.name, then, other)
-        before = dict(self.names)
+        before = dict(self.scope.names)
         ends: list[tuple[dict[str, Value], str]] = []
         for label, block in ((then, statement.body), (other, statement.otherwise)):
-            self.names = dict(before)
+            self.scope.names = dict(before)
             writer.start(label)
             self.statements(block)
-            ends.append((self.names, writer.block))
+            ends.append((self.scope.names, writer.block))
             writer.jump(join)
         writer.start(join)
-        self.names = before
+        self.scope.names = before
         for name in _assigned((statement,)) & before.keys():
-            self.names[name] = _merged(writer, *((names[name], end) for names, end in ends))
+            self.scope.names[name] = merged(writer, *((names[name], end) for names, end in ends))
 
     # -- loops
 
     def loop(self, loop: Loop) -> None:
         """Write a loop, as a vector loop where one was chosen."""
         self.reducing += loop.order == "reduction"
-        extent = self.value(loop.extent).single
+        extent = self.scope.value(loop.extent).single
         choice = self.chosen.get(loop.index)
-        if choice is not None and self.lanes == 1:
+        if choice is not None and self.scope.lanes == 1:
             self._vector_loop(loop, extent, choice)
         else:
             self._plain_loop(loop, extent, None)
@@ -373,100 +280,92 @@ class _Body:
 
     def _plain_loop(self, loop: Loop, count: Lanes, start: Lanes | None, step: int = 1) -> None:
         """One iteration after the other, or `step` of them at once in as many lanes."""
-        outer = dict(self.names)
+        outer = dict(self.scope.names)
         carried = sorted(_assigned(loop.body) & outer.keys())
         shapes = [outer[name] for name in carried]
         state = [part for value in shapes for part in value.parts]
 
         def body(at: Lanes, now: list[Lanes]) -> list[Lanes]:
-            self.names = dict(outer)
+            self.scope.names = dict(outer)
             self._bind(carried, shapes, now)
-            self.names[loop.index] = Value(dtypes.int64, (at,), 1 if step > 1 else 0)
+            self.scope.names[loop.index] = Value(dtypes.int64, (at,), 1 if step > 1 else 0)
+            if step > 1 and self.ending is not None:
+                self.scope.mask = self.scope.alive = self._mask_of(at, self.ending)
             self.statements(loop.body)
-            return [part for name in carried for part in self.names[name].parts]
+            return [part for name in carried for part in self.scope.names[name].parts]
 
         ends = repeat(count, state, body, start, step)
-        self.names = outer
+        self.scope.names = outer
         self._bind(carried, shapes, ends)
 
     def _bind(self, names: Sequence[str], shapes: Sequence[Value], parts: list[Lanes]) -> None:
         rest = iter(parts)
         for name, shape in zip(names, shapes, strict=True):
-            self.names[name] = replace_parts(shape, tuple(next(rest) for _ in shape.parts))
+            self.scope.names[name] = replace_parts(shape, tuple(next(rest) for _ in shape.parts))
 
     def _vector_loop(self, loop: Loop, extent: Lanes, choice: Choice) -> None:
-        """Whole vectors of each width, then what is left one by one."""
+        """Whole vectors of each width, then what is left: a vector by mask, or one by one."""
         extent = where(extent < 0, 0, extent)
         start = extent.like(0)
         folds = _folds(loop) if loop.order == "reduction" else []
-        outer = {name: self.names[name] for fold in folds for name in fold.names}
+        outer = {name: self.scope.names[name] for fold in folds for name in fold.names}
+        widths = [*choice.whole, *([choice.rest] if choice.rest > 1 else [])]
         for fold in folds:
-            self._start_lanes(fold, choice.widths[0])
-        for n, width in enumerate(choice.widths):
-            self.lanes = width
+            self._start_lanes(fold, widths[0])
+        for n, width in enumerate(widths):
+            self.scope.lanes = width
             if n:
-                self._narrow(folds, choice.widths[n - 1], width)
-            self._plain_loop(loop, extent - (width - 1), start, width)
-            start = extent & -width
-        self._narrow(folds, choice.widths[-1], 1)
-        self.lanes = 1
+                self._narrow(folds, widths[n - 1], width)
+            if n < len(choice.whole):
+                self._plain_loop(loop, extent - (width - 1), start, width)
+                start = extent & -width
+        if choice.rest > 1:
+            self.ending = extent
+            self._plain_loop(loop, extent, start, choice.rest)
+            self.ending = self.scope.mask = self.scope.alive = None
+        self._narrow(folds, widths[-1], 1)
+        self.scope.lanes = 1
         for fold in folds:
             self._fold_in(fold, [outer[name] for name in fold.names])
-        self._plain_loop(loop, extent, start)
+        if choice.rest == 1:
+            self._plain_loop(loop, extent, start)
+
+    def _mask_of(self, at: Lanes, extent: Lanes) -> Lanes:
+        """Which lanes of a vector that begins at an index are inside the extent: at least one."""
+        left = resize(smaller(extent - at, self.scope.lanes), "i32")
+        places = constants(self.writer, range(self.scope.lanes), "i32")
+        return places < splat(left, self.scope.lanes)
 
     def _start_lanes(self, fold: Accumulate, width: int) -> None:
         """Give the variables of a fold one state in each lane, that changes nothing."""
-        dtype = self.names[fold.names[0]].dtype
+        dtype = self.scope.names[fold.names[0]].dtype
         for name, first in zip(fold.names, identity(fold.combine, dtype), strict=True):
-            kept = self.names[name].dtype
+            kept = self.scope.names[name].dtype
             text = scalar_constant(first, kept)
-            self.names[name] = widened(self.value(text), width)
+            self.scope.names[name] = widened(self.scope.value(text), width)
 
     def _fold_in(self, fold: Accumulate, before: Sequence[Value]) -> None:
         """Fold what all lanes gave into the states before the loop."""
         dtype = before[0].dtype
-        now = [self.names[name].parts for name in fold.names]
+        now = [self.scope.names[name].parts for name in fold.names]
         new = calls.combine(fold.combine, dtype, [v.parts for v in before], now)
         for name, old, parts in zip(fold.names, before, new, strict=True):
-            self.names[name] = replace_parts(old, parts)
+            self.scope.names[name] = replace_parts(old, parts)
 
     def _narrow(self, folds: Sequence[Accumulate], lanes: int, width: int) -> None:
         """Fold the upper half of the lanes into the lower, until so many are left."""
         while lanes > width:
             half = lanes // 2
             for fold in folds:
-                states = [self.names[name] for name in fold.names]
+                states = [self.scope.names[name] for name in fold.names]
                 lower, upper = (
                     [tuple(shuffled(p, range(at, at + half)) for p in s.parts) for s in states]
                     for at in (0, half)
                 )
                 new = calls.combine(fold.combine, states[0].dtype, lower, upper)
                 for name, old, parts in zip(fold.names, states, new, strict=True):
-                    self.names[name] = replace_parts(old, parts)
+                    self.scope.names[name] = replace_parts(old, parts)
             lanes = half
-
-
-def replace_parts(value: Value, parts: Parts) -> Value:
-    """Return a value of the same dtype with other parts."""
-    return Value(value.dtype, parts)
-
-
-def _chosen(condition: Lanes, then: Parts, otherwise: Parts) -> Parts:
-    return tuple(where(condition, a, b) for a, b in zip(then, otherwise, strict=True))
-
-
-def _merged(writer: Writer, *sides: tuple[Value, str]) -> Value:
-    """A value that came from one of several blocks."""
-    (first, _), *_ = sides
-    phis = [
-        writer.phi(part.type, *((value.parts[n].name, end) for value, end in sides))
-        for n, part in enumerate(first.parts)
-    ]
-    parts = tuple(
-        Lanes(writer, writer.seal(phi), part.kind, part.lanes)
-        for phi, part in zip(phis, first.parts, strict=True)
-    )
-    return Value(first.dtype, parts)
 
 
 def _first_lane(flags: Lanes) -> Lanes:

@@ -44,9 +44,16 @@ COSTS |= dict.fromkeys(_ONE_INSTRUCTION.split(), 1.0)
 
 @dataclass(frozen=True)
 class Choice:
-    """The vector widths of one loop, in lanes, the widest first; one by one comes after them."""
+    """How one loop becomes vectors.
 
-    widths: tuple[int, ...]
+    Args:
+        whole: widths in lanes of the loops over whole vectors, one after the other.
+        rest: the width of the vectors, with some lanes switched off, of the loop over what is
+            left; 1 for a loop of single elements.
+    """
+
+    whole: tuple[int, ...]
+    rest: int
 
 
 def choose(nest: LoopNest, target: Target) -> dict[str, Choice]:
@@ -131,28 +138,42 @@ def _best(statement: Statement, count: _Counter) -> tuple[float, dict[str, Choic
     if not isinstance(statement, Loop):
         return cost, chosen
     cost = own + (cost - own + 1.0) * _repeats(statement)
-    widths = _widths(statement, count)
-    if not widths or not _allowed(statement):
+    choice = _choice(statement, count.target)
+    if choice is None or not _allowed(statement):
         return cost, chosen
-    vector = count.block(statement.body, statement.index, widths[-1])
-    vector = own + (vector + 1.0) * max(_repeats(statement) / widths[-1], 1.0)
-    return (vector, {statement.index: Choice(widths)}) if vector < cost else (cost, chosen)
+    width = min((*choice.whole, *([choice.rest] if choice.rest > 1 else [])))
+    vector = count.block(statement.body, statement.index, width)
+    vector = own + (vector + 1.0) * max(_repeats(statement) / width, 1.0)
+    return (vector, {statement.index: choice}) if vector < cost else (cost, chosen)
 
 
-def _widths(loop: Loop, count: _Counter) -> tuple[int, ...]:
-    """Widths in lanes: as many as fill a register, and a multiple where folds would wait."""
-    width = count.target.vector_bytes // max(map(_bytes, _element_types(loop)), default=4)
+def _choice(loop: Loop, target: Target) -> Choice | None:
+    """Vectors that fill a register, or several of them where folds would wait for each other.
+
+    Where the machine has masks, what is left is a vector too; and a long body is written once,
+    for all of the loop.
+    """
+    types = _element_types(loop)
+    width = target.vector_bytes // max(map(_bytes, types), default=4)
     extent = loop.extent
     if width < 2 or (isinstance(extent, Constant) and int(extent.text) < width):
-        return ()
+        return None
+    masked = all(target.masks(t.bits) for t in types)
     calls = [
-        p for s in statements((loop,)) for v in expressions(s) for p in walk(v)
+        p
+        for s in statements((loop,))
+        for v in expressions(s)
+        for p in walk(v)
         if isinstance(p, Call)
-    ]  # fmt: skip
+    ]
+    cheap = all(cost_of(call) < CHEAP for call in calls)
     folds = loop.order == "reduction" or any(isinstance(s, Loop) for s in statements(loop.body))
-    if folds and all(cost_of(call) < CHEAP for call in calls):
-        return UNROLL * width, width
-    return (width,)
+    if masked and not cheap:
+        return Choice((), width)
+    if not folds or not cheap:
+        return Choice((width,), width if masked else 1)
+    whole = (UNROLL * width,) if masked else (UNROLL * width, width)
+    return Choice(whole, width if masked else 1)
 
 
 def cost_of(call: Call) -> float:

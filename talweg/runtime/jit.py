@@ -89,6 +89,17 @@ def load(code: bytes, symbols: Sequence[str]) -> dict[str, int]:
     return {symbol: tracker[symbol] for symbol in symbols}
 
 
+@final
+class Block:
+    """The memory of an argument block; what it holds can be used for more than one call."""
+
+    __slots__ = ("address", "memory")
+
+    def __init__(self, size: int) -> None:
+        self.memory = ctypes.create_string_buffer(size)
+        self.address = ctypes.addressof(self.memory)
+
+
 _ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
 _SIZE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
 
@@ -113,13 +124,25 @@ class Kernel:
         self._packer = struct.Struct(f"={signature.buffers + 1}Q{slots}")
         self._size_of_block = self._packer.size + 8 * signature.reported
         self._complex = "D" in signature.formats
+        self._free: list[Block] = []
 
-    def block(self, addresses: Sequence[int], values: Sequence[Number], scratch: int = 0) -> Any:
-        """Return an argument block for `run`; it can be used again as long as buffers stay."""
-        block = ctypes.create_string_buffer(self._size_of_block)
-        numbers: Sequence[Any] = self._parts(values) if self._complex else values
-        self._packer.pack_into(block, 0, *addresses, scratch, *numbers)
+    def block(self, addresses: Sequence[int], values: Sequence[Number], scratch: int = 0) -> Block:
+        """Return an argument block for `run`.
+
+        Args:
+            addresses: of the first elements of the buffers, inputs before outputs; row-major.
+            values: the arguments of the nest, in its order.
+            scratch: the address of as much memory as `scratch_bytes` says, a multiple of 64.
+        """
+        block = Block(self._size_of_block)
+        self._fill(block, addresses, values, scratch)
         return block
+
+    def _fill(
+        self, block: Block, addresses: Sequence[int], values: Sequence[Number], scratch: int
+    ) -> None:
+        numbers: Sequence[Any] = self._parts(values) if self._complex else values
+        self._packer.pack_into(block.memory, 0, *addresses, scratch, *numbers)
 
     def _parts(self, values: Sequence[Number]) -> list[Any]:
         parts: list[Any] = []
@@ -131,33 +154,38 @@ class Kernel:
         """Return how many bytes of scratch memory a call with these arguments needs."""
         if self._size is None:
             return 0
-        return int(self._size(self.block((0,) * self.signature.buffers, values)))
+        block = self.block((0,) * self.signature.buffers, values)
+        return int(self._size(block.address))
 
-    def run(self, block: Any) -> None:
+    def run(self, block: Block) -> None:
         """Run the kernel on an argument block. The interpreter's lock is released meanwhile.
 
         Raises:
             IndexOutOfRange: when a check of the kernel fails, with its message.
         """
-        failed = self._run(block)
+        failed = self._run(block.address)
         if failed:
-            reported = block.raw[self._packer.size :]
+            reported = block.memory.raw[self._packer.size :]
             found = struct.unpack(f"={self.signature.reported}q", reported)
             raise IndexOutOfRange(self.signature.messages[failed - 1].format(*found))
 
     def call(self, addresses: Sequence[int], values: Sequence[Number]) -> None:
-        """Run the kernel.
-
-        Args:
-            addresses: of the first elements of the buffers, inputs before outputs; row-major.
-            values: the arguments of the nest, in its order.
+        """Run the kernel on buffers and arguments as `block` takes them.
 
         Raises:
             IndexOutOfRange: when a check of the kernel fails, with its message.
         """
-        if self._size is None:
-            self.run(self.block(addresses, values))
+        if self._size is not None:
+            memory = Block(self.scratch_bytes(values) + ALIGNMENT)
+            scratch = memory.address + -memory.address % ALIGNMENT
+            self.run(self.block(addresses, values, scratch))
             return
-        memory = ctypes.create_string_buffer(self.scratch_bytes(values) + ALIGNMENT)
-        first = ctypes.addressof(memory)
-        self.run(self.block(addresses, values, first + -first % ALIGNMENT))
+        try:
+            block = self._free.pop()
+        except IndexError:
+            block = Block(self._size_of_block)
+        self._fill(block, addresses, values, 0)
+        try:
+            self.run(block)
+        finally:
+            self._free.append(block)

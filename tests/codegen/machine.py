@@ -31,6 +31,7 @@ def targets() -> dict[str, Target]:
     known["quick16"] = replace(host(), width=16, level=0)
     if host().is_x86:
         known["sse2"] = Target(host().triple, "x86-64", "")
+        known["quick8"] = Target(host().triple, "x86-64", "", level=0, width=8)
         if host().has("avx2") and host().has("fma"):
             known["avx2"] = Target(host().triple, "haswell", "+avx2,+f16c,+fma,+sse4.1")
     return known

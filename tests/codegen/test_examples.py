@@ -42,7 +42,7 @@ def _run_rule(
     )
     floats = [a[np.isfinite(a)] for a in arrays if a.dtype.kind == "f"]
     size = max((float(np.abs(a).max(initial=1)) for a in floats), default=1.0)
-    check_same(made.nest, arrays, made.values, 16, size, ("short8", "short16"))
+    check_same(made.nest, arrays, made.values, 16, size, ("sse2", "short8", "short16"))
     nest = simplify_nest(made.nest)
     results = launch_nest(nest, arrays, made.values, targets()["short16"])
     return results[0] if len(results) == 1 else results

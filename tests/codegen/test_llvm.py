@@ -14,7 +14,7 @@ from talweg.codegen.cpu import compile_text, host
 from talweg.codegen.llvm import emit
 from talweg.codegen.object import compile_nest
 from talweg.codegen.signature import signature_of
-from talweg.codegen.vectors import choose
+from talweg.codegen.vectors import Choice, choose
 from talweg.ir.types import tensor_type
 from talweg.loops import recipes
 from talweg.loops.build import Lowered, NestBuilder
@@ -25,7 +25,7 @@ from talweg.loops.scalar import Bitcast, Constant, Scalar, cast
 from talweg.loops.text import parse
 from talweg.ops import OPS
 from talweg.runtime.jit import Kernel
-from tests.codegen.machine import check_same, launch_nest, targets
+from tests.codegen.machine import check_same, close, launch, launch_nest, targets
 from tests.suite.cases import cases_of, lowered
 
 EXACT = {
@@ -81,11 +81,16 @@ def scaled(dtype: DType, n: int) -> Lowered:
 
 
 @pytest.mark.parametrize("dtype", d.ALL, ids=lambda t: t.name)
-@pytest.mark.parametrize("n", [0, 1, 2, 3, 15, 16, 17, 67, 200])
-def test_arguments_of_every_dtype_and_every_rest_of_a_vector(dtype: DType, n: int) -> None:
-    made = scaled(dtype, n)
-    x = np.arange(n).astype(dtype.compute)
-    check_same(made.nest, [x], made.values, 1, only=("host",))
+def test_arguments_of_every_dtype_and_every_rest_of_a_vector(dtype: DType) -> None:
+    made = scaled(dtype, 1)
+    code = compile_nest(made.nest, host())
+    kernel = Kernel(code.code, code.signature)
+    for n in (0, 1, 2, 3, 15, 16, 17, 67, 200):
+        x = np.arange(n).astype(dtype.compute)
+        values = made.values | {"x_0": n}
+        (got,) = launch(kernel, made.nest, [x], values)
+        (want,) = interpret(made.nest, [x], values)
+        close(got, want, dtype, 1, 0.0)
 
 
 def test_one_kernel_serves_every_size_and_misaligned_memory() -> None:
@@ -333,7 +338,7 @@ def matmul() -> Lowered:
 def test_vectors_run_along_memory() -> None:
     """A product is a vector of columns; a row sum, of what it sums; a column sum, of columns."""
     chosen = choose(matmul().nest, targets()["short16"])
-    assert {index: c.widths for index, c in chosen.items()} == {"i1": (16, 4)}
+    assert chosen == {"i1": Choice((16,), 4) if host().masks(32) else Choice((16, 4), 1)}
     for axes, index in (((1,), "k0"), ((0,), "i0")):
         nest = NestBuilder("sum")
         x = nest.input("x", d.float32, (5, 6))
