@@ -129,3 +129,19 @@ def test_default_dtype() -> None:
             library.set_default_dtype(library.float32)
     assert [str(t.dtype)[7:] for t in made[0]] == [str(t.dtype)[6:] for t in made[1]]
     assert tw.tensor([1.5]).dtype is tw.float32
+
+
+@pytest.mark.filterwarnings("ignore:Casting complex values to real:UserWarning")
+@pytest.mark.parametrize("start", DTYPES)
+def test_casts(start: str) -> None:
+    numbers = [0, 1, 5, 100, 127] if "int" in start or start == "bool" else [0, 1, 1.5, 2.5, 127]
+    for target in DTYPES:
+        signed = [-n for n in numbers] if not (start + target).count("u") else []
+        results = [
+            T.tensor([*numbers, *signed], dtype=T.float64)
+            .to(getattr(T, start))
+            .to(getattr(T, target))
+            for T in (tw, torch)
+        ]
+        ours, theirs = (array_of(r) for r in results)
+        np.testing.assert_array_equal(ours, theirs, err_msg=target)
