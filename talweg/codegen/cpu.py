@@ -120,9 +120,3 @@ def compile_text(text: str, target: Target) -> bytes:
         module = binding.parse_assembly(text)
         module.verify()
         return bytes(machine.emit_object(module))
-
-
-def assembly(text: str, target: Target) -> str:
-    """Return the assembly text of a module of LLVM IR: for reading and measuring."""
-    with _LOCK:
-        return str(_machine(target).emit_assembly(binding.parse_assembly(text)))

@@ -223,7 +223,7 @@ def tanh(x: Lanes) -> Lanes:
 
 
 def atan(x: Lanes) -> Lanes:
-    """Error at most 2 ULP."""
+    """Error at most 3 ULP."""
     size = absolute(x)
     far, middle = size > 2.4142135, size > 0.41421357
     top = where(far, x.like(-1.0), where(middle, size - 1, size))
