@@ -1,8 +1,7 @@
 """Writer: the text of one LLVM module, instruction by instruction, in SSA form.
 
-It knows blocks, names, phis and declarations, and nothing of loop nests. Writing text directly is
-about ten times as fast as building llvmlite.ir objects and printing them, and LLVM parses text in
-either case.
+It knows blocks, names, phis and declarations, and nothing of loop nests. LLVM parses text in any
+case, so no objects are built only to be printed.
 """
 
 from __future__ import annotations
