@@ -44,13 +44,13 @@ def _horner(coefficients: tuple[float, ...], x: Real) -> Real:
 
 # W. J. Cody, "Rational Chebyshev approximations for the error function",
 # Mathematics of Computation 23 (1969), 631-637. Numerator and denominator, highest degree first.
-_ERF_SMALL = (
+ERF_SMALL = (
     (1.85777706184603153e-1, 3.16112374387056560e0, 1.13864154151050156e2,
      3.77485237685302021e2, 3.20937758913846947e3),
     (1.0, 2.36012909523441209e1, 2.44024637934444173e2,
      1.28261652607737228e3, 2.84423683343917062e3),
 )  # fmt: skip
-_ERFC_MIDDLE = (
+ERFC_MIDDLE = (
     (2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594e0,
      6.61191906371416295e1, 2.98635138197400131e2, 8.81952221241769090e2,
      1.71204761263407058e3, 2.05107837782607147e3, 1.23033935479799725e3),
@@ -58,27 +58,27 @@ _ERFC_MIDDLE = (
      5.37181101862009858e2, 1.62138957456669019e3, 3.29079923573345963e3,
      4.36261909014324716e3, 3.43936767414372164e3, 1.23033935480374942e3),
 )  # fmt: skip
-_ERFC_LARGE = (
+ERFC_LARGE = (
     (1.63153871373020978e-2, 3.05326634961232344e-1, 3.60344899949804439e-1,
      1.25781726111229246e-1, 1.60837851487422766e-2, 6.58749161529837803e-4),
     (1.0, 2.56852019228982242e0, 1.87295284992346725e0,
      5.27905102951428412e-1, 6.05183413124413191e-2, 2.33520497626869185e-3),
 )  # fmt: skip
-_INV_SQRT_PI = 1.0 / math.sqrt(math.pi)
+INV_SQRT_PI = 1.0 / math.sqrt(math.pi)
 
 
 def _erf_small(x: Real) -> Real:
     """erf for |x| <= 0.46875."""
     square = x * x
-    return x * _horner(_ERF_SMALL[0], square) / _horner(_ERF_SMALL[1], square)
+    return x * _horner(ERF_SMALL[0], square) / _horner(ERF_SMALL[1], square)
 
 
 def _erfc_positive(y: Real) -> Real:
     """erfc for y > 0.46875."""
-    middle = _horner(_ERFC_MIDDLE[0], y) / _horner(_ERFC_MIDDLE[1], y)
+    middle = _horner(ERFC_MIDDLE[0], y) / _horner(ERFC_MIDDLE[1], y)
     inverse = 1.0 / (y * y)
-    tail = inverse * _horner(_ERFC_LARGE[0], inverse) / _horner(_ERFC_LARGE[1], inverse)
-    scaled = np.where(y <= 4.0, middle, (_INV_SQRT_PI - tail) / y)
+    tail = inverse * _horner(ERFC_LARGE[0], inverse) / _horner(ERFC_LARGE[1], inverse)
+    scaled = np.where(y <= 4.0, middle, (INV_SQRT_PI - tail) / y)
     head = np.trunc(y * 16.0) / 16.0  # head * head is exact, so exp(-y * y) keeps its low bits
     return cast(Real, np.exp(-head * head) * np.exp(-(y - head) * (y + head)) * scaled)
 
@@ -112,7 +112,7 @@ def erfc(x: ArrayLike) -> FloatArray:
 
 
 # M. Giles, "Approximating the erfinv function", GPU Computing Gems (Jade), 2011, central part.
-_ERFINV_CENTRE = (
+ERFINV_CENTRE = (
     2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087,
     -0.00125372503, -0.00417768164, 0.246640727, 1.50140941,
 )  # fmt: skip
@@ -128,14 +128,14 @@ def erfinv(x: ArrayLike) -> FloatArray:
     with np.errstate(all="ignore"):
         p = np.clip(np.abs(value), 0.0, 1.0)
         log_rest = np.log((1.0 - p) * (1.0 + p))
-        centre = _horner(_ERFINV_CENTRE, -log_rest - 2.5) * p
+        centre = _horner(ERFINV_CENTRE, -log_rest - 2.5) * p
         a = 2.0 / (math.pi * 0.147) + 0.5 * log_rest
         tail = np.sqrt(np.sqrt(a * a - log_rest / 0.147) - a)
         y = np.where(log_rest > -5.0, centre, tail)
         for _ in range(3):
             erf_y, erfc_y = _erf_erfc(y)
             miss = np.where(p < 0.5, erf_y - p, (1.0 - p) - erfc_y)
-            newton = miss / (2.0 * _INV_SQRT_PI * np.exp(-y * y))
+            newton = miss / (2.0 * INV_SQRT_PI * np.exp(-y * y))
             y = y - newton / (1.0 + y * newton)
         y = np.copysign(np.where(p == 1.0, np.inf, y), value)
         return _close(np.where(np.abs(value) <= 1.0, y, np.nan), dtype)
@@ -144,17 +144,17 @@ def erfinv(x: ArrayLike) -> FloatArray:
 # ---------------------------------------------------------------------------------------------
 # the gamma family
 
-_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)
+BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)
 """The Bernoulli numbers B2, B4, ... B16."""
 
-_SHIFT = 10
+LARGE_FROM = 10
 """Asymptotic series are used from here on; with B16 their error is below 1e-17 relative."""
 
 
 def zeta(s: ArrayLike, q: ArrayLike) -> FloatArray:
     """The Hurwitz zeta function, the sum over k >= 0 of (q + k)^-s, for s > 1 and q > 0.
 
-    Euler-Maclaurin summation (DLMF 25.11.5) after `_SHIFT` explicit terms. NaN for s < 1 or
+    Euler-Maclaurin summation (DLMF 25.11.5) after `LARGE_FROM` explicit terms. NaN for s < 1 or
     q < 0, infinity for s = 1 or q = 0.
     """
     exponent, dtype_s = _open(s)
@@ -162,13 +162,13 @@ def zeta(s: ArrayLike, q: ArrayLike) -> FloatArray:
     dtype = dtype_q if np.asarray(q).dtype.kind == "f" else dtype_s
     with np.errstate(all="ignore"):
         total = np.zeros(np.broadcast_shapes(exponent.shape, start.shape))
-        for k in range(_SHIFT):
+        for k in range(LARGE_FROM):
             total = total + (start + k) ** -exponent
-        a = start + _SHIFT
+        a = start + LARGE_FROM
         power = a**-exponent
         total = total + power * (a / (exponent - 1.0) + 0.5)
         factor = exponent / a
-        for k, b in enumerate(_BERNOULLI, start=1):
+        for k, b in enumerate(BERNOULLI, start=1):
             total = total + power * factor * (b / math.factorial(2 * k))
             factor = factor * ((exponent + 2 * k - 1) * (exponent + 2 * k) / (a * a))
         total = np.where(np.isposinf(start), 0.0, total)
@@ -177,7 +177,7 @@ def zeta(s: ArrayLike, q: ArrayLike) -> FloatArray:
         return _close(total, dtype)
 
 
-_LGAMMA_AT_2 = (
+LGAMMA_AT_2 = (
     *((-1) ** k * float(zeta(float(k), 2.0)) / k for k in range(28, 1, -1)),
     1.0 - 0.57721566490153286061,
     0.0,
@@ -189,20 +189,20 @@ def _lgamma_positive(x: Real) -> Real:
     """lgamma for x >= 0.5."""
     inverse = 1.0 / x
     square = inverse * inverse
-    terms = tuple(b / (2 * k * (2 * k - 1)) for k, b in enumerate(_BERNOULLI, start=1))
+    terms = tuple(b / (2 * k * (2 * k - 1)) for k, b in enumerate(BERNOULLI, start=1))
     correction = _horner(terms[::-1], square) * inverse
     stirling = (x - 0.5) * (np.log(x) - 1.0) + (0.5 * math.log(2.0 * math.pi) - 0.5) + correction
     product = np.ones_like(x)
     reduced = x
-    for _ in range(_SHIFT):
-        above = (reduced > 2.5) & (x < _SHIFT)
+    for _ in range(LARGE_FROM):
+        above = (reduced > 2.5) & (x < LARGE_FROM)
         reduced = np.where(above, reduced - 1.0, reduced)
         product = np.where(above, product * reduced, product)
     below = x < 1.5
     z = np.where(below, x - 1.0, reduced - 2.0)
-    series = _horner(_LGAMMA_AT_2, np.where(x < _SHIFT, z, 0.0))
+    series = _horner(LGAMMA_AT_2, np.where(x < LARGE_FROM, z, 0.0))
     near = series + np.where(below, -np.log1p(np.where(below, z, 0.0)), np.log(product))
-    return cast(Real, np.where(x < _SHIFT, near, stirling))
+    return cast(Real, np.where(x < LARGE_FROM, near, stirling))
 
 
 def lgamma(x: ArrayLike) -> FloatArray:
@@ -237,12 +237,12 @@ def digamma(x: ArrayLike) -> FloatArray:
         negative = value < 0
         argument = np.where(negative, 1.0 - value, value)
         total = np.zeros_like(argument)
-        for _ in range(_SHIFT):
-            low = argument < _SHIFT
+        for _ in range(LARGE_FROM):
+            low = argument < LARGE_FROM
             total = np.where(low, total - 1.0 / argument, total)
             argument = np.where(low, argument + 1.0, argument)
         square = 1.0 / (argument * argument)
-        terms = tuple(b / (2 * k) for k, b in enumerate(_BERNOULLI, start=1))
+        terms = tuple(b / (2 * k) for k, b in enumerate(BERNOULLI, start=1))
         total = total + np.log(argument) - 0.5 / argument - _horner((*terms[::-1], 0.0), square)
         total = np.where(np.isposinf(value), np.inf, total)
         angle = np.pi * (value - np.round(value))

@@ -354,15 +354,15 @@ def _ratio(pair: tuple[tuple[float, ...], tuple[float, ...]], x: Lanes) -> Lanes
 
 
 def _erf_small(x: Lanes) -> Lanes:
-    return x * _ratio(special._ERF_SMALL, x * x)
+    return x * _ratio(special.ERF_SMALL, x * x)
 
 
 def _erfc_far(y: Lanes) -> Lanes:
     """erfc for y > 0.46875."""
     y = smaller(y, 28.0)
     inverse = 1 / (y * y)
-    tail = inverse * _ratio(special._ERFC_LARGE, inverse)
-    value = where(y <= 4.0, _ratio(special._ERFC_MIDDLE, y), (special._INV_SQRT_PI - tail) / y)
+    tail = inverse * _ratio(special.ERFC_LARGE, inverse)
+    value = where(y <= 4.0, _ratio(special.ERFC_MIDDLE, y), (special.INV_SQRT_PI - tail) / y)
     head = trunc(y * 16) * 0.0625  # head * head is exact, so exp(-y * y) keeps its low bits
     return _exponential(-head * head, -(y - head) * (y + head), 0) * value
 

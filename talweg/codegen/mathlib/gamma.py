@@ -29,21 +29,21 @@ from talweg.codegen.repeat import per_lane, repeat
 from talweg.codegen.writer import Writer
 
 INFINITY, NAN, PI = float("inf"), float("nan"), math.pi
-SHIFT = special._SHIFT
-BERNOULLI = special._BERNOULLI
+SHIFT = special.LARGE_FROM
+BERNOULLI = special.BERNOULLI
 
 
 def erfinv(x: Lanes) -> Lanes:
     """Error at most 16 ULP."""
     p = smaller(absolute(x), 1.0)
     rest = double.log((1 - p) * (1 + p))
-    centre = horner(special._ERFINV_CENTRE, -rest - 2.5) * p
+    centre = horner(special.ERFINV_CENTRE, -rest - 2.5) * p
     a = rest * 0.5 + 2 / (PI * 0.147)
     tail = sqrt(sqrt(a * a - rest / 0.147) - a)
     y = where(rest > -5.0, centre, tail)
     for _ in range(3):
         miss = where(p < 0.5, double.erf(y) - p, (1 - p) - double.erfc(y))
-        newton = miss / (double.exp(-y * y) * (2 * special._INV_SQRT_PI))
+        newton = miss / (double.exp(-y * y) * (2 * special.INV_SQRT_PI))
         y = y - newton / (1 + y * newton)
     y = where(p.equals(1), INFINITY, y)
     return where(absolute(x) <= 1, copysign(y, x), NAN)
@@ -62,7 +62,7 @@ def _lgamma_positive(x: Lanes) -> Lanes:
         product = where(above, product * reduced, product)
     below = x < 1.5
     z = where(below, x - 1, reduced - 2)
-    series = horner(special._LGAMMA_AT_2, where(x < SHIFT, z, 0.0))
+    series = horner(special.LGAMMA_AT_2, where(x < SHIFT, z, 0.0))
     side = where(below, -double.log1p(where(below, z, 0.0)), double.log(product))
     return where(x < SHIFT, series + side, stirling)
 
