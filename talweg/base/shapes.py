@@ -112,6 +112,15 @@ def view_strides(shape: Shape, strides: Shape, new: Shape) -> Shape | None:
     return tuple(out)
 
 
+def inverse_order(order: Sequence[int]) -> Shape:
+    """Return the order of axes that undoes an order.
+
+    >>> inverse_order((2, 0, 1))
+    (1, 2, 0)
+    """
+    return tuple(sorted(range(len(order)), key=order.__getitem__))
+
+
 def infer_size(shape: Sequence[int], count: int) -> Shape:
     """Replace one -1 by the size that makes the shape hold `count` elements.
 

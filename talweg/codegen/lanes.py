@@ -379,18 +379,9 @@ def joined(parts: Sequence[Lanes]) -> Lanes:
 
 def any_lane(x: Lanes) -> Lanes:
     """Whether an i1 holds in any lane."""
-    return _over_lanes(x, "or")
-
-
-def all_lanes(x: Lanes) -> Lanes:
-    """Whether an i1 holds in all lanes."""
-    return _over_lanes(x, "and")
-
-
-def _over_lanes(x: Lanes, rule: str) -> Lanes:
     if x.lanes == 1:
         return x
-    name = x.writer.intrinsic(f"llvm.vector.reduce.{rule}.v{x.lanes}i1", "i1", (x.type, x.name))
+    name = x.writer.intrinsic(f"llvm.vector.reduce.or.v{x.lanes}i1", "i1", (x.type, x.name))
     return Lanes(x.writer, name, "i1", 1)
 
 

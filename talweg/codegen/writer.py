@@ -6,7 +6,7 @@ case, so no objects are built only to be printed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -140,7 +140,3 @@ class Writer:
         pairs = ", ".join(f"[ {value}, %{block} ]" for value, block in phi.sources)
         self.function.lines[phi.place] = f"  {phi.name} = phi {phi.type} {pairs}"
         return phi.name
-
-    def merge(self, kind: str, sources: Sequence[tuple[str, str]]) -> str:
-        """Begin a block with a complete phi; return its name."""
-        return self.seal(self.phi(kind, *sources))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from talweg.base.errors import DTypeError, GradientError, ShapeError, TalwegError, located
+from talweg.base.shapes import inverse_order
 from talweg.base.source import describe, here
 from talweg.engine.arguments import NodeFunction, by_own_names, misuse, shown_signature
 from talweg.engine.barrier import note
@@ -251,8 +252,7 @@ def write_back(b: Builder, root: Node, chain: tuple[Op, ...], value: Node) -> No
         if isinstance(op, Slice):
             value = b.set_slice(before, value, op.starts, op.stops, op.steps)
         elif isinstance(op, Permute):
-            inverse = tuple(sorted(range(len(op.axes)), key=op.axes.__getitem__))
-            value = b.permute(value, inverse)
+            value = b.permute(value, inverse_order(op.axes))
         elif isinstance(op, Diagonal):
             value = b.set_diagonal(before, value)
         elif isinstance(op, Reshape) or before.type.size == value.type.size:

@@ -16,7 +16,7 @@ import numpy as np
 
 from talweg.base import dtypes
 from talweg.base.errors import DTypeError, IndexOutOfRange, InvalidValue, ShapeError
-from talweg.base.shapes import Shape, broadcast_shapes, contiguous_strides
+from talweg.base.shapes import Shape, broadcast_shapes, contiguous_strides, inverse_order
 from talweg.fn.promotion import cast, expand_to
 from talweg.fn.views import reshape_to
 from talweg.ir.build import Builder
@@ -196,7 +196,7 @@ def _merged(b: Builder, x: Node, g: Gathering) -> Node:
 
 def _unmerged(b: Builder, x: Node, g: Gathering) -> Node:
     x = reshape_to(b, x, g.moved)
-    inverse = tuple(sorted(range(len(g.order)), key=g.order.__getitem__))
+    inverse = inverse_order(g.order)
     return x if inverse == g.order == tuple(range(x.rank)) else b.permute(x, inverse)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from talweg.base import dtypes
 from talweg.base.errors import ShapeError
-from talweg.base.shapes import Shape, size_of
+from talweg.base.shapes import Shape, inverse_order, size_of
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType
 from talweg.ops.kinds import Reduce, check_dtype
@@ -81,9 +81,8 @@ class ReduceProd(Reduce):
         before = _product_before(b, rows, last)
         behind = b.flip(_product_before(b, b.flip(rows, (last,)), last), (last,))
         others = b.reshape(b.mul(before, behind), moved.shape)
-        inverse = tuple(sorted(range(x.rank), key=order.__getitem__))
         spread = _spread(b, cotangents[0], self.axes, x.shape)
-        return (b.mul(spread, b.permute(others, inverse)),)
+        return (b.mul(spread, b.permute(others, inverse_order(order))),)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from talweg.base import dtypes
 from talweg.base.errors import ShapeError
-from talweg.base.shapes import Shape, size_of
+from talweg.base.shapes import Shape, inverse_order, size_of
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType
 from talweg.loops import recipes
@@ -69,13 +69,12 @@ class Permute(View):
 
     def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
         (x,) = ins
-        source = sorted(range(x.rank), key=self.axes.__getitem__)
+        source = inverse_order(self.axes)
         return lambda i: x[[i[a] for a in source]]
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
-        inverse = tuple(sorted(range(len(self.axes)), key=self.axes.__getitem__))
-        return (b.permute(ct, inverse),)
+        return (b.permute(ct, inverse_order(self.axes)),)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
