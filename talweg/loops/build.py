@@ -16,9 +16,9 @@ and `Lowered.values` holds what they were. Structure (axes, strides, window step
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, final
 
 from talweg.base import dtypes
@@ -39,6 +39,7 @@ from talweg.loops.nest import (
     Statement,
     Store,
     Var,
+    statements,
 )
 from talweg.loops.operand import Indices, Operand, Point, Shaped, as_indices, flat, merged, wide
 from talweg.loops.scalar import (
@@ -55,6 +56,7 @@ from talweg.loops.scalar import (
     call,
     cast,
     constant,
+    walk,
 )
 from talweg.loops.verify import verify
 
@@ -64,10 +66,26 @@ Branch: TypeAlias = Numeric | Callable[[], Scalar]
 @final
 @dataclass(frozen=True)
 class Lowered:
-    """A verified nest, and the values that its arguments had where it was lowered."""
+    """A verified nest, and the values that its arguments had where it was lowered.
+
+    `owners` says for each check of the nest, in the order of the text, for whom it was written.
+    """
 
     nest: LoopNest
     values: dict[str, Number]
+    owners: tuple[Any, ...] = ()
+
+
+@dataclass
+class _Scope:
+    """What a block being written has: the names bound in it, and the values computed in it.
+
+    A guarded block runs under a condition, and nothing in it may move out.
+    """
+
+    names: set[str] = field(default_factory=set)
+    guarded: bool = False
+    computed: dict[Any, Any] = field(default_factory=dict)
 
 
 @final
@@ -91,7 +109,10 @@ class NestBuilder:
         self._arguments: list[Argument] = []
         self._buffers: dict[str, Buffer] = {}
         self._blocks: list[list[Statement]] = [[]]
+        self._scopes = [_Scope()]
         self._counts: dict[str, int] = {}
+        self.owner: Any = None
+        self._owners: dict[int, tuple[Check, Any]] = {}
 
     def __getattr__(self, name: str) -> Callable[..., Scalar]:
         if name not in FUNCTIONS:
@@ -103,15 +124,18 @@ class NestBuilder:
 
         return function
 
-    def build(self) -> Lowered:
-        """Return the nest, verified, with the values of its arguments."""
+    def build(self, verified: bool = True) -> Lowered:
+        """Return the nest with the values of its arguments, verified unless that is not wanted."""
         inputs, outputs = (
             tuple(self._buffers[o.buffer] for o in listed) for listed in (self.inputs, self.outputs)
         )
         (body,) = self._blocks
         nest = LoopNest(self.name, tuple(self._arguments), inputs, outputs, tuple(body))
-        verify(nest)
-        return Lowered(nest, dict(self.values))
+        if verified:
+            verify(nest)
+        checks = [s for s in statements(nest.body) if isinstance(s, Check)]
+        owners = tuple(self._owners[id(check)][1] for check in checks)
+        return Lowered(nest, dict(self.values), owners)
 
     # -- operands and arguments
 
@@ -192,9 +216,9 @@ class NestBuilder:
         A branch that reads a place which may not exist is given as a function: whatever statements
         the reading needs are then guarded too.
         """
-        with self.block() as body:
+        with self.block(guarded=True) as body:
             first = then() if callable(then) else then
-        with self.block() as other:
+        with self.block(guarded=True) as other:
             second = otherwise() if callable(otherwise) else otherwise
         sides = (first, second)
         dtype = next((v.dtype for v in sides if isinstance(v, Scalar)), dtypes.int64)
@@ -247,12 +271,14 @@ class NestBuilder:
         if isinstance(value, Constant | Argument | Index | Local):
             return value
         name = self.fresh("v")
+        self._scopes[-1].names.add(name)
         self.emit(Let(name, value))
         return Local(name, value.dtype)
 
     def var(self, initial: Scalar) -> Local:
         """Declare a local that `assign` changes; reading it gives the present value."""
         name = self.fresh("s")
+        self._scopes[-1].names.add(name)
         self.emit(Var(name, initial))
         return Local(name, initial.dtype)
 
@@ -273,7 +299,9 @@ class NestBuilder:
 
     def check(self, condition: Scalar, message: str, *values: Scalar) -> None:
         """Fail with IndexOutOfRange unless the condition holds; `{0}` is the first value."""
-        self.emit(Check(condition, message, values))
+        made = Check(condition, message, values)
+        self._owners[id(made)] = made, self.owner
+        self.emit(made)
 
     def bounded(self, index: Scalar, size: Scalar, axis: int, wrap: bool = False) -> Scalar:
         """Return a loaded index as int64 after checking it; the failure names the axis.
@@ -287,19 +315,68 @@ class NestBuilder:
         return self.let(self.select(at < 0, at + size, at)) if wrap else at
 
     @contextmanager
-    def block(self) -> Iterator[list[Statement]]:
-        """Collect statements aside instead of appending them."""
+    def block(
+        self, bound: Sequence[Index] = (), guarded: bool = False
+    ) -> Iterator[list[Statement]]:
+        """Collect statements aside instead of appending them.
+
+        Args:
+            bound: the loop indices that the block will stand under.
+            guarded: whether the block will run under a condition.
+        """
         self._blocks.append([])
+        self._scopes.append(_Scope({i.name for i in bound}, guarded))
         try:
             yield self._blocks[-1]
         finally:
             self._blocks.pop()
+            self._scopes.pop()
+
+    def once(self, key: Hashable, at: Sequence[Scalar], make: Callable[[], Any]) -> Any:
+        """Return what `make` gives, computed where the expressions `at` first have a value.
+
+        A second request for the same key that can see the first one's result gets it. `make` may
+        emit statements; they stand in the outermost block that binds all names in `at`, but not
+        outside a guard. So a reduction that is read in an inner loop runs in front of that loop.
+        """
+        names = {p.name for value in at for p in walk(value) if isinstance(p, Index | Local)}
+        depth = len(self._scopes) - 1
+        home = depth
+        while home and not self._scopes[home].guarded and not names & self._scopes[home].names:
+            home -= 1
+        for scope in self._scopes[home:]:
+            if key in scope.computed:
+                return scope.computed[key]
+        with self._outside(home):
+            result = self._scopes[home].computed[key] = make()
+        return result
+
+    @contextmanager
+    def _outside(self, home: int) -> Iterator[None]:
+        """Emit into an outer block for a while, in front of the blocks that are being written."""
+        inner = self._blocks[home + 1 :], self._scopes[home + 1 :]
+        del self._blocks[home + 1 :], self._scopes[home + 1 :]
+        try:
+            yield
+        finally:
+            self._blocks += inner[0]
+            self._scopes += inner[1]
+
+    @contextmanager
+    def producing(self, results: Sequence[Operand]) -> Iterator[None]:
+        """Let `outputs` stand for the results of a producer while its rule runs at the top."""
+        before, self.outputs = self.outputs, list(results)
+        with self._outside(0):
+            try:
+                yield
+            finally:
+                self.outputs = before
 
     @contextmanager
     def loop(self, extent: Numeric, order: str = "parallel") -> Iterator[Index]:
         """Open a loop; its index is what `with` binds."""
         index = Index(self.fresh("k" if order == "reduction" else "i"))
-        with self.block() as body:
+        with self.block([index]) as body:
             yield index
         self.emit(Loop(index.name, constant(extent, dtypes.int64), order, tuple(body)))
 
@@ -307,7 +384,7 @@ class NestBuilder:
     def loops(self, extents: Sequence[Numeric], order: str = "parallel") -> Iterator[Indices]:
         """Open one loop per extent, the first outermost."""
         indices = tuple(Index(self.fresh("k" if order == "reduction" else "i")) for _ in extents)
-        with self.block() as body:
+        with self.block(indices) as body:
             yield indices
         for statement in _nested(indices, extents, order, tuple(body)):
             self.emit(statement)
@@ -315,7 +392,7 @@ class NestBuilder:
     @contextmanager
     def guard(self, condition: Scalar) -> Iterator[None]:
         """Run the block only where the condition holds."""
-        with self.block() as body:
+        with self.block(guarded=True) as body:
             yield
         self.emit(Guard(condition, tuple(body)))
 
@@ -325,7 +402,7 @@ class NestBuilder:
         last = self._blocks[-1][-1]
         if not isinstance(last, Guard):
             raise GraphError("otherwise must follow a guard")
-        with self.block() as body:
+        with self.block(guarded=True) as body:
             yield
         self._blocks[-1][-1] = Guard(last.condition, last.body, tuple(body))
 
@@ -350,8 +427,8 @@ class NestBuilder:
 
         Sums and products of half types are taken in float32 and rounded once.
         """
-        with self.block() as body:
-            indices = tuple(Index(self.fresh("k")) for _ in over)
+        indices = tuple(Index(self.fresh("k")) for _ in over)
+        with self.block(indices) as body:
             value = point(indices)
             narrow = value.dtype
             value = wide(value) if combine in ("add", "mul") else value
@@ -372,8 +449,8 @@ class NestBuilder:
         NaN wins over everything; among equals the lowest position wins. A position is row-major
         within `over` unless a function gives another one.
         """
-        with self.block() as body:
-            indices = tuple(Index(self.fresh("k")) for _ in over)
+        indices = tuple(Index(self.fresh("k")) for _ in over)
+        with self.block(indices) as body:
             value = point(indices)
             place = position(indices) if position else flat(indices, over)
             best, at = self._fold(combine, indices, over, (value, place), body)
@@ -391,6 +468,7 @@ class NestBuilder:
     ) -> tuple[Local, ...]:
         """Replace a collected body by: the states, and the reduction loops around the body."""
         states = tuple(Local(self.fresh("s"), v.dtype) for v in values)
+        self._scopes[-2].names |= {state.name for state in states}
         initial = identity(combine, values[0].dtype)
         inner = (*body, Accumulate(combine, tuple(s.name for s in states), values))
         starts = zip(states, initial, strict=True)
