@@ -10,7 +10,7 @@ from weakref import ref
 from talweg.engine.evaluate import evaluate
 from talweg.engine.state import CONFIG, PENDING_BYTES, STATE
 from talweg.engine.tape import GradFn
-from talweg.ir.node import input_node
+from talweg.ir.node import known_node
 
 if TYPE_CHECKING:
     from talweg.engine.tensor import Storage, Tensor
@@ -40,8 +40,8 @@ def flush() -> None:
     storages = list({id(t._storage): t._storage for t in alive}.values())
     _evaluate_each(storages)
     for s in storages:
-        if s.node.inputs and s.node.array is not None:
-            s.node = input_node(s.node.type, s.node.array)
+        if s.node.inputs and s.node.value is not None:
+            s.node = known_node(s.node)
             s.generation += 1
     for t in alive:
         t._node = None

@@ -19,7 +19,7 @@ def evaluate(nodes: Sequence[Node]) -> None:
     Raises:
         IndexOutOfRange and other run-time errors, with the line that recorded the Node.
     """
-    wanted = [n for n in nodes if n.array is None]
+    wanted = [n for n in nodes if n.value is None]
     if not wanted:
         return
     graph = pending_graph(wanted)
@@ -40,7 +40,7 @@ def pending_graph(outputs: Sequence[Node]) -> Graph:
         if node in seen:
             continue
         seen.add(node)
-        if node.array is not None or node.op is INPUT:
+        if node.value is not None or node.op is INPUT:
             known.append(node)
         else:
             stack.extend(node.inputs)

@@ -22,7 +22,7 @@ from talweg.engine.evaluate import evaluate
 from talweg.engine.header import Header, header_after
 from talweg.engine.state import STATE
 from talweg.engine.tape import Edge, GradFn, Hook, backward_class
-from talweg.ir.node import Node, input_node
+from talweg.ir.node import Node, input_node, known_node
 from talweg.ir.op import Op
 
 
@@ -290,7 +290,7 @@ def _fill(t: Tensor, node: Node) -> None:
     t._counted = True
     t._requires = False
     t._grad_fn = t._grad = t._hooks = t._header = t._accumulator = None
-    if node.array is None:
+    if node.value is None:
         note(t)
 
 
@@ -345,9 +345,9 @@ def detached(x: Tensor, counted: bool = True) -> Tensor:
 
 def twin(node: Node) -> Node:
     """Return another Node of the same value: the tape tells places apart by their Nodes."""
-    if node.array is None:
+    if node.value is None:
         return STATE.builder.copy(node)
-    return input_node(node.type, node.array)
+    return known_node(node)
 
 
 def edge_of(t: Tensor) -> Edge:
@@ -386,10 +386,10 @@ def attach(t: Tensor, step: GradFn, index: int) -> None:
 def concrete(t: Tensor) -> np.ndarray:
     """Return the value as a stored array (bfloat16 as uint16). Do not write to it."""
     node = t.node()
-    if node.array is None:
+    if node.value is None:
         evaluate([node])
         if node is t._storage.node and not node.keep:
-            t._storage.node = t._node = input_node(node.type, node.array)
+            t._storage.node = t._node = known_node(node)
     array = node.array
     assert array is not None, "evaluate leaves a value"
     return array

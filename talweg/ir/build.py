@@ -17,6 +17,12 @@ from talweg.ir.types import TensorType, tensor_type
 
 _type = attrgetter("type")
 _MEMO_LIMIT = 100_000
+_LOWEST = -(1 << 63)
+
+
+def _in_64_bits(value: Any) -> bool:
+    held: bool = _LOWEST <= value < -_LOWEST
+    return held
 
 
 class Builder:
@@ -77,12 +83,19 @@ class Builder:
         return tuple(self.apply(Pick(i), node) for i in range(len(several)))
 
     def scalar(self, value: bool | int | float | complex, dtype: DType) -> Node:
-        """Return a 0-d run-time input: its value is data, never part of the structure."""
-        array = np.array(value).astype(dtype.compute)
-        if dtype is dtypes.bfloat16:
-            array = dtypes.encode(array, dtype)
+        """Return a 0-d run-time input: its value is data, never part of the structure.
+
+        The Node keeps the number itself; an array is made of it when somebody reads one.
+
+        Raises:
+            OverflowError: for an integer that no dtype holds.
+        """
         node = Node(INPUT, (), tensor_type(dtype, ()))
-        node.array = array
+        kind = value.__class__
+        if kind is float or kind is bool or (kind is int and _in_64_bits(value)):
+            node.value = value
+        else:
+            node.value = dtypes.encode(np.array(value).astype(dtype.compute), dtype)
         return node
 
     def constant(self, array: np.ndarray, dtype: DType | None = None) -> Node:

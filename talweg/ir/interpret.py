@@ -36,8 +36,9 @@ def interpret(graph: Graph, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     for node in graph.outputs:
         uses[node] = uses.get(node, 0) + 1
     for node in graph.order:
-        if node.array is not None:
-            values[node] = dtypes.decode(node.array, node.type.dtype)
+        array = node.array
+        if array is not None:
+            values[node] = dtypes.decode(array, node.type.dtype)
             continue
         values[node] = run(node, [values[i] for i in node.inputs])
         if node.keep and isinstance(node.type, TensorType):

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from talweg.base import dtypes
 from talweg.base.errors import GraphError
 from talweg.base.source import Source
 from talweg.ir.op import INPUT, Op
 from talweg.ir.types import TensorType
 
-_key = attrgetter("key")
+Number = bool | int | float
+
+_NUMBERS = frozenset((bool, int, float))
+
+
+class Memory(Protocol):
+    """Where the elements of a value lie, row-major and in stored form."""
+
+    @property
+    def address(self) -> int:
+        """Place of the first element."""
+
+    def array(self, dtype: Any, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the elements as an array that keeps the memory alive."""
 
 
 class Node:
@@ -30,20 +43,20 @@ class Node:
             `array`.
 
     Attributes:
-        key: hash of the whole expression above this Node: Ops and types, not data.
-        array: the value in its stored form once it is known, else None. It is a memo: setting it
-            never changes what the Node means.
+        value: what is known of the result: None, an array in stored form, the Memory where a plan
+            left it, or the Python number that a 0-d run-time input stands for. It is a memo:
+            setting it never changes what the Node means.
     """
 
-    __slots__ = ("array", "inputs", "keep", "key", "op", "source", "type")
+    __slots__ = ("_made", "inputs", "keep", "op", "source", "type", "value")
 
     op: Op
     inputs: tuple[Node, ...]
     type: TensorType
     source: Source | None
     keep: bool
-    key: int
-    array: np.ndarray | None
+    value: Any
+    _made: np.ndarray
 
     def __init__(
         self,
@@ -58,11 +71,57 @@ class Node:
         self.type = type
         self.source = source
         self.keep = keep
-        self.array = None
-        self.key = hash((op.token, *map(_key, inputs))) if inputs else hash((op.token, type))
+        self.value = None
 
     def __repr__(self) -> str:
         return f"<Node {self.op.name()}: {self.type}>"
+
+    @property
+    def known(self) -> bool:
+        """Whether the value is known; hot code asks `value is not None` itself."""
+        return self.value is not None
+
+    @property
+    def array(self) -> np.ndarray | None:
+        """The value as an array in stored form, made at the first demand; None while unknown."""
+        value = self.value
+        if value is None or isinstance(value, np.ndarray):
+            return value
+        try:
+            return self._made
+        except AttributeError:
+            self._made = made = self._array_of(value)
+            return made
+
+    @array.setter
+    def array(self, array: np.ndarray | None) -> None:
+        self.value = array
+
+    def _array_of(self, value: Any) -> np.ndarray:
+        type = self.type
+        if value.__class__ in _NUMBERS:
+            return dtypes.encode(np.array(value).astype(type.dtype.compute), type.dtype)
+        made: np.ndarray = value.array(type.dtype.storage, type.shape)
+        return made
+
+    @property
+    def number(self) -> Number | None:
+        """The Python number that a run-time scalar holds; None for any other value."""
+        value: Number | None = self.value
+        return value if value.__class__ in _NUMBERS else None
+
+    @property
+    def buffer(self) -> Memory | None:
+        """The Memory that holds the value; None where the value is unknown, array or number."""
+        value: Any = self.value
+        held = value is None or isinstance(value, np.ndarray) or value.__class__ in _NUMBERS
+        return None if held else value
+
+    @buffer.setter
+    def buffer(self, memory: Memory | None) -> None:
+        self.value = memory
+        if hasattr(self, "_made"):
+            del self._made
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -83,8 +142,15 @@ class Node:
 def input_node(type: TensorType, array: np.ndarray | None = None) -> Node:
     """Return a Node for a given value, with its data where it is known already."""
     node = Node(INPUT, (), type)
-    node.array = array
+    node.value = array
     return node
+
+
+def known_node(node: Node) -> Node:
+    """Return an input that holds the known value of a Node, without the graph behind it."""
+    made = Node(INPUT, (), node.type)
+    made.value = node.value
+    return made
 
 
 def topological(outputs: Iterable[Node], stop: Iterable[Node] = ()) -> list[Node]:
@@ -129,7 +195,7 @@ class Graph:
         self.order = tuple(topological(self.outputs, stop=self.inputs))
         self._key: tuple[object, ...] | None = None
         for node in self.order:
-            if node.op is INPUT and node.array is None:
+            if node.op is INPUT and node.value is None:
                 raise GraphError(f"the graph reads an input {node.type} that is not listed")
 
     @property

@@ -22,7 +22,7 @@ def verify(graph: Graph) -> None:
     if len(set(graph.inputs)) != len(graph.inputs):
         raise GraphError("an input is listed twice")
     for node in graph.inputs:
-        if node.op is not INPUT and node.array is None:
+        if node.op is not INPUT and node.value is None:
             raise GraphError(f"{node} is listed as an input but computes {node.op.name()}")
     known = set(graph.inputs)
     for node in graph.order:
