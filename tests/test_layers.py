@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "autodiff": ("base", "ir"),
     "passes": ("base", "ir", "loops", "ops.kinds"),
     "schedule": ("base", "loops"),
-    "codegen": ("base", "loops"),
+    "codegen": ("base", "loops", "schedule"),
     "runtime": ("base",),
     "engine": ENGINE,
     "nn": USER,

@@ -1,88 +1,23 @@
-"""The machine that code is made for: which instructions it has, and LLVM IR -> object code."""
+"""The machine we run on, and LLVM IR -> object code."""
 
 from __future__ import annotations
 
 import functools
 import threading
-from dataclasses import dataclass
 from typing import Any
 
 import llvmlite
 from llvmlite import binding
 
+from talweg.schedule.target import Target
+
 _LOCK = threading.Lock()
 
 
-@dataclass(frozen=True)
-class Target:
-    """A CPU as LLVM names it.
-
-    Args:
-        triple: for example `x86_64-unknown-linux-gnu`.
-        cpu: LLVM's name of the processor.
-        features: as LLVM writes them, `+avx2,-avx512f,…`, sorted.
-        level: code generation effort, 0 to 3.
-        width: bytes of the vectors to be used; 0 for those of the CPU.
-    """
-
-    triple: str
-    cpu: str
-    features: str
-    level: int = 2
-    width: int = 0
-
-    def has(self, feature: str) -> bool:
-        """Whether a feature is switched on."""
-        return f"+{feature}" in self.features.split(",")
-
-    @functools.cached_property
-    def is_x86(self) -> bool:
-        """Whether this is an x86 processor, of 32 or 64 bits."""
-        return self.triple.startswith(("x86_64", "i386", "i486", "i586", "i686"))
-
-    @functools.cached_property
-    def is_aarch64(self) -> bool:
-        """Whether this is a 64-bit Arm processor."""
-        return self.triple.startswith(("aarch64", "arm64"))
-
-    @functools.cached_property
-    def vector_bytes(self) -> int:
-        """The width of a vector."""
-        if self.width:
-            return self.width
-        if self.is_x86:
-            return 64 if self.has("avx512f") else 32 if self.has("avx2") else 16
-        return 16
-
-    @functools.cached_property
-    def fma(self) -> bool:
-        """Whether a fused multiply-add is one instruction."""
-        return self.is_aarch64 or (self.is_x86 and self.has("fma"))
-
-    @functools.cached_property
-    def rounding(self) -> bool:
-        """Whether rounding to a whole number is one instruction."""
-        return self.is_aarch64 or (self.is_x86 and self.has("sse4.1"))
-
-    @functools.cached_property
-    def half(self) -> bool:
-        """Whether float16 converts to and from float32 in one instruction."""
-        return self.is_aarch64 or (self.is_x86 and self.has("f16c"))
-
-    def masks(self, bits: int) -> bool:
-        """Whether loads and stores of chosen lanes of that many bits are instructions."""
-        if not self.is_x86:
-            return False
-        return (self.has("avx512bw") and self.has("avx512vl")) or (self.has("avx2") and bits >= 32)
-
-    @property
-    def key(self) -> str:
-        """All of the target, and of LLVM, that shapes object code."""
-        version = ".".join(map(str, binding.llvm_version_info))
-        return (
-            f"llvm {version} llvmlite {llvmlite.__version__} {self.triple} {self.cpu} "
-            f"O{self.level} {self.features}"
-        )
+@functools.cache
+def versions() -> str:
+    """Return the versions of LLVM and llvmlite, which shape object code too."""
+    return f"llvm {'.'.join(map(str, binding.llvm_version_info))} llvmlite {llvmlite.__version__}"
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""LoopNest -> LLVM IR: one function, with the calling convention of `runtime.jit`.
+"""Stages -> LLVM IR: a function for each, with the calling convention of `runtime.jit`.
 
 Statements become blocks and phis directly, loops that `vectors` chose become vector loops with a
 loop for what is left over. Floating arithmetic is written as it stands; only a fold in a reduction
@@ -13,7 +13,6 @@ from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import GraphError
 from talweg.codegen import calls, memory
-from talweg.codegen.cpu import Target
 from talweg.codegen.elements import Parts, cast, kind_of
 from talweg.codegen.expressions import Scope, chosen_parts, merged, replace_parts
 from talweg.codegen.lanes import (
@@ -23,6 +22,7 @@ from talweg.codegen.lanes import (
     constants,
     fma,
     lane,
+    larger,
     resize,
     shuffled,
     smaller,
@@ -31,14 +31,12 @@ from talweg.codegen.lanes import (
 )
 from talweg.codegen.memory import Array
 from talweg.codegen.repeat import repeat
-from talweg.codegen.signature import Signature, signature_of
+from talweg.codegen.signature import symbol
 from talweg.codegen.values import Value, widened
-from talweg.codegen.vectors import Choice, choose
 from talweg.codegen.writer import Writer
 from talweg.loops.functions import identity
 from talweg.loops.nest import (
     Accumulate,
-    Allocate,
     Assign,
     Block,
     Buffer,
@@ -46,7 +44,6 @@ from talweg.loops.nest import (
     Guard,
     Let,
     Loop,
-    LoopNest,
     Statement,
     Store,
     Var,
@@ -63,48 +60,46 @@ from talweg.loops.scalar import (
 from talweg.loops.scalar import (
     constant as scalar_constant,
 )
+from talweg.schedule.stages import Stage, Staged
+from talweg.schedule.target import Target
+from talweg.schedule.vectors import Choice
 
 ALIGNMENT = 64
 
 
-def emit(nest: LoopNest, target: Target, vectors: bool = True) -> str:
-    """Return the LLVM IR of a verified nest.
-
-    Args:
-        nest: the kernel.
-        target: the machine.
-        vectors: whether loops may become vector loops.
+def emit(kernel: Staged, target: Target) -> str:
+    """Return the LLVM IR of a nest that was cut into stages.
 
     Raises:
         GraphError: when the size of scratch memory depends on more than arguments.
     """
-    writer, signature = Writer(target), signature_of(nest)
-    chosen = choose(nest, target) if vectors else {}
-    with writer.define(f"i32 @{signature.name}(ptr %block)"):
-        body = _Body(writer, nest, signature, chosen)
+    writer = Writer(target)
+    name = symbol(kernel.nest)
+    for n, stage in enumerate(kernel.stages):
+        head = f"i32 @{name}.{n}(ptr %block, ptr %scratch, i64 %begin, i64 %end)"
+        with writer.define(head):
+            body = _Body(writer, kernel)
+            body.enter()
+            body.stage(stage)
+            writer.do("ret i32 0")
+    with writer.define(f"void @{name}.sizes(ptr %block, ptr %result)"):
+        body = _Body(writer, kernel)
         body.enter()
-        body.statements(nest.body)
-        writer.do("ret i32 0")
-    if signature.scratch:
-        with writer.define(f'i64 @"{signature.name}.scratch"(ptr %block)'):
-            sizes = _Body(writer, nest, signature, {})
-            sizes.enter()
-            writer.do(f"ret i64 {sizes.scratch_end.name}")
+        body.sizes()
+        writer.do("ret void")
     return writer.text()
 
 
 class _Body:
-    """Writes the statements of one kernel."""
+    """Writes the statements of one stage of a kernel."""
 
-    def __init__(
-        self, writer: Writer, nest: LoopNest, signature: Signature, chosen: dict[str, Choice]
-    ) -> None:
-        self.writer, self.nest, self.signature, self.chosen = writer, nest, signature, chosen
+    def __init__(self, writer: Writer, kernel: Staged) -> None:
+        self.writer, self.kernel, self.nest = writer, kernel, kernel.nest
+        self.chosen = kernel.vectors
         self.scope = Scope(writer)
-        self.scratch_end = constant(writer, 0, "i64", 1)
         self.ending: Lanes | None = None  # the extent of a vector loop that has such masks
         self.reducing = 0
-        self.checks = [s for s in statements(nest.body) if isinstance(s, Check)]
+        self.checks = [s for s in statements(self.nest.body) if isinstance(s, Check)]
 
     # -- entry
 
@@ -112,18 +107,71 @@ class _Body:
         """Read the argument block."""
         buffers = self.nest.inputs + self.nest.outputs
         place = len(buffers) + 1
-        for argument, form in zip(self.nest.arguments, self.signature.formats, strict=True):
+        for argument in self.nest.arguments:
             self.scope.names[argument.name] = self._argument(argument.dtype, place)
-            place += 2 if form == "D" else 1
+            place += 2 if argument.dtype.is_complex else 1
         self.failure_slot = place
         for n, buffer in enumerate(buffers):
             pointer = self.writer.emit(f"load ptr, ptr {self._slot(n)}")
             self._array(buffer, pointer)
-        if self.signature.scratch:
+        self.statements(self.kernel.before)
+        if self.kernel.shared:
             base = self.writer.emit(f"load ptr, ptr {self._slot(len(buffers))}")
-            for statement in statements(self.nest.body):
-                if isinstance(statement, Allocate):
-                    self._scratch(statement.buffer, base)
+            self._lay_out(self.kernel.shared, base)
+
+    def stage(self, stage: Stage) -> None:
+        """Write the work of the items from %begin to %end."""
+        self._lay_out(tuple(stage.scratch()), "%scratch")
+        begin, end = (Lanes(self.writer, name, "i64", 1) for name in ("%begin", "%end"))
+        if not stage.indices:
+            self.statements(stage.body)
+        elif len(stage.indices) == 1:
+            (index,), (extent,) = stage.indices, stage.extents
+            if stage.block > 1:
+                begin = begin * stage.block
+                end = smaller(self.scope.value(extent).single, end * stage.block)
+            self.loop(Loop(index, extent, "parallel", stage.body), begin, end)
+        else:
+            self._items(stage, begin, end)
+
+    def _items(self, stage: Stage, begin: Lanes, end: Lanes) -> None:
+        """One item after the other, whose indices count like the digits of a number."""
+        sizes = [self.scope.value(extent).single for extent in stage.extents]
+        digits: list[Lanes] = []
+        left = begin
+        for size in reversed(sizes[1:]):
+            digits.append(left.binary("urem", size))
+            left = left.binary("udiv", size)
+        digits.append(left)
+        outer = dict(self.scope.names)
+
+        def body(_: Lanes, now: list[Lanes]) -> list[Lanes]:
+            self.scope.names = dict(outer)
+            for name, digit in zip(reversed(stage.indices), now, strict=True):
+                self.scope.names[name] = Value(dtypes.int64, (digit,))
+            self.statements(stage.body)
+            following = []
+            carry = constant(self.writer, 1, "i64", 1)
+            for digit, size in zip(now, reversed(sizes[1:]), strict=False):
+                grown = digit + carry
+                full = grown.equals(size)
+                following.append(where(full, 0, grown))
+                carry = resize(full, "i64")
+            return [*following, now[-1] + carry]
+
+        repeat(end, digits, body, begin)
+        self.scope.names = outer
+
+    def sizes(self) -> None:
+        """Write how much memory the kernel needs, and the items of every stage."""
+        results = [constant(self.writer, 0, "i64", 1), self._lay_out(self.kernel.shared, "null")]
+        for stage in self.kernel.stages:
+            here = self._lay_out(tuple(stage.scratch()), "null")
+            results[0] = larger(results[0], here)
+            results += [self.scope.value(v).single for v in (stage.items(), stage.grain)]
+        for n, value in enumerate(results):
+            place = self.writer.emit(f"getelementptr i64, ptr %result, i64 {n}")
+            self.writer.do(f"store i64 {value.name}, ptr {place}")
 
     def _slot(self, at: int) -> str:
         return self.writer.emit(f"getelementptr i64, ptr %block, i64 {at}")
@@ -148,19 +196,26 @@ class _Body:
         array = self.scope.arrays[buffer.name] = Array(pointer, buffer.dtype, shape)
         return array
 
-    def _scratch(self, buffer: Buffer, base: str) -> None:
-        for size in buffer.shape:
-            if any(isinstance(p, Index | Local | Load) for p in walk(size)):
-                raise GraphError(
-                    f"{self.nest.name}: the size of the scratch {buffer.name} must be made of "
-                    "arguments, so that memory can be set aside before the kernel runs"
-                )
-        start = self.scratch_end
-        pointer = self.writer.emit(f"getelementptr i8, ptr {base}, i64 {start.name}")
-        room = constant(self.writer, buffer.dtype.itemsize, "i64", 1)
-        for extent in self._array(buffer, pointer).shape:
-            room = room * where(extent.single < 0, 0, extent.single)
-        self.scratch_end = start + ((room + (ALIGNMENT - 1)) & -ALIGNMENT)
+    def _lay_out(self, buffers: Sequence[Buffer], base: str) -> Lanes:
+        """Give buffers their places one after the other; return how many bytes they take."""
+        end = constant(self.writer, 0, "i64", 1)
+        for buffer in buffers:
+            for size in buffer.shape:
+                if any(self._moves(p) for p in walk(size)):
+                    raise GraphError(
+                        f"{self.nest.name}: the size of the scratch {buffer.name} must be made of "
+                        "arguments, so that memory can be set aside before the kernel runs"
+                    )
+            pointer = self.writer.emit(f"getelementptr i8, ptr {base}, i64 {end.name}")
+            room = constant(self.writer, buffer.dtype.itemsize, "i64", 1)
+            for extent in self._array(buffer, pointer).shape:
+                room = room * where(extent.single < 0, 0, extent.single)
+            end = end + ((room + (ALIGNMENT - 1)) & -ALIGNMENT)
+        return end
+
+    def _moves(self, part: Scalar) -> bool:
+        unknown = isinstance(part, Local) and part.name not in self.scope.names
+        return unknown or isinstance(part, Index | Load)
 
     # -- statements
 
@@ -267,15 +322,15 @@ class _Body:
 
     # -- loops
 
-    def loop(self, loop: Loop) -> None:
-        """Write a loop, as a vector loop where one was chosen."""
+    def loop(self, loop: Loop, first: Lanes | None = None, last: Lanes | None = None) -> None:
+        """Write a loop, or a range of its iterations; as a vector loop where one was chosen."""
         self.reducing += loop.order == "reduction"
-        extent = self.scope.value(loop.extent).single
+        extent = self.scope.value(loop.extent).single if last is None else last
         choice = self.chosen.get(loop.index)
         if choice is not None and self.scope.lanes == 1:
-            self._vector_loop(loop, extent, choice)
+            self._vector_loop(loop, extent, choice, first)
         else:
-            self._plain_loop(loop, extent, None)
+            self._plain_loop(loop, extent, first)
         self.reducing -= loop.order == "reduction"
 
     def _plain_loop(self, loop: Loop, count: Lanes, start: Lanes | None, step: int = 1) -> None:
@@ -303,10 +358,12 @@ class _Body:
         for name, shape in zip(names, shapes, strict=True):
             self.scope.names[name] = replace_parts(shape, tuple(next(rest) for _ in shape.parts))
 
-    def _vector_loop(self, loop: Loop, extent: Lanes, choice: Choice) -> None:
+    def _vector_loop(self, loop: Loop, extent: Lanes, choice: Choice, first: Lanes | None) -> None:
         """Whole vectors of each width, then what is left: a vector by mask, or one by one."""
-        extent = where(extent < 0, 0, extent)
-        start = extent.like(0)
+        base = extent.like(0) if first is None else first
+        count = extent - base if first is not None else extent
+        count = where(count < 0, 0, count)
+        start = base
         folds = _folds(loop) if loop.order == "reduction" else []
         outer = {name: self.scope.names[name] for fold in folds for name in fold.names}
         widths = [*choice.whole, *([choice.rest] if choice.rest > 1 else [])]
@@ -318,7 +375,7 @@ class _Body:
                 self._narrow(folds, widths[n - 1], width)
             if n < len(choice.whole):
                 self._plain_loop(loop, extent - (width - 1), start, width)
-                start = extent & -width
+                start = base + (count & -width)
         if choice.rest > 1:
             self.ending = extent
             self._plain_loop(loop, extent, start, choice.rest)

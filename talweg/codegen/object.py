@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import final
 
-from talweg.codegen.cpu import Target, compile_text
+from talweg.codegen.cpu import compile_text, versions
 from talweg.codegen.llvm import emit
 from talweg.codegen.signature import Signature, signature_of
 from talweg.loops.nest import LoopNest
+from talweg.loops.text import format_nest
+from talweg.schedule import Schedule
+from talweg.schedule.loops import Loops, staged
+from talweg.schedule.target import Target
 
-MAGIC = b"talweg object 1\n"
+MAGIC = b"talweg object 2\n"
 
 
 @final
@@ -48,34 +53,40 @@ class ObjectCache:
         self.misses = 0
         self._warned = False
 
-    def key(self, text: str, target: Target) -> bytes:
-        """Return all that shapes the object code of a text."""
+    def key(self, text: str, schedule: Schedule, target: Target) -> bytes:
+        """Return all that shapes the object code of the text of a nest."""
         digest = hashlib.sha256(text.encode()).hexdigest()
-        return f"talweg {self.version} {target.key} {digest}\n".encode()
+        key = f"talweg {self.version} {versions()} {target.key} {schedule} {digest}"
+        return key.replace("\n", " ").encode() + b"\n"
 
     def path(self, key: bytes) -> Path:
         """Return the file of an entry."""
         return self.folder / f"{hashlib.sha256(key).hexdigest()[:40]}.o"
 
-    def get(self, key: bytes) -> bytes | None:
-        """Return the object code of an entry, None if there is no whole one."""
+    def get(self, key: bytes) -> Compiled | None:
+        """Return an entry, None if there is no whole one."""
         try:
             stored = self.path(key).read_bytes()
         except OSError:
             return None
         head = MAGIC + key
-        digest, code = stored[len(head) : len(head) + 32], stored[len(head) + 32 :]
-        whole = stored.startswith(head) and hashlib.sha256(code).digest() == digest
-        return code if whole else None
+        digest, kept = stored[len(head) : len(head) + 32], stored[len(head) + 32 :]
+        if not stored.startswith(head) or hashlib.sha256(kept).digest() != digest:
+            return None
+        described, _, code = kept.partition(b"\n")
+        fields = json.loads(described)
+        fields["messages"] = tuple(fields["messages"])
+        return Compiled(code, Signature(**fields))
 
-    def put(self, key: bytes, code: bytes) -> None:
+    def put(self, key: bytes, made: Compiled) -> None:
         """Write an entry."""
+        kept = json.dumps(asdict(made.signature)).encode() + b"\n" + made.code
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=self.folder, suffix=".tmp")
             try:
                 with os.fdopen(handle, "wb") as file:
-                    file.write(MAGIC + key + hashlib.sha256(code).digest() + code)
+                    file.write(MAGIC + key + hashlib.sha256(kept).digest() + kept)
                 Path(name).replace(self.path(key))
             except BaseException:
                 Path(name).unlink(missing_ok=True)
@@ -96,23 +107,38 @@ class ObjectCache:
 
 
 def compile_nest(
-    nest: LoopNest, target: Target, cache: ObjectCache | None = None, vectors: bool = True
+    nest: LoopNest,
+    target: Target,
+    cache: ObjectCache | None = None,
+    schedule: Schedule | None = None,
 ) -> Compiled:
     """Return the machine code of a verified nest, from the cache where it has it.
+
+    Args:
+        nest: the kernel.
+        target: the machine.
+        cache: where code is kept.
+        schedule: how the nest is cut up; by its structure alone unless given.
 
     Raises:
         GraphError: when the size of scratch memory depends on more than arguments.
     """
-    text = emit(nest, target, vectors)
-    signature = signature_of(nest)
+    schedule = schedule or Loops()
     if cache is None:
-        return Compiled(compile_text(text, target), signature)
-    key = cache.key(text, target)
-    code = cache.get(key)
-    if code is None:
+        return _compiled(nest, target, schedule)
+    key = cache.key(format_nest(nest), schedule, target)
+    found = cache.get(key)
+    if found is None:
         cache.misses += 1
-        code = compile_text(text, target)
-        cache.put(key, code)
+        found = _compiled(nest, target, schedule)
+        cache.put(key, found)
     else:
         cache.hits += 1
-    return Compiled(code, signature)
+    return found
+
+
+def _compiled(nest: LoopNest, target: Target, schedule: Schedule) -> Compiled:
+    kernel = staged(nest, schedule, target)
+    scratch = any(any(True for _ in stage.scratch()) for stage in kernel.stages)
+    signature = signature_of(nest, len(kernel.stages), scratch, bool(kernel.shared))
+    return Compiled(compile_text(emit(kernel, target), target), signature)

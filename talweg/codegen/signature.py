@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import final
 
-from talweg.loops.nest import Allocate, Check, LoopNest, statements
+from talweg.loops.nest import Check, LoopNest, statements
 
 _FORMATS = {"bool": "q", "int": "q", "uint": "Q", "float": "d", "complex": "D"}
 
@@ -17,12 +17,14 @@ class Signature:
     """How a kernel is called: see `runtime.jit`, which reads these fields.
 
     Args:
-        name: the symbol of the function.
+        name: the stem of the symbols: `name.0`, `name.1`, … and `name.sizes`.
         buffers: how many addresses it takes, inputs before outputs.
         formats: q, Q, d or D (complex, two slots) for each argument.
         messages: of the checks, in the order of their numbers.
         reported: how many values a failed check reports at most.
-        scratch: whether scratch memory is needed; `name.scratch` says how much.
+        stages: how many stages run one after the other.
+        scratch: whether a running thread needs memory of its own.
+        shared: whether stages and threads share memory.
     """
 
     name: str
@@ -30,17 +32,26 @@ class Signature:
     formats: str
     messages: tuple[str, ...]
     reported: int
+    stages: int
     scratch: bool
+    shared: bool
 
 
-def signature_of(nest: LoopNest) -> Signature:
-    """Return the launch signature of a nest's kernel."""
+def symbol(nest: LoopNest) -> str:
+    """Return the stem of the symbols of a nest's kernel."""
+    return "kernel_" + re.sub(r"[^0-9A-Za-z_]", "_", nest.name)
+
+
+def signature_of(nest: LoopNest, stages: int, scratch: bool, shared: bool) -> Signature:
+    """Return the launch signature of a kernel made of so many stages."""
     checks = [s for s in statements(nest.body) if isinstance(s, Check)]
     return Signature(
-        name="kernel_" + re.sub(r"[^0-9A-Za-z_]", "_", nest.name),
+        name=symbol(nest),
         buffers=len(nest.inputs) + len(nest.outputs),
         formats="".join(_FORMATS[a.dtype.category] for a in nest.arguments),
         messages=tuple(check.message for check in checks),
         reported=max((len(check.values) for check in checks), default=0),
-        scratch=any(isinstance(s, Allocate) for s in statements(nest.body)),
+        stages=stages,
+        scratch=scratch,
+        shared=shared,
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from talweg.codegen.cpu import Target
+from talweg.schedule.target import Target
 
 
 @dataclass(eq=False)

@@ -1,13 +1,21 @@
 """Kernels: object code loaded into the process, and how it is called.
 
-A kernel is `i32 kernel(ptr block)`. The block is a row of slots of 8 bytes:
+A kernel is a row of stages, which run one after the other. A stage is so many work items, which are
+independent of each other:
+
+    i32 name.s(ptr block, ptr scratch, i64 begin, i64 end)
+
+does the items begin to end - 1 of stage s. It returns 0, or n where the n-th check failed. The
+block is a row of slots of 8 bytes:
 
     one address per buffer, inputs before outputs
-    the address of scratch memory, of as many bytes as `i64 kernel.scratch(ptr block)` says
+    the address of shared memory, for what one stage leaves to the next
     the arguments: q and Q are integers, d is a float64; a complex number takes two slots
     room for the values that a failed check reports
 
-It returns 0, or n where the n-th check failed.
+`scratch` is memory of the running thread alone. `void name.sizes(ptr block, ptr result)` writes
+int64s: bytes of scratch, bytes of shared memory, then for each stage how many items there are and
+how many are worth a ticket of their own at least. Both memories begin at multiples of 64.
 """
 
 from __future__ import annotations
@@ -40,7 +48,7 @@ class Signature(Protocol):
 
     @property
     def name(self) -> str:
-        """The symbol of the function."""
+        """The stem of the symbols."""
 
     @property
     def buffers(self) -> int:
@@ -59,8 +67,8 @@ class Signature(Protocol):
         """How many values a failed check reports at most."""
 
     @property
-    def scratch(self) -> bool:
-        """Whether it needs scratch memory."""
+    def stages(self) -> int:
+        """How many stages it has."""
 
 
 def _compiler() -> Any:
@@ -89,19 +97,21 @@ def load(code: bytes, symbols: Sequence[str]) -> dict[str, int]:
     return {symbol: tracker[symbol] for symbol in symbols}
 
 
-@final
-class Block:
-    """The memory of an argument block; what it holds can be used for more than one call."""
+_STAGE = ctypes.CFUNCTYPE(
+    ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64
+)
+_SIZES = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
-    __slots__ = ("address", "memory")
+
+@final
+class _Memory:
+    """Memory that begins at a multiple of 64 and holds nothing of use."""
 
     def __init__(self, size: int) -> None:
-        self.memory = ctypes.create_string_buffer(size)
-        self.address = ctypes.addressof(self.memory)
-
-
-_ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)
-_SIZE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
+        self.kept = ctypes.create_string_buffer(size + ALIGNMENT)
+        start = ctypes.addressof(self.kept)
+        self.address = start + -start % ALIGNMENT
+        ctypes.memset(start, 0xFF, size + ALIGNMENT)
 
 
 @final
@@ -111,38 +121,45 @@ class Kernel:
     Args:
         code: the object code.
         signature: how to call it.
+
+    Attributes:
+        stages: the addresses of the stage functions.
+        sizes_address: the address of the function that says how much memory and work there is.
+        block_bytes: the size of an argument block.
     """
 
     def __init__(self, code: bytes, signature: Signature) -> None:
         self.signature = signature
-        symbols = [signature.name] + [f"{signature.name}.scratch"] * signature.scratch
-        addresses = load(code, symbols)
-        self.address = addresses[signature.name]
-        self._run = _ENTRY(self.address)
-        self._size = _SIZE(addresses[symbols[-1]]) if signature.scratch else None
+        names = [f"{signature.name}.{n}" for n in range(signature.stages)]
+        addresses = load(code, [*names, f"{signature.name}.sizes"])
+        *self.stages, self.sizes_address = addresses.values()
+        self._stages = [_STAGE(address) for address in self.stages]
+        self._sizes = _SIZES(self.sizes_address)
         slots = signature.formats.replace("D", "dd")
         self._packer = struct.Struct(f"={signature.buffers + 1}Q{slots}")
-        self._size_of_block = self._packer.size + 8 * signature.reported
+        self.block_bytes = self._packer.size + 8 * signature.reported
         self._complex = "D" in signature.formats
-        self._free: list[Block] = []
+        self._result = struct.Struct(f"={2 + 2 * signature.stages}q")
 
-    def block(self, addresses: Sequence[int], values: Sequence[Number], scratch: int = 0) -> Block:
-        """Return an argument block for `run`.
+    def pack(
+        self,
+        memory: Any,
+        offset: int,
+        addresses: Sequence[int],
+        shared: int,
+        values: Sequence[Number],
+    ) -> None:
+        """Write an argument block of `block_bytes` into writable memory.
 
         Args:
+            memory: what `struct.pack_into` writes to.
+            offset: where the block begins, in bytes; its address must be a multiple of 8.
             addresses: of the first elements of the buffers, inputs before outputs; row-major.
+            shared: the address of the shared memory.
             values: the arguments of the nest, in its order.
-            scratch: the address of as much memory as `scratch_bytes` says, a multiple of 64.
         """
-        block = Block(self._size_of_block)
-        self._fill(block, addresses, values, scratch)
-        return block
-
-    def _fill(
-        self, block: Block, addresses: Sequence[int], values: Sequence[Number], scratch: int
-    ) -> None:
         numbers: Sequence[Any] = self._parts(values) if self._complex else values
-        self._packer.pack_into(block.memory, 0, *addresses, scratch, *numbers)
+        self._packer.pack_into(memory, offset, *addresses, shared, *numbers)
 
     def _parts(self, values: Sequence[Number]) -> list[Any]:
         parts: list[Any] = []
@@ -150,42 +167,51 @@ class Kernel:
             parts += [value.real, value.imag] if letter == "D" else [value]
         return parts
 
-    def scratch_bytes(self, values: Sequence[Number]) -> int:
-        """Return how many bytes of scratch memory a call with these arguments needs."""
-        if self._size is None:
-            return 0
-        block = self.block((0,) * self.signature.buffers, values)
-        return int(self._size(block.address))
+    def sizes(self, values: Sequence[Number]) -> tuple[int, ...]:
+        """Return (scratch bytes, shared bytes, items of stage 0, its grain, items of stage 1, …).
 
-    def run(self, block: Block) -> None:
-        """Run the kernel on an argument block. The interpreter's lock is released meanwhile.
-
-        Raises:
-            IndexOutOfRange: when a check of the kernel fails, with its message.
+        The grain is the smallest number of items that is worth a ticket of its own.
         """
-        failed = self._run(block.address)
-        if failed:
-            reported = block.memory.raw[self._packer.size :]
-            found = struct.unpack(f"={self.signature.reported}q", reported)
-            raise IndexOutOfRange(self.signature.messages[failed - 1].format(*found))
+        block = ctypes.create_string_buffer(self.block_bytes)
+        self.pack(block, 0, (0,) * self.signature.buffers, 0, values)
+        return self._sizes_of(block)
+
+    def _sizes_of(self, block: ctypes.Array[ctypes.c_char]) -> tuple[int, ...]:
+        result = ctypes.create_string_buffer(self._result.size)
+        self._sizes(ctypes.addressof(block), ctypes.addressof(result))
+        return self._result.unpack(result)
+
+    def reported(self, failed: int, memory: Any, offset: int = 0) -> str:
+        """Return the message of a failed check, with the values found in an argument block.
+
+        Args:
+            failed: what the stage function returned.
+            memory: what `struct.unpack_from` reads from.
+            offset: where the block begins, in bytes.
+        """
+        form = f"={self.signature.reported}q"
+        found = struct.unpack_from(form, memory, offset + self._packer.size)
+        return self.signature.messages[failed - 1].format(*found)
 
     def call(self, addresses: Sequence[int], values: Sequence[Number]) -> None:
-        """Run the kernel on buffers and arguments as `block` takes them.
+        """Run all stages in this thread alone, with scratch and shared memory of their own.
+
+        The interpreter's lock is released meanwhile.
+
+        Args:
+            addresses: of the first elements of the buffers, inputs before outputs; row-major.
+            values: the arguments of the nest, in its order.
 
         Raises:
             IndexOutOfRange: when a check of the kernel fails, with its message.
         """
-        if self._size is not None:
-            memory = Block(self.scratch_bytes(values) + ALIGNMENT)
-            scratch = memory.address + -memory.address % ALIGNMENT
-            self.run(self.block(addresses, values, scratch))
-            return
-        try:
-            block = self._free.pop()
-        except IndexError:
-            block = Block(self._size_of_block)
-        self._fill(block, addresses, values, 0)
-        try:
-            self.run(block)
-        finally:
-            self._free.append(block)
+        block = ctypes.create_string_buffer(self.block_bytes)
+        self.pack(block, 0, addresses, 0, values)
+        scratch_bytes, shared_bytes, *work = self._sizes_of(block)
+        scratch, shared = _Memory(scratch_bytes), _Memory(shared_bytes)
+        self.pack(block, 0, addresses, shared.address, values)
+        for stage, items in zip(self._stages, work[::2], strict=True):
+            if items > 0:
+                failed = stage(ctypes.addressof(block), scratch.address, 0, items)
+                if failed:
+                    raise IndexOutOfRange(self.reported(failed, block))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,13 +15,19 @@ import pytest
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import IndexOutOfRange
-from talweg.codegen.cpu import Target, host
+from talweg.codegen.cpu import host
 from talweg.codegen.object import compile_nest
 from talweg.loops.interpret import interpret
 from talweg.loops.nest import LoopNest
 from talweg.loops.scalar import Argument, Scalar
 from talweg.loops.scalar import Constant as ConstantScalar
 from talweg.runtime.jit import Kernel
+from talweg.schedule.loops import Loops
+from talweg.schedule.target import Target
+
+STAGE = ctypes.CFUNCTYPE(
+    ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64
+)
 
 
 @cache
@@ -52,7 +59,7 @@ def launch_nest(
     vectors: bool = True,
 ) -> tuple[np.ndarray, ...]:
     """Compile and run a nest; arrays and results are in compute dtypes."""
-    made = compile_nest(nest, target or host(), vectors=vectors)
+    made = compile_nest(nest, target or host(), schedule=Loops(vectors))
     kernel = Kernel(made.code, made.signature)
     return launch(kernel, nest, arrays, values)
 
@@ -67,10 +74,30 @@ def launch(
         unset = {"float": np.nan, "complex": np.nan, "bool": True}.get(buffer.dtype.category, 113)
         filled = dtypes.encode(np.full(shape, unset, buffer.dtype.compute), buffer.dtype)
         outputs.append(np.array(filled, order="C"))
-    kernel.call(
-        [a.ctypes.data for a in (*given, *outputs)], [values[a.name] for a in nest.arguments]
-    )
+    addresses = [a.ctypes.data for a in (*given, *outputs)]
+    numbers = [values[a.name] for a in nest.arguments]
+    if kernel.signature.messages:
+        kernel.call(addresses, numbers)  # which check fails first depends on the order
+    else:
+        run_in_pieces(kernel, addresses, numbers)
     return tuple(dtypes.decode(o, b.dtype) for o, b in zip(outputs, nest.outputs))
+
+
+def run_in_pieces(kernel: Kernel, addresses: Sequence[int], values: Sequence[Any]) -> None:
+    """Run every stage from its last items to its first, a few at a time."""
+    scratch_bytes, shared_bytes, *work = kernel.sizes(values)
+    scratch, shared = (np.full(n // 8 + 16, -1) for n in (scratch_bytes, shared_bytes))
+    places = [m.ctypes.data + -m.ctypes.data % 64 for m in (scratch, shared)]
+    block = ctypes.create_string_buffer(kernel.block_bytes)
+    kernel.pack(block, 0, addresses, places[1], values)
+    for address, items, grain in zip(kernel.stages, work[::2], work[1::2], strict=True):
+        assert items >= 0
+        assert grain >= 1
+        end, piece = items, 1
+        while end > 0:
+            begin = max(0, end - piece)
+            assert STAGE(address)(ctypes.addressof(block), places[0], begin, end) == 0
+            end, piece = begin, piece * 2 + 1
 
 
 def close(got: np.ndarray, want: np.ndarray, dtype: DType, ulps: float, size: float) -> None:

@@ -11,22 +11,28 @@ from talweg.base import dtypes as d
 from talweg.base.dtypes import DType
 from talweg.base.errors import GraphError, IndexOutOfRange
 from talweg.codegen.cpu import compile_text, host
-from talweg.codegen.llvm import emit
+from talweg.codegen.llvm import emit as emit_staged
 from talweg.codegen.object import compile_nest
-from talweg.codegen.signature import signature_of
-from talweg.codegen.vectors import Choice, choose
 from talweg.ir.types import tensor_type
 from talweg.loops import recipes
 from talweg.loops.build import Lowered, NestBuilder
 from talweg.loops.functions import COMBINES, FUNCTIONS
 from talweg.loops.interpret import interpret
+from talweg.loops.nest import LoopNest
 from talweg.loops.operand import Indices, Operand
 from talweg.loops.scalar import Bitcast, Constant, Scalar, cast
 from talweg.loops.text import parse
 from talweg.ops import OPS
 from talweg.runtime.jit import Kernel
+from talweg.schedule.loops import Loops, staged
+from talweg.schedule.vectors import Choice, choose
 from tests.codegen.machine import check_same, close, launch, launch_nest, targets
 from tests.suite.cases import cases_of, lowered
+
+
+def emit(nest: LoopNest) -> str:
+    return emit_staged(staged(nest, Loops(), host()), host())
+
 
 EXACT = {
     "fma", "sqrt", "fabs", "copysign", "floor", "ceil", "trunc", "roundeven", "ctlz", "cttz",
@@ -38,7 +44,7 @@ EXACT = {
 def test_addresses_are_made_by_gep_and_nothing_is_called_outside(op: type) -> None:
     for case in cases_of(op)[:3]:
         made = lowered(case.op, [tensor_type(t, v.shape) for v, t in case.values()])
-        text = emit(made.nest, host())
+        text = emit(made.nest)
         assert not re.search(r"\b(ptrtoint|inttoptr|fast|reassoc|contract)\b", text)
         for name in re.findall(r"^declare [^@]*@([\w.]+)", text, re.M):
             assert name.startswith("llvm."), name
@@ -285,7 +291,7 @@ def test_scratch_is_counted_before_the_kernel_runs() -> None:
     kernel = Kernel(compiled.code, compiled.signature)
     assert compiled.signature.scratch
     values = [made.values[a.name] for a in made.nest.arguments]
-    assert kernel.scratch_bytes(values) == -(-2 * 50 * 8 // 64) * 64
+    assert kernel.sizes(values)[:3] == (-(-2 * 50 * 8 // 64) * 64, 0, 3)
     x_values = np.random.default_rng(8).integers(0, 9, (3, 50))
     check_same(made.nest, [x_values], made.values)
 
@@ -302,17 +308,18 @@ def f(
         out[i] = t[i]
 """
     with pytest.raises(GraphError, match="f: the size of the scratch t must be made of arguments"):
-        emit(parse(text), host())
+        emit(parse(text))
 
 
 def test_signature_says_how_to_call() -> None:
     made = gather((4, 2))
-    signature = signature_of(made.nest)
+    signature = compile_nest(made.nest, host()).signature
     assert signature.name == "kernel_gather"
     assert signature.buffers == 3
     assert signature.formats == "q" * len(made.nest.arguments)
     assert signature.messages == ("index {0} is out of range for axis 0 of size {1}",)
-    assert (signature.reported, signature.scratch) == (2, False)
+    assert (signature.reported, signature.stages) == (2, 1)
+    assert (signature.scratch, signature.shared) == (False, False)
 
 
 def test_names_of_other_alphabets() -> None:
@@ -349,13 +356,13 @@ def test_vectors_run_along_memory() -> None:
 
 
 def test_sums_and_products_are_fused_in_reductions_only() -> None:
-    text = emit(matmul().nest, host())
+    text = emit(matmul().nest)
     assert ("llvm.fma" in text) == host().fma
     nest = NestBuilder("chain")
     x = nest.input("x", d.float32, (9,))
     out = nest.output("out", d.float32, x.shape)
     nest.pointwise([out], lambda i: x[i] * x[i] + x[i])
-    assert "llvm.fma" not in emit(nest.build().nest, host())
+    assert "llvm.fma" not in emit(nest.build().nest)
 
 
 def test_a_module_that_llvm_rejects_is_an_error() -> None:

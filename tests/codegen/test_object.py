@@ -12,10 +12,11 @@ import pytest
 
 from talweg.base import dtypes as d
 from talweg.codegen.cpu import host
-from talweg.codegen.llvm import emit
 from talweg.codegen.object import ObjectCache, compile_nest
 from talweg.loops.build import Lowered, NestBuilder
+from talweg.loops.text import format_nest
 from talweg.runtime.jit import Kernel
+from talweg.schedule.loops import Loops
 
 
 def shifted(amount: int) -> Lowered:
@@ -45,15 +46,27 @@ def test_a_second_process_finds_what_the_first_one_made(tmp_path: Path) -> None:
 
 
 def test_a_key_holds_all_that_shapes_the_code(tmp_path: Path) -> None:
-    text = emit(shifted(1).nest, host())
+    text = format_nest(shifted(1).nest)
     keys = {
-        ObjectCache(tmp_path, version).key(t, target)
+        ObjectCache(tmp_path, version).key(t, schedule, target)
         for version in ("1.0", "1.1")
         for t in (text, text + "\n")
-        for target in (host(), replace(host(), cpu="x"), replace(host(), features=""))
+        for schedule in (Loops(), Loops(vectors=False))
+        for target in (host(), replace(host(), cpu="x"), replace(host(), width=16))
     }
-    assert len(keys) == 12
-    assert ObjectCache(tmp_path, "1.0").key(text, host()).count(b"\n") == 1
+    assert len(keys) == 24
+    assert ObjectCache(tmp_path, "1.0").key(text, Loops(), host()).count(b"\n") == 1
+
+
+def test_a_kernel_that_is_found_is_not_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = compile_nest(shifted(1).nest, host(), ObjectCache(tmp_path, "1.0"))
+    monkeypatch.setattr("talweg.codegen.object.emit", None)
+    cache = ObjectCache(tmp_path, "1.0")
+    assert compile_nest(shifted(1).nest, host(), cache) == first
+    with pytest.raises(TypeError):
+        compile_nest(shifted(1).nest, host(), cache, Loops(vectors=False))
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other", "text"])

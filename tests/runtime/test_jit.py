@@ -14,8 +14,10 @@ from talweg.codegen.cpu import compile_text, host
 from talweg.runtime.jit import Kernel, load
 
 # out[0] = a + b.real + b.imag; fails with (a, 77) where a is 13, by its second check.
+# touch: two stages; the first writes the address of its scratch, the last byte of shared memory and
+# the sum of its items; the second adds the number of its items.
 SOURCE = """
-define i32 @sum(ptr %block) {
+define i32 @sum.0(ptr %block, ptr %scratch, i64 %begin, i64 %end) {
   %out = load ptr, ptr %block
   %pa = getelementptr i64, ptr %block, i64 2
   %pr = getelementptr i64, ptr %block, i64 3
@@ -38,28 +40,60 @@ fail:
 ok:
   ret i32 0
 }
-define i64 @sum.scratch(ptr %block) {
-  %pa = getelementptr i64, ptr %block, i64 2
-  %a = load i64, ptr %pa
-  ret i64 %a
+define void @sum.sizes(ptr %block, ptr %result) {
+  store i64 0, ptr %result
+  %p1 = getelementptr i64, ptr %result, i64 1
+  store i64 0, ptr %p1
+  %p2 = getelementptr i64, ptr %result, i64 2
+  store i64 1, ptr %p2
+  %p3 = getelementptr i64, ptr %result, i64 3
+  store i64 1, ptr %p3
+  ret void
 }
-define i32 @touch(ptr %block) {
-  %p = getelementptr i64, ptr %block, i64 1
-  %scratch = load ptr, ptr %p
-  %q = getelementptr i64, ptr %block, i64 2
-  %n = load i64, ptr %q
-  %last = sub i64 %n, 1
-  %end = getelementptr i8, ptr %scratch, i64 %last
-  store i8 1, ptr %scratch
-  store i8 1, ptr %end
+define i32 @touch.0(ptr %block, ptr %scratch, i64 %begin, i64 %end) {
   %where = load ptr, ptr %block
   store ptr %scratch, ptr %where
+  %ps = getelementptr i64, ptr %block, i64 1
+  %shared = load ptr, ptr %ps
+  %pn = getelementptr i64, ptr %block, i64 2
+  %n = load i64, ptr %pn
+  %last = sub i64 %n, 1
+  %top = getelementptr i8, ptr %shared, i64 %last
+  store i8 1, ptr %top
+  %low = getelementptr i8, ptr %scratch, i64 %last
+  store i8 1, ptr %low
+  %p1 = getelementptr i64, ptr %where, i64 1
+  store ptr %shared, ptr %p1
+  %count = sub i64 %end, %begin
+  %p2 = getelementptr i64, ptr %where, i64 2
+  store i64 %count, ptr %p2
   ret i32 0
 }
-define i64 @touch.scratch(ptr %block) {
-  %pa = getelementptr i64, ptr %block, i64 2
-  %a = load i64, ptr %pa
-  ret i64 %a
+define i32 @touch.1(ptr %block, ptr %scratch, i64 %begin, i64 %end) {
+  %where = load ptr, ptr %block
+  %count = sub i64 %end, %begin
+  %p2 = getelementptr i64, ptr %where, i64 2
+  %old = load i64, ptr %p2
+  %hundred = mul i64 %count, 100
+  %new = add i64 %old, %hundred
+  store i64 %new, ptr %p2
+  ret i32 0
+}
+define void @touch.sizes(ptr %block, ptr %result) {
+  %pn = getelementptr i64, ptr %block, i64 2
+  %n = load i64, ptr %pn
+  store i64 %n, ptr %result
+  %p1 = getelementptr i64, ptr %result, i64 1
+  store i64 %n, ptr %p1
+  %p2 = getelementptr i64, ptr %result, i64 2
+  store i64 7, ptr %p2
+  %p3 = getelementptr i64, ptr %result, i64 3
+  store i64 2, ptr %p3
+  %p4 = getelementptr i64, ptr %result, i64 4
+  store i64 %n, ptr %p4
+  %p5 = getelementptr i64, ptr %result, i64 5
+  store i64 1, ptr %p5
+  ret void
 }
 """
 
@@ -71,7 +105,7 @@ class Call:
     formats: str = "qD"
     messages: tuple[str, ...] = ("first", "{0} of {1}")
     reported: int = 2
-    scratch: bool = False
+    stages: int = 1
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +118,10 @@ def test_arguments_stand_where_kernels_look_for_them(code: bytes) -> None:
     out = np.zeros(1)
     kernel.call([out.ctypes.data], [5, 0.5 + 2j])
     assert out[0] == 7.5
-    block = kernel.block([out.ctypes.data], [6, 1])
-    kernel.run(block)
-    assert out[0] == 7
+    memory = bytearray(200)
+    kernel.pack(memory, 96, [out.ctypes.data], 5, [6, 1 + 3j])
+    assert kernel.block_bytes == 7 * 8
+    assert struct.unpack_from("=QQqdd", memory, 96) == (out.ctypes.data, 5, 6, 1, 3)
 
 
 def test_a_failed_check_is_raised_with_its_values(code: bytes) -> None:
@@ -95,23 +130,34 @@ def test_a_failed_check_is_raised_with_its_values(code: bytes) -> None:
         kernel.call([out.ctypes.data], [13, 0])
     kernel.call([out.ctypes.data], [14, 0])
     assert out[0] == 14
+    memory = bytes(96) + struct.pack("=5q2q", *range(5), 8, 9)
+    assert kernel.reported(2, memory, 96) == "8 of 9"
+    assert kernel.reported(1, memory, 96) == "first"
 
 
-def test_scratch_is_aligned_and_as_large_as_asked_for(code: bytes) -> None:
-    kernel = Kernel(code, Call(name="touch", formats="q", reported=0, scratch=True))
-    where = np.zeros(1, np.uint64)
+def test_stages_follow_each_other_and_memory_is_aligned(code: bytes) -> None:
+    kernel = Kernel(code, Call(name="touch", formats="q", reported=0, stages=2))
+    where = np.zeros(3, np.uint64)
     for size in (1, 64, 100_000):
-        assert kernel.scratch_bytes([size]) == size
+        assert kernel.sizes([size]) == (size, size, 7, 2, size, 1)
         kernel.call([where.ctypes.data], [size])
-        assert where[0] % 64 == 0
-    assert Kernel(code, Call()).scratch_bytes([5, 0]) == 0
+        assert where[0] % 64 == where[1] % 64 == 0
+        assert where[2] == 7 + 100 * size
+    assert len(set(kernel.stages)) == 2
+
+
+def test_a_stage_without_items_is_not_run(code: bytes) -> None:
+    kernel = Kernel(code, Call(name="touch", formats="q", reported=0, stages=2))
+    where = np.zeros(3, np.uint64)
+    kernel.call([where.ctypes.data], [0])
+    assert where[2] == 7
 
 
 def test_wrong_numbers_of_arguments_are_refused(code: bytes) -> None:
     kernel = Kernel(code, Call())
     with pytest.raises(ValueError, match="argument"):
         kernel.call([0], [1])
-    plain = Kernel(code, Call(name="touch", formats="q", reported=0))
+    plain = Kernel(code, Call(name="touch", formats="q", reported=0, stages=2))
     with pytest.raises(struct.error, match="expected 3 items"):
         plain.call([0, 0], [1])
 
@@ -146,5 +192,5 @@ def test_damaged_code_and_missing_symbols_are_errors(code: bytes) -> None:
 
 
 def test_one_object_may_be_loaded_twice(code: bytes) -> None:
-    first, second = load(code, ["sum"])["sum"], load(code, ["sum"])["sum"]
+    first, second = (load(code, ["sum.0"])["sum.0"] for _ in "ab")
     assert first != second

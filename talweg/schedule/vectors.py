@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
-from talweg.codegen.cpu import Target
 from talweg.loops.affine import to_polynomial
 from talweg.loops.nest import (
     Allocate,
@@ -28,6 +27,7 @@ from talweg.loops.nest import (
     statements,
 )
 from talweg.loops.scalar import Call, Constant, Index, Load, Local, Scalar, substitute, walk
+from talweg.schedule.target import Target
 
 LONG = 16.0  # how often a loop of unknown extent is taken to run
 COSTS = {"div": 4.0, "sqrt": 5.0, "pow": 60.0, "floordiv": 24.0, "mod": 24.0, "fmod": 24.0}

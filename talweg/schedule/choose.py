@@ -1,0 +1,24 @@
+"""Which schedule a nest gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from talweg.loops.nest import LoopNest
+from talweg.loops.scalar import Number
+from talweg.schedule.loops import Loops
+from talweg.schedule.target import Target
+
+Schedule: TypeAlias = Loops
+
+
+def choose(nest: LoopNest, values: Mapping[str, Number], target: Target) -> Schedule:
+    """Return the schedule of a verified nest.
+
+    Args:
+        nest: the kernel.
+        values: of its arguments where it is used first; only their rough size is looked at.
+        target: the machine.
+    """
+    return Loops()

@@ -1,0 +1,183 @@
+"""Stages: what of a nest runs one after the other, and what inside that may run at once.
+
+    Staged = staged(nest, before: Let*, shared: Buffer*, stages: Stage*, vectors)
+    Stage  = stage(indices, extents, block, body, grain)
+
+The top level of a nest is cut into stages. A parallel loop is a stage whose items are its
+iterations; loops that stand alone inside each other are one stage whose items are all combinations
+of their indices. What is left of the top level between them is a stage of one item. Buffers
+allocated at the top level are shared by all stages and threads; buffers allocated inside belong to
+the thread that runs the item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from talweg.base import dtypes
+from talweg.loops.nest import (
+    Accumulate,
+    Allocate,
+    Assign,
+    Block,
+    Buffer,
+    Let,
+    Loop,
+    LoopNest,
+    Statement,
+    Var,
+    scalars,
+    statements,
+)
+from talweg.loops.scalar import Index, Load, Local, Scalar, call, constant, walk
+from talweg.schedule.cost import grain
+from talweg.schedule.vectors import Choice
+
+
+@final
+@dataclass(frozen=True)
+class Stage:
+    """Work items that are independent of each other.
+
+    Args:
+        indices: of the loops whose combined iterations are the items, the first outermost; none
+            for a stage of one item.
+        extents: of these loops, made of arguments.
+        block: how many iterations of a single loop are one item.
+        body: one iteration.
+        grain: int64: the smallest number of items worth a ticket of its own.
+    """
+
+    indices: tuple[str, ...]
+    extents: tuple[Scalar, ...]
+    block: int
+    body: Block
+    grain: Scalar
+
+    def items(self) -> Scalar:
+        """Return how many items there are."""
+        total = constant(1, dtypes.int64)
+        for n, extent in enumerate(self.extents):
+            size = call("maximum", extent, constant(0, dtypes.int64))
+            total = total * size if n else size
+        return (total + (self.block - 1)) // self.block if self.block > 1 else total
+
+    def scratch(self) -> Iterator[Buffer]:
+        """Yield the buffers that belong to the thread."""
+        for statement in statements(self.body):
+            if isinstance(statement, Allocate):
+                yield statement.buffer
+
+
+@final
+@dataclass(frozen=True)
+class Staged:
+    """A nest cut into stages.
+
+    Args:
+        nest: after all moves.
+        before: Lets made of arguments, for all stages.
+        shared: buffers that stages and threads share.
+        stages: in their order.
+        vectors: how the loops that become vectors do so, by their indices.
+    """
+
+    nest: LoopNest
+    before: Block
+    shared: tuple[Buffer, ...]
+    stages: tuple[Stage, ...]
+    vectors: dict[str, Choice]
+
+
+def split(nest: LoopNest, vectors: dict[str, Choice]) -> Staged:
+    """Cut the top level of a nest into stages."""
+    shared: list[Buffer] = []
+    before: list[Statement] = []
+    rest: list[Statement] = []
+    for statement in nest.body:
+        if isinstance(statement, Allocate):
+            shared.append(statement.buffer)
+        elif isinstance(statement, Let) and _of_arguments(statement.value, before):
+            before.append(statement)
+        else:
+            rest.append(statement)
+    stages = []
+    for group in _groups(rest):
+        indices: list[str] = []
+        extents: list[Scalar] = []
+        body = tuple(group)
+        while _alone(body) and not (indices and indices[-1] in vectors):
+            (loop,) = body
+            assert isinstance(loop, Loop)
+            if indices and (loop.index in vectors or not _of_arguments(loop.extent, before)):
+                break
+            indices.append(loop.index)
+            extents.append(loop.extent)
+            body = loop.body
+        block = _block_of(vectors.get(indices[0])) if indices else 1
+        made = grain(body, block, indices[:1], vectors)
+        stages.append(Stage(tuple(indices), tuple(extents), block, body, made))
+    return Staged(nest, tuple(before), tuple(shared), tuple(stages), vectors)
+
+
+ITERATIONS = 1024  # of a vector loop that are one item
+
+
+def _block_of(choice: Choice | None) -> int:
+    if choice is None:
+        return 1
+    widest = max((*choice.whole, choice.rest))
+    return max(widest, ITERATIONS // widest * widest)
+
+
+def _alone(block: Sequence[Statement]) -> bool:
+    if len(block) != 1 or not isinstance(block[0], Loop):
+        return False
+    return block[0].order == "parallel"
+
+
+def _of_arguments(value: Scalar, lets: Iterable[Statement]) -> bool:
+    known = {s.name for s in lets if isinstance(s, Let)}
+    return not any(
+        isinstance(p, Index | Load) or (isinstance(p, Local) and p.name not in known)
+        for p in walk(value)
+    )
+
+
+def _groups(rest: Sequence[Statement]) -> Iterator[list[Statement]]:
+    """Runs of statements that share names, and single parallel loops between them."""
+    last = {name: n for n, s in enumerate(rest) for name in _names((s,))}
+    group: list[Statement] = []
+    open_until = -1
+    for n, statement in enumerate(rest):
+        parallel = _alone((statement,)) and n > open_until
+        if parallel and not _binds(statement):
+            if group:
+                yield group
+            yield [statement]
+            group = []
+            continue
+        group.append(statement)
+        used = _names((statement,)) | _binds(statement)
+        open_until = max([open_until, *(last.get(name, n) for name in used)])
+    if group:
+        yield group
+
+
+def _binds(statement: Statement) -> set[str]:
+    return {statement.name} if isinstance(statement, Let | Var) else set()
+
+
+def _names(block: Block) -> set[str]:
+    """The locals that a block uses and does not bind."""
+    inside = list(statements(block))
+    bound = {s.name for s in inside if isinstance(s, Let | Var)}
+    used = {p.name for p in scalars(block) if isinstance(p, Local)}
+    for statement in inside:
+        if isinstance(statement, Assign):
+            used.add(statement.name)
+        elif isinstance(statement, Accumulate):
+            used.update(statement.names)
+    return used - bound
