@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from talweg.base.errors import DTypeError
@@ -20,35 +21,63 @@ _KEYWORDS = (
 )
 
 
-def _own_names(function: NodeFunction) -> dict[str, str]:
-    names = list(inspect.signature(function).parameters)[1:]
+def _own_names(names: Sequence[str]) -> dict[str, str]:
     return {k: name for k, name in _KEYWORDS if name in names and k not in names}
+
+
+class _Deferred(inspect.Signature):
+    make: Callable[[], inspect.Signature]
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in inspect.Signature.__slots__:
+            raise AttributeError(name)
+        made = self.make()
+        super().__init__(list(made.parameters.values()), return_annotation=made.return_annotation)
+        return getattr(self, name)
+
+
+def deferred_signature(make: Callable[[], inspect.Signature]) -> inspect.Signature:
+    """Return the Signature that `make` returns, which is called when somebody looks at it."""
+    signature = _Deferred.__new__(_Deferred)
+    signature.make = make
+    return signature
 
 
 def shown_signature(function: NodeFunction) -> inspect.Signature:
     """Return the signature for users: without the Builder, and the first operand named `input`."""
-    signature = inspect.signature(function)
-    shown = {name: k for k, name in _own_names(function).items() if k == "input"}
-    given = list(signature.parameters.values())[1:]
-    return signature.replace(parameters=[p.replace(name=shown.get(p.name, p.name)) for p in given])
+
+    def make() -> inspect.Signature:
+        signature = inspect.signature(function)
+        given = list(signature.parameters.values())[1:]
+        shown = {own: k for k, own in _own_names([p.name for p in given]).items() if k == "input"}
+        return signature.replace(
+            parameters=[p.replace(name=shown.get(p.name, p.name)) for p in given]
+        )
+
+    return deferred_signature(make)
 
 
 def by_own_names(function: NodeFunction) -> Callable[[tuple[Any, ...], dict[str, Any]], Any]:
     """Return the map of a call's arguments, with PyTorch's keywords, to those of the function."""
-    parameters = list(inspect.signature(function).parameters.values())[1:]
-    own = _own_names(function)
-    names = [p.name for p in parameters]
-    kinds = [p.kind for p in parameters]
-    starred = inspect.Parameter.VAR_POSITIONAL
-    before = names[: kinds.index(starred) + 1] if starred in kinds else []
 
     def renamed(args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        own, before = _naming(function)
         kwargs = {own.get(k, k): v for k, v in named.items()}
         if before and before[-1] in kwargs:
             args = (*args, *(kwargs.pop(n) for n in before[len(args) :] if n in kwargs))
         return args, kwargs
 
     return renamed
+
+
+@cache
+def _naming(function: NodeFunction) -> tuple[dict[str, str], list[str]]:
+    """Return the other names of parameters, and the parameters up to a starred one."""
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    names = [p.name for p in parameters]
+    kinds = [p.kind for p in parameters]
+    starred = inspect.Parameter.VAR_POSITIONAL
+    return _own_names(names), names[: kinds.index(starred) + 1] if starred in kinds else []
 
 
 def misuse(
@@ -62,8 +91,7 @@ def misuse(
         error: what it raised; returned when the arguments are not to blame.
     """
     name = function.__name__
-    signature = shown_signature(function)
-    places = list(signature.parameters.values())
+    places = list(shown_signature(function).parameters.values())
     where = f"\n  recorded at {describe(here())}"
     try:
         bound = inspect.signature(function).bind(None, *args, **named)

@@ -27,8 +27,7 @@ _WITHOUT_EFFECT = ("layout", "memory_format", "pin_memory")
 
 def creator(function: _F) -> _F:
     """Let a creation function take PyTorch's keywords that mean nothing on the CPU, and `size=`."""
-    kinds = [p.kind for p in inspect.signature(function).parameters.values()]
-    starred = inspect.Parameter.VAR_POSITIONAL in kinds
+    starred = bool(function.__code__.co_flags & inspect.CO_VARARGS)
 
     @functools.wraps(function)
     def created(*args: Any, **options: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import GradientError, GraphError
+from talweg.base.frozen import frozen
 from talweg.base.shapes import Shape
 from talweg.ir.types import TensorType
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _TOKENS: dict[tuple[object, ...], int] = {}
 
 
-@dataclass(frozen=True)
+@frozen
 class Op:
     """A description of one computation; its fields are its attributes.
 
@@ -73,7 +73,7 @@ class Op:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
+@frozen
 class Input(Op):
     """A value that is given, not computed: a Graph's argument, a Tensor's data, a scalar."""
 
@@ -86,7 +86,7 @@ class Input(Op):
 INPUT = Input()
 
 
-@dataclass(frozen=True)
+@frozen
 class Pick(Op):
     """Result number `index` of a Node whose Op has several results."""
 
@@ -105,7 +105,7 @@ class Pick(Op):
         return result
 
 
-@dataclass(frozen=True)
+@frozen
 class Draw:
     """How to draw one test input.
 
@@ -125,7 +125,7 @@ class Draw:
     distinct: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Sample:
     """One generated test of an Op.
 

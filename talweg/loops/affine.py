@@ -13,10 +13,11 @@ product or sum leaves int64, and no divisor is 0.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 from talweg.base import dtypes
+from talweg.base.frozen import frozen
 from talweg.loops.nest import Block, Guard, LoopNest, Statement, map_scalars
 from talweg.loops.nest import Loop as Loop_
 from talweg.loops.scalar import (
@@ -259,7 +260,7 @@ def _simplify_statement(statement: Statement, ranges: Ranges) -> Statement:
     return simple
 
 
-@dataclass(frozen=True)
+@frozen
 class Affine:
     """The sum of coefficient * index over the loops that an expression moves with, plus an offset.
 

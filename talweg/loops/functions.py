@@ -8,7 +8,6 @@ and code generation read these tables; none of them has a list of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from talweg.base import dtypes, special
 from talweg.base.dtypes import DType
 from talweg.base.errors import DTypeError
+from talweg.base.frozen import frozen
 
 Meaning: TypeAlias = Callable[..., Any]
 
@@ -32,7 +32,7 @@ _REAL_OF = {dtypes.complex64: dtypes.float32, dtypes.complex128: dtypes.float64}
 _COMPLEX_OF = {real: complex_ for complex_, real in _REAL_OF.items()}
 
 
-@dataclass(frozen=True)
+@frozen
 class Function:
     """One scalar function.
 
@@ -187,7 +187,7 @@ def evaluate(function: str, *operands: Any) -> Any:
         return FUNCTIONS[function].meaning(*operands)
 
 
-@dataclass(frozen=True)
+@frozen
 class Combine:
     """An associative and commutative rule that folds values into a state.
 

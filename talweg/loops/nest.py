@@ -27,12 +27,13 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias, final
 
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import GraphError
+from talweg.base.frozen import frozen
 from talweg.loops.functions import COMBINES, FUNCTIONS
 from talweg.loops.scalar import Argument, Scalar, check, check_scalar, walk
 
@@ -50,7 +51,7 @@ def _name(value: object) -> None:
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Buffer:
     """A named array: an operand or scratch. Its shape is made of int64 Scalars."""
 
@@ -72,7 +73,7 @@ def _scalars(values: object, role: str, dtype: DType | None = None) -> None:
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Loop:
     """`body` for each index from 0 to extent - 1; not at all if the extent is below 1."""
 
@@ -89,7 +90,7 @@ class Loop:
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Let:
     """A name for a value that is computed once."""
 
@@ -102,7 +103,7 @@ class Let:
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Var:
     """A local that Assign and Accumulate change."""
 
@@ -115,7 +116,7 @@ class Var:
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Assign:
     """A new value for a Var."""
 
@@ -128,7 +129,7 @@ class Assign:
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Accumulate:
     """Fold values into Vars; two names and values (value, int64 index) for argmax and argmin."""
 
@@ -151,7 +152,7 @@ class Accumulate:
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Store:
     """Write one element, or fold a value into it."""
 
@@ -172,7 +173,7 @@ class Store:
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Guard:
     """`body` where the condition holds, else `otherwise`."""
 
@@ -187,7 +188,7 @@ class Guard:
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Check:
     """Stop with IndexOutOfRange unless the condition holds.
 
@@ -205,7 +206,7 @@ class Check:
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Allocate:
     """Scratch memory of the iteration or kernel that runs the block."""
 
@@ -228,7 +229,7 @@ def _block(body: object) -> None:
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class LoopNest:
     """A kernel: scalars and buffers in, buffers out. `verify.verify` checks what fields cannot."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias, final
 
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import GraphError
+from talweg.base.frozen import frozen
 from talweg.loops.scalar import Numeric, Scalar, cast, constant
 
 Indices: TypeAlias = tuple[Scalar, ...]
@@ -28,7 +28,7 @@ class Shaped(Protocol):
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Operand:
     """Something that can be read at indices: an array, or another op's result before it is stored.
 

@@ -21,7 +21,7 @@ of the other operand. `==` compares structure; the elementwise comparison is `ca
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeAlias, final
 
 import numpy as np
@@ -29,6 +29,7 @@ import numpy as np
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import DTypeError, GraphError
+from talweg.base.frozen import frozen
 from talweg.loops.functions import FUNCTIONS
 
 Number: TypeAlias = bool | int | float | complex
@@ -135,7 +136,7 @@ def check_scalar(value: object, dtype: DType | None = None, role: str = "an oper
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Constant(Scalar):
     """A value that is part of the structure, kept as text: exact, and equal to itself if NaN."""
 
@@ -179,7 +180,7 @@ def _spell(value: Number, dtype: DType) -> str:
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Argument(Scalar):
     """A value given at run time: an extent (int64) or a number of the user's program."""
 
@@ -192,7 +193,7 @@ class Argument(Scalar):
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Index(Scalar):
     """The counter of an enclosing loop."""
 
@@ -204,7 +205,7 @@ class Index(Scalar):
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Local(Scalar):
     """A name bound by a Let, or the present value of a Var."""
 
@@ -217,7 +218,7 @@ class Local(Scalar):
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Load(Scalar):
     """One element of a buffer."""
 
@@ -234,7 +235,7 @@ class Load(Scalar):
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Call(Scalar):
     """A function of FUNCTIONS; all operands have one dtype. Made by `call`, which finds `dtype`."""
 
@@ -265,7 +266,7 @@ def _call_dtype(name: str, operands: tuple[Scalar, ...]) -> DType:
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Select(Scalar):
     """`then` where the condition holds, else `otherwise`; the other one is not evaluated."""
 
@@ -282,7 +283,7 @@ class Select(Scalar):
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Cast(Scalar):
     """The value in another dtype.
 
@@ -300,7 +301,7 @@ class Cast(Scalar):
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Bitcast(Scalar):
     """The bits of a value, read as another dtype of the same width; not for bool or complex."""
 

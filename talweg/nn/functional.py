@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from talweg.base.dtypes import int64
 from talweg.base.errors import InvalidValue, ShapeError
+from talweg.engine.arguments import deferred_signature
 from talweg.engine.creation import tensor
 from talweg.engine.functions import FUNCTIONS
 from talweg.engine.modes import no_grad
@@ -60,21 +62,25 @@ _NEED_INPUT = ("silu", "mish", "hardswish")
 def _with_inplace(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a function PyTorch's last parameter, `inplace`."""
     name = f"{function.__name__}_"
-    signature = inspect.signature(function)
-    count = len(signature.parameters)
     last = inspect.Parameter("inplace", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=False)
 
+    def signature() -> inspect.Signature:
+        own = inspect.signature(function)
+        return own.replace(parameters=[*own.parameters.values(), last])
+
+    @cache
+    def count() -> int:
+        return len(inspect.signature(function).parameters)
+
     def wrapped(input: Tensor, *args: Any, inplace: bool = False, **kwargs: Any) -> Any:
-        if len(args) == count:
+        if args and len(args) == count():
             *args, inplace = args  # type: ignore[assignment]
         return written(input, *args, **kwargs) if inplace else function(input, *args, **kwargs)
 
     written = _writing(function, name)
     wrapped.__name__ = function.__name__
     wrapped.__doc__ = function.__doc__
-    wrapped.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[*signature.parameters.values(), last]
-    )
+    wrapped.__signature__ = deferred_signature(signature)  # type: ignore[attr-defined]
     return wrapped
 
 
@@ -92,12 +98,10 @@ def _writing(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 def _collect() -> dict[str, Callable[..., Any]]:
     table: dict[str, Callable[..., Any]] = {}
-    for module in (activation, dense, loss, margin):
-        table.update((f.__name__, lift(f)) for f in module.FUNCTIONAL)
-    for module in (conv, pool, adaptive, norm, vision, resize):
-        table.update((f.__name__, lift(f)) for f in module.PUBLIC)
-    for name in table:
-        table[name] = FUNCTIONS.get(name, table[name])
+    own = [f for module in (activation, dense, loss, margin) for f in module.FUNCTIONAL]
+    public = [f for m in (conv, pool, adaptive, norm, vision, resize) for f in m.PUBLIC]
+    for f in (*own, *public):
+        table[f.__name__] = FUNCTIONS.get(f.__name__) or lift(f)
     for name in _INPLACE:
         table[f"{name}_"] = _writing(table[name], f"{name}_")
         table[name] = _with_inplace(table[name])

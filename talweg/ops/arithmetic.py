@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from talweg.base import dtypes
+from talweg.base.frozen import frozen
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ops.kinds import INEXACT, REAL_PART, Elementwise, Unary, zeros_like
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from talweg.loops.scalar import Scalar
 
 
-@dataclass(frozen=True)
+@frozen
 class Add(Elementwise):
     """x + y; integers wrap. For bool: logical or."""
 
@@ -32,7 +32,7 @@ class Add(Elementwise):
         return ct, ct
 
 
-@dataclass(frozen=True)
+@frozen
 class Sub(Elementwise):
     """x - y; integers wrap."""
 
@@ -44,7 +44,7 @@ class Sub(Elementwise):
         return ct, b.neg(ct)
 
 
-@dataclass(frozen=True)
+@frozen
 class Mul(Elementwise):
     """x * y; integers wrap. For bool: logical and."""
 
@@ -58,7 +58,7 @@ class Mul(Elementwise):
         return b.mul(ct, b.adjoint(y)), b.mul(ct, b.adjoint(x))
 
 
-@dataclass(frozen=True)
+@frozen
 class Div(Elementwise):
     """x / y, never rounded to a whole number. x / 0 is an infinity, 0 / 0 is NaN."""
 
@@ -74,7 +74,7 @@ class Div(Elementwise):
         return part, b.neg(b.mul(part, b.adjoint(node)))
 
 
-@dataclass(frozen=True)
+@frozen
 class FloorDiv(Elementwise):
     """The largest whole number not above x / y.
 
@@ -93,7 +93,7 @@ class FloorDiv(Elementwise):
         return tuple(zeros_like(b, x) for x in node.inputs)
 
 
-@dataclass(frozen=True)
+@frozen
 class Mod(Elementwise):
     """x - y * floor(x / y): the remainder with the sign of y, as Python's %.
 
@@ -111,7 +111,7 @@ class Mod(Elementwise):
         return ct, b.neg(b.mul(ct, b.floor_div(*node.inputs)))
 
 
-@dataclass(frozen=True)
+@frozen
 class Fmod(Elementwise):
     """x - y * trunc(x / y): the remainder with the sign of x, as C's fmod.
 
@@ -129,7 +129,7 @@ class Fmod(Elementwise):
         return ct, b.neg(b.mul(ct, b.trunc(b.div(*node.inputs))))
 
 
-@dataclass(frozen=True)
+@frozen
 class Pow(Elementwise):
     """x to the power y.
 
@@ -171,7 +171,7 @@ class Pow(Elementwise):
         yield Sample(cls(), (Draw((3, 4), -3, 3), Draw((3, 4), -3, 3)), dtypes.INTS)
 
 
-@dataclass(frozen=True)
+@frozen
 class Neg(Elementwise):
     """-x; integers wrap."""
 
@@ -182,7 +182,7 @@ class Neg(Elementwise):
         return (b.neg(ct),)
 
 
-@dataclass(frozen=True)
+@frozen
 class Abs(Elementwise):
     """|x|; real for complex x. The lowest integer stays itself.
 
@@ -203,7 +203,7 @@ class Abs(Elementwise):
         return (b.mul(b.cast(b.div(ct, length), x.dtype), x),)
 
 
-@dataclass(frozen=True)
+@frozen
 class Sign(Elementwise):
     """-1, 0 or 1; 0 for NaN. The gradient is 0 everywhere."""
 
@@ -218,7 +218,7 @@ class Sign(Elementwise):
         return (zeros_like(b, node),)
 
 
-@dataclass(frozen=True)
+@frozen
 class Floor(Elementwise):
     """The largest whole number not above x. The gradient is 0 everywhere."""
 
@@ -230,7 +230,7 @@ class Floor(Elementwise):
         return (zeros_like(b, node),)
 
 
-@dataclass(frozen=True)
+@frozen
 class Ceil(Elementwise):
     """The smallest whole number not below x. The gradient is 0 everywhere."""
 
@@ -242,7 +242,7 @@ class Ceil(Elementwise):
         return (zeros_like(b, node),)
 
 
-@dataclass(frozen=True)
+@frozen
 class Round(Elementwise):
     """The nearest whole number, the even one of two. The gradient is 0 everywhere."""
 
@@ -254,7 +254,7 @@ class Round(Elementwise):
         return (zeros_like(b, node),)
 
 
-@dataclass(frozen=True)
+@frozen
 class Trunc(Elementwise):
     """The whole part of x, nearer to 0. The gradient is 0 everywhere."""
 
@@ -266,7 +266,7 @@ class Trunc(Elementwise):
         return (zeros_like(b, node),)
 
 
-@dataclass(frozen=True)
+@frozen
 class Maximum(Elementwise):
     """The larger of x and y; NaN where either is NaN. For bool: logical or.
 
@@ -286,7 +286,7 @@ class Maximum(Elementwise):
         return b.where(b.lt(x, y), zero, shared), b.where(b.gt(x, y), zero, shared)
 
 
-@dataclass(frozen=True)
+@frozen
 class Minimum(Elementwise):
     """The smaller of x and y; NaN where either is NaN. For bool: logical and.
 
@@ -306,7 +306,7 @@ class Minimum(Elementwise):
         return b.where(b.gt(x, y), zero, shared), b.where(b.lt(x, y), zero, shared)
 
 
-@dataclass(frozen=True)
+@frozen
 class Reciprocal(Unary):
     """1 / x; an infinity at 0."""
 

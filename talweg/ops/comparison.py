@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from talweg.base import dtypes
 from talweg.base.errors import DTypeError
+from talweg.base.frozen import frozen
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType
 from talweg.ops.kinds import INEXACT, Elementwise, elementwise_shape
@@ -24,7 +24,7 @@ ORDERED = (dtypes.bool_, *dtypes.REALS)
 BITS = (dtypes.bool_, *dtypes.INTS)
 
 
-@dataclass(frozen=True)
+@frozen
 class Eq(Elementwise):
     """x == y as bool; False where either is NaN."""
 
@@ -35,7 +35,7 @@ class Eq(Elementwise):
     function = np.equal
 
 
-@dataclass(frozen=True)
+@frozen
 class Ne(Elementwise):
     """x != y as bool; True where either is NaN."""
 
@@ -46,7 +46,7 @@ class Ne(Elementwise):
     function = np.not_equal
 
 
-@dataclass(frozen=True)
+@frozen
 class Lt(Elementwise):
     """x < y as bool; False where either is NaN."""
 
@@ -57,7 +57,7 @@ class Lt(Elementwise):
     function = np.less
 
 
-@dataclass(frozen=True)
+@frozen
 class Le(Elementwise):
     """x <= y as bool; False where either is NaN."""
 
@@ -68,7 +68,7 @@ class Le(Elementwise):
     function = np.less_equal
 
 
-@dataclass(frozen=True)
+@frozen
 class Gt(Elementwise):
     """x > y as bool; False where either is NaN."""
 
@@ -79,7 +79,7 @@ class Gt(Elementwise):
     function = np.greater
 
 
-@dataclass(frozen=True)
+@frozen
 class Ge(Elementwise):
     """x >= y as bool; False where either is NaN."""
 
@@ -90,7 +90,7 @@ class Ge(Elementwise):
     function = np.greater_equal
 
 
-@dataclass(frozen=True)
+@frozen
 class LogicalNot(Elementwise):
     """x == 0 as bool; False for NaN."""
 
@@ -103,7 +103,7 @@ class LogicalNot(Elementwise):
         return nest.eq(ins[0], 0)
 
 
-@dataclass(frozen=True)
+@frozen
 class BitAnd(Elementwise):
     """Bitwise and. For bool: logical and."""
 
@@ -113,7 +113,7 @@ class BitAnd(Elementwise):
     function = np.bitwise_and
 
 
-@dataclass(frozen=True)
+@frozen
 class BitOr(Elementwise):
     """Bitwise or. For bool: logical or."""
 
@@ -123,7 +123,7 @@ class BitOr(Elementwise):
     function = np.bitwise_or
 
 
-@dataclass(frozen=True)
+@frozen
 class BitXor(Elementwise):
     """Bitwise exclusive or. For bool: x != y."""
 
@@ -133,7 +133,7 @@ class BitXor(Elementwise):
     function = np.bitwise_xor
 
 
-@dataclass(frozen=True)
+@frozen
 class BitNot(Elementwise):
     """Every bit turned over. For bool: logical not."""
 
@@ -142,7 +142,7 @@ class BitNot(Elementwise):
     function = np.invert
 
 
-@dataclass(frozen=True)
+@frozen
 class ShiftLeft(Elementwise):
     """x * 2 ** y, wrapping; 0 where y is negative or at least the width of x."""
 
@@ -154,7 +154,7 @@ class ShiftLeft(Elementwise):
     domain = (-2.0, 9.0)
 
 
-@dataclass(frozen=True)
+@frozen
 class ShiftRight(Elementwise):
     """floor(x / 2 ** y); where y is negative or at least the width of x, 0, or -1 for x < 0."""
 
@@ -166,7 +166,7 @@ class ShiftRight(Elementwise):
     domain = (-2.0, 9.0)
 
 
-@dataclass(frozen=True)
+@frozen
 class IsNan(Elementwise):
     """True for NaN; for complex, where either part is NaN."""
 
@@ -177,7 +177,7 @@ class IsNan(Elementwise):
     symbol = "isnan"
 
 
-@dataclass(frozen=True)
+@frozen
 class IsInf(Elementwise):
     """True for ±infinity; for complex, where either part is infinite."""
 
@@ -188,7 +188,7 @@ class IsInf(Elementwise):
     symbol = "isinf"
 
 
-@dataclass(frozen=True)
+@frozen
 class IsFinite(Elementwise):
     """False for NaN and ±infinity; for complex, where either part is one of them."""
 
@@ -199,7 +199,7 @@ class IsFinite(Elementwise):
     symbol = "isfinite"
 
 
-@dataclass(frozen=True)
+@frozen
 class Where(Elementwise):
     """x where the condition holds, else y.
 

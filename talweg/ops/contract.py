@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import numpy as np
 
 from talweg.base import dtypes
 from talweg.base.errors import DTypeError, ShapeError
+from talweg.base.frozen import frozen
 from talweg.base.shapes import Shape
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType
@@ -29,7 +29,7 @@ _COLUMNS = 1 << 20  # elements of one unfolded block: about what the last-level 
 _NARROW = 16  # rows shorter than this are copied and added with the batch as innermost axis
 
 
-@dataclass(frozen=True)
+@frozen
 class Dot(Contract):
     """Matrix products: result[..., m, n] = sum over k of x[..., m, k] * y[..., k, n].
 
@@ -72,7 +72,7 @@ class Dot(Contract):
         yield Sample(cls(), (Draw((2, 3, 0)), Draw((2, 0, 5))), dtypes.FLOATS, gradient=False)
 
 
-@dataclass(frozen=True)
+@frozen
 class _Convolution(Contract):
     """The geometry shared by the three convolution ops.
 
@@ -181,7 +181,7 @@ class _Convolution(Contract):
         return number if self.groups == 1 else channel // here * there + number
 
 
-@dataclass(frozen=True)
+@frozen
 class Conv(_Convolution):
     """Cross-correlation of x[N, C, *spatial] with weight[O, C/groups, *kernel].
 
@@ -236,7 +236,7 @@ class Conv(_Convolution):
         yield Sample(cls(*how), (Draw(x), Draw(weight)), dtypes.NUMBERS, tolerance=128)
 
 
-@dataclass(frozen=True)
+@frozen
 class ConvInputGrad(_Convolution):
     """The adjoint of Conv in its input: from ct[N, O, *out] and weight to [N, C, *shape].
 
@@ -311,7 +311,7 @@ class ConvInputGrad(_Convolution):
             yield Sample(cls(*how, x[2:]), (ct, Draw(weight)), dtypes.FLOATS, tolerance=128)
 
 
-@dataclass(frozen=True)
+@frozen
 class ConvWeightGrad(_Convolution):
     """The adjoint of Conv in its weight: from x[N, C, *spatial] and ct[N, O, *out] to a kernel.
 

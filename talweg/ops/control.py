@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from talweg.base import dtypes
 from talweg.base.errors import GradientError, GraphError, ShapeError
+from talweg.base.frozen import frozen
 from talweg.ir.build import Builder
 from talweg.ir.interpret import interpret
 from talweg.ir.node import Graph, Node, input_node
@@ -23,7 +23,7 @@ _CLOSED: dict[tuple[object, ...], Graph] = {}
 _BACKWARD: dict[Graph, _Backward] = {}
 
 
-@dataclass(frozen=True)
+@frozen
 class Call(Control):
     """Apply a Graph to operands: one result, or as many as the Graph has outputs.
 

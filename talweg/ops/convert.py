@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import DTypeError
+from talweg.base.frozen import frozen
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType
 from talweg.ops.kinds import REAL_PART, Elementwise
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 COMPLEX_OF: Mapping[DType, DType] = {real: whole for whole, real in REAL_PART.items()}
 
 
-@dataclass(frozen=True)
+@frozen
 class Copy(Elementwise):
     """x, in memory of its own."""
 
@@ -39,7 +39,7 @@ class Copy(Elementwise):
         return cotangents
 
 
-@dataclass(frozen=True)
+@frozen
 class Cast(Elementwise):
     """x in another dtype.
 
@@ -80,7 +80,7 @@ class Cast(Elementwise):
             yield Sample(cls(dtype), (draw,), dtypes.ALL, gradient=dtype in exact)
 
 
-@dataclass(frozen=True)
+@frozen
 class Bitcast(Elementwise):
     """The bits of x read as another dtype.
 
@@ -119,7 +119,7 @@ class Bitcast(Elementwise):
             yield Sample(cls(dtype), (Draw((3, 4)),), same_width, tolerance=0)
 
 
-@dataclass(frozen=True)
+@frozen
 class Real(Elementwise):
     """The real part of a complex number."""
 
@@ -132,7 +132,7 @@ class Real(Elementwise):
         return (b.cast(ct, node.inputs[0].dtype),)
 
 
-@dataclass(frozen=True)
+@frozen
 class Imag(Elementwise):
     """The imaginary part of a complex number, as a real one."""
 
@@ -145,7 +145,7 @@ class Imag(Elementwise):
         return (b.make_complex(b.scalar(0, ct.dtype), ct),)
 
 
-@dataclass(frozen=True)
+@frozen
 class Conj(Elementwise):
     """The complex conjugate."""
 
@@ -157,7 +157,7 @@ class Conj(Elementwise):
         return (b.conj(ct),)
 
 
-@dataclass(frozen=True)
+@frozen
 class MakeComplex(Elementwise):
     """The complex number of a real part x and an imaginary part y, both float32 or float64."""
 

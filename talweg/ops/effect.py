@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from talweg.base import dtypes
 from talweg.base.errors import GradientError, InvalidValue, ShapeError
+from talweg.base.frozen import frozen
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType, tensor_type
 from talweg.ops.kinds import Effect
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from talweg.ir.node import Node
 
 
-@dataclass(frozen=True)
+@frozen
 class HostCallback(Effect):
     """Call a Python function on the operands as NumPy arrays.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import DTypeError
+from talweg.base.frozen import frozen
 from talweg.base.shapes import Shape, size_of
 from talweg.ir.op import Op, Sample
 from talweg.ir.types import TensorType, tensor_type
@@ -28,7 +28,7 @@ _KEY_STEPS = np.uint32(0x9E3779B9), np.uint32(0xBB67AE85)
 _ROUNDS = 10
 
 
-@dataclass(frozen=True)
+@frozen
 class Iota(Generate):
     """Each element is its own index along `axis`; no operands. Integers wrap, floats round."""
 
@@ -57,7 +57,7 @@ class Iota(Generate):
             yield Sample(cls((3, 4), 1, d), (), (d,), gradient=False)
 
 
-@dataclass(frozen=True)
+@frozen
 class RandomBits(Generate):
     """Uniform random uint32 words by Philox4x32-10, from a key and an offset (uint64, 0-d).
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy as np
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import DTypeError, IndexOutOfRange, ShapeError
+from talweg.base.frozen import frozen
 from talweg.base.shapes import Shape, contiguous_strides
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType
@@ -37,7 +37,7 @@ _REPEATED = np.array([[2, 0, 2], [2, 3, 0]])
 _ALONG = np.array([[2, 0, 1], [0, 2, 1]])
 
 
-@dataclass(frozen=True)
+@frozen
 class ResolveIndex(Elementwise):
     """An index as users write it, -size … size - 1, as one counted from the front.
 
@@ -62,7 +62,7 @@ class ResolveIndex(Elementwise):
         yield Sample(cls(0, 4), (np.array([0, -1, 3, -4]),), (dtypes.int64,), gradient=False)
 
 
-@dataclass(frozen=True)
+@frozen
 class Take(Gather):
     """Slices of x, the first operand, along `axis`, at an index of any shape, the second.
 
@@ -95,7 +95,7 @@ class Take(Gather):
         yield Sample(cls(0), (Draw((3,)), np.array(1)), dtypes.FLOATS)
 
 
-@dataclass(frozen=True)
+@frozen
 class TakeAlong(Gather):
     """result[i, j, k] = x[i, index[i, j, k], k] for axis 1, and alike for other axes.
 
@@ -129,7 +129,7 @@ class TakeAlong(Gather):
         yield Sample(cls(1), (Draw((3, 4)), _UNIQUE), dtypes.FLOATS)
 
 
-@dataclass(frozen=True)
+@frozen
 class _ScatterAt(Scatter):
     """x with slices along `axis` changed: x, the index, and updates of the shape `Take` gives.
 
@@ -154,7 +154,7 @@ class _ScatterAt(Scatter):
         recipes.scatter(nest, x, updates, place, self.combine, ordered)
 
 
-@dataclass(frozen=True)
+@frozen
 class _ScatterAlong(Scatter):
     """x with elements along `axis` changed: x, the index, and updates of the index's shape.
 
@@ -179,7 +179,7 @@ class _ScatterAlong(Scatter):
         recipes.scatter(nest, x, updates, place, self.combine, (self.axis,))
 
 
-@dataclass(frozen=True)
+@frozen
 class AddAt(_ScatterAt):
     """x plus the updates, each added to the slice that `Take` would read; repeats add up.
 
@@ -201,7 +201,7 @@ class AddAt(_ScatterAt):
         yield Sample(cls(1), (Draw((2, 4)), _INDEX, Draw((2, 2, 3))), dtypes.NUMBERS)
 
 
-@dataclass(frozen=True)
+@frozen
 class PutAt(_ScatterAt):
     """x with the slices that `Take` would read replaced by the updates.
 
@@ -227,7 +227,7 @@ class PutAt(_ScatterAt):
         yield Sample(cls(1), (Draw((2, 5)), _UNIQUE, Draw((2, 2, 2))), dtypes.ALL, tolerance=0)
 
 
-@dataclass(frozen=True)
+@frozen
 class AddAlong(_ScatterAlong):
     """x plus the updates, each added to the element that `TakeAlong` would read; repeats add up.
 
@@ -249,7 +249,7 @@ class AddAlong(_ScatterAlong):
         yield Sample(cls(0), (Draw((4, 3)), _INDEX, Draw((2, 3))), dtypes.NUMBERS)
 
 
-@dataclass(frozen=True)
+@frozen
 class PutAlong(_ScatterAlong):
     """x with the elements that `TakeAlong` would read replaced by the updates.
 
@@ -275,7 +275,7 @@ class PutAlong(_ScatterAlong):
         yield Sample(cls(1), (Draw((2, 4)), _ALONG, Draw((2, 3))), dtypes.ALL, tolerance=0)
 
 
-@dataclass(frozen=True)
+@frozen
 class MaxAlong(_ScatterAlong):
     """The maximum of each element of x and the updates whose index names it; NaN propagates.
 
@@ -299,7 +299,7 @@ class MaxAlong(_ScatterAlong):
         yield Sample(cls(0), (x, _REPEATED, below), dtypes.FLOATS, tolerance=0)
 
 
-@dataclass(frozen=True)
+@frozen
 class MinAlong(_ScatterAlong):
     """The minimum of each element of x and the updates whose index names it; NaN propagates.
 
@@ -323,7 +323,7 @@ class MinAlong(_ScatterAlong):
         yield Sample(cls(0), (x, _REPEATED, below), dtypes.FLOATS, tolerance=0)
 
 
-@dataclass(frozen=True)
+@frozen
 class SearchSorted(Gather):
     """Where each value would be inserted into its row of a sorted sequence.
 

@@ -6,7 +6,7 @@ An op of a known kind is one class in one family file; a new kind is a design no
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import DTypeError, ShapeError
+from talweg.base.frozen import frozen
 from talweg.base.shapes import Shape
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType, tensor_type
@@ -31,7 +32,7 @@ REAL_PART: Mapping[DType, DType] = {
 }
 
 
-@dataclass(frozen=True)
+@frozen
 class Elementwise(Op):
     """Each result element depends on the elements at the same place.
 
@@ -95,7 +96,7 @@ class Elementwise(Op):
             yield Sample(cls(), inputs, cls.accepts, cls.tolerance)
 
 
-@dataclass(frozen=True)
+@frozen
 class Unary(Elementwise):
     """A smooth function of one operand: `slope` gives its gradient of every order."""
 
@@ -110,7 +111,7 @@ class Unary(Elementwise):
         return (b.mul(ct, b.adjoint(self.slope(b, node.inputs[0], node))),)
 
 
-@dataclass(frozen=True)
+@frozen
 class Reduce(Op):
     """Axes are combined away: sum, product, maximum, arg-maximum.
 
@@ -126,51 +127,51 @@ class Reduce(Op):
         return tuple(n for i, n in enumerate(type.shape) if i not in self.axes)
 
 
-@dataclass(frozen=True)
+@frozen
 class View(Op):
     """Every result element is one element of an operand or a fixed fill value: no arithmetic."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Contract(Op):
     """Sums of products over contracted axes: batched dot, convolution."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Window(Op):
     """A reduction over sliding windows: pooling."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Gather(Op):
     """Elements read at computed indices."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Scatter(Op):
     """Elements written or accumulated at computed indices, in row-major order of the updates."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Scan(Op):
     """A sequential pass along one axis: cumulative sums, sorting."""
 
     axis: int
 
 
-@dataclass(frozen=True)
+@frozen
 class Generate(Op):
     """Values made from indices alone: iota, full, counter-based random bits."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Control(Op):
     """Runs a sub-graph: call, cond, while, scan. Its Nodes are lowered, not the Op."""
 
     lowered: ClassVar[bool] = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Effect(Op):
     """Leaves the graph: host callbacks, collectives. Never removed, merged or reordered."""
 

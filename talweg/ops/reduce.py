@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from talweg.base import dtypes
 from talweg.base.errors import ShapeError
+from talweg.base.frozen import frozen
 from talweg.base.shapes import Shape, inverse_order, size_of
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _ORDERED = dtypes.bool_, *dtypes.REALS
 
 
-@dataclass(frozen=True)
+@frozen
 class ReduceSum(Reduce):
     """Sum over axes, in the operand's dtype; half types accumulate in float32."""
 
@@ -50,7 +50,7 @@ class ReduceSum(Reduce):
         yield Sample(cls((0, 2)), (Draw((3, 4, 2)),), dtypes.FLOATS, tolerance=16)
 
 
-@dataclass(frozen=True)
+@frozen
 class ReduceProd(Reduce):
     """Product over axes, in the operand's dtype; half types accumulate in float32.
 
@@ -92,7 +92,7 @@ class ReduceProd(Reduce):
         yield Sample(cls((1,)), (zeros,), (dtypes.float64,))
 
 
-@dataclass(frozen=True)
+@frozen
 class ReduceMax(Reduce):
     """Maximum over axes; of bool: any. NaN propagates.
 
@@ -117,7 +117,7 @@ class ReduceMax(Reduce):
         yield Sample(cls(()), (Draw((3,), distinct=True),), dtypes.FLOATS)
 
 
-@dataclass(frozen=True)
+@frozen
 class ReduceMin(Reduce):
     """Minimum over axes; of bool: all. NaN propagates.
 
@@ -141,7 +141,7 @@ class ReduceMin(Reduce):
         yield Sample(cls((1,)), (Draw((3, 4, 2), distinct=True),), _ORDERED)
 
 
-@dataclass(frozen=True)
+@frozen
 class ArgMax(Reduce):
     """Index of the maximum along one axis, int64: the first of equal ones; a NaN is largest.
 
@@ -164,7 +164,7 @@ class ArgMax(Reduce):
         yield Sample(cls((1,)), (Draw((3, 4, 2)),), _ORDERED, gradient=False)
 
 
-@dataclass(frozen=True)
+@frozen
 class ArgMin(Reduce):
     """Index of the minimum along one axis, int64: the first of equal ones; a NaN is smallest.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from talweg.base import dtypes
 from talweg.base.errors import ShapeError
+from talweg.base.frozen import frozen
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType
 from talweg.loops import recipes
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from talweg.loops.scalar import Scalar
 
 
-@dataclass(frozen=True)
+@frozen
 class CumSum(Scan):
     """Sums of the elements up to each place, in the operand's dtype; half types in float32."""
 
@@ -52,7 +52,7 @@ class CumSum(Scan):
         yield Sample(cls(1), (Draw((3, 4, 2)),), dtypes.NUMBERS, tolerance=16)
 
 
-@dataclass(frozen=True)
+@frozen
 class CumProd(Scan):
     """Products of the elements up to each place; half types in float32.
 
@@ -87,7 +87,7 @@ class CumProd(Scan):
         yield Sample(cls(0), (np.array([2.0, 0.0, 3.0, 0.0, -1.5]),), (dtypes.float64,))
 
 
-@dataclass(frozen=True)
+@frozen
 class LinearRecurrence(Scan):
     """h(t) = a(t) h(t - 1) + x(t) with h(-1) = 0, for operands a and x; half types in float32.
 
@@ -132,7 +132,7 @@ class LinearRecurrence(Scan):
         yield Sample(cls(1), (Draw((3, 4, 2)), Draw((3, 4, 2))), dtypes.NUMBERS, tolerance=16)
 
 
-@dataclass(frozen=True)
+@frozen
 class CumArgMax(Scan):
     """Index of the largest element up to each place: of equal ones the last; a NaN is largest."""
 
@@ -153,7 +153,7 @@ class CumArgMax(Scan):
         yield Sample(cls(1), (Draw((3, 5)),), (dtypes.bool_, *dtypes.REALS), gradient=False)
 
 
-@dataclass(frozen=True)
+@frozen
 class CumArgMin(Scan):
     """Index of the smallest element up to each place: of equal ones the last; NaN counts first."""
 
@@ -174,7 +174,7 @@ class CumArgMin(Scan):
         yield Sample(cls(1), (Draw((3, 5)),), (dtypes.bool_, *dtypes.REALS), gradient=False)
 
 
-@dataclass(frozen=True)
+@frozen
 class ArgSort(Scan):
     """Indices that sort along the axis; equal elements keep their order.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from talweg.base import dtypes, special
+from talweg.base.frozen import frozen
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ops.kinds import Unary
 
@@ -28,7 +28,7 @@ def _gauss(b: Builder, x: Node, sign: float, factor: float) -> Node:
     return b.mul(b.exp(power), b.scalar(factor, x.dtype))
 
 
-@dataclass(frozen=True)
+@frozen
 class Erf(Unary):
     """The error function."""
 
@@ -39,7 +39,7 @@ class Erf(Unary):
         return _gauss(b, x, -1.0, _DENSITY)
 
 
-@dataclass(frozen=True)
+@frozen
 class Erfc(Unary):
     """1 - erf(x), without cancellation for large x."""
 
@@ -50,7 +50,7 @@ class Erfc(Unary):
         return _gauss(b, x, -1.0, -_DENSITY)
 
 
-@dataclass(frozen=True)
+@frozen
 class Erfinv(Unary):
     """The inverse of erf; ±infinity at ±1 and NaN beyond."""
 
@@ -62,7 +62,7 @@ class Erfinv(Unary):
         return _gauss(b, y, 1.0, 1.0 / _DENSITY)
 
 
-@dataclass(frozen=True)
+@frozen
 class Lgamma(Unary):
     """log |gamma(x)|; infinity at 0 and the negative whole numbers."""
 
@@ -74,7 +74,7 @@ class Lgamma(Unary):
         return b.digamma(x)
 
 
-@dataclass(frozen=True)
+@frozen
 class Digamma(Unary):
     """The derivative of lgamma; ∓infinity at ±0, NaN at the negative whole numbers."""
 
@@ -86,7 +86,7 @@ class Digamma(Unary):
         return b.polygamma(x, 1)
 
 
-@dataclass(frozen=True)
+@frozen
 class Polygamma(Unary):
     """The n-th derivative of digamma.
 

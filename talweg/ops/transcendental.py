@@ -7,12 +7,12 @@ value is an infinity, and the gradient is what its formula gives there.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from talweg.base import dtypes
+from talweg.base.frozen import frozen
 from talweg.ir.op import Op
 from talweg.loops.operand import wide
 from talweg.ops.kinds import Elementwise, Unary
@@ -36,7 +36,7 @@ def _one_minus_square(b: Builder, x: Node) -> Node:
     return b.sub(b.scalar(1, x.dtype), b.mul(x, x))
 
 
-@dataclass(frozen=True)
+@frozen
 class Sqrt(Unary):
     """The square root; -0 for -0. The gradient at 0 is infinite."""
 
@@ -47,7 +47,7 @@ class Sqrt(Unary):
         return b.div(b.scalar(0.5, x.dtype), y)
 
 
-@dataclass(frozen=True)
+@frozen
 class Rsqrt(Unary):
     """1 / sqrt(x); ±infinity at ±0."""
 
@@ -61,7 +61,7 @@ class Rsqrt(Unary):
         return b.mul(_times(b, y, -0.5), b.mul(y, y))
 
 
-@dataclass(frozen=True)
+@frozen
 class Exp(Unary):
     """e to the power x."""
 
@@ -71,7 +71,7 @@ class Exp(Unary):
         return y
 
 
-@dataclass(frozen=True)
+@frozen
 class Exp2(Unary):
     """2 to the power x."""
 
@@ -81,7 +81,7 @@ class Exp2(Unary):
         return _times(b, y, math.log(2.0))
 
 
-@dataclass(frozen=True)
+@frozen
 class Expm1(Unary):
     """exp(x) - 1, without cancellation near 0."""
 
@@ -91,7 +91,7 @@ class Expm1(Unary):
         return _plus(b, y, 1.0)
 
 
-@dataclass(frozen=True)
+@frozen
 class Log(Unary):
     """The natural logarithm; -infinity at 0."""
 
@@ -102,7 +102,7 @@ class Log(Unary):
         return b.reciprocal(x)
 
 
-@dataclass(frozen=True)
+@frozen
 class Log1p(Unary):
     """log(1 + x), without cancellation near 0; -infinity at -1."""
 
@@ -113,7 +113,7 @@ class Log1p(Unary):
         return b.reciprocal(_plus(b, x, 1.0))
 
 
-@dataclass(frozen=True)
+@frozen
 class Log2(Unary):
     """The logarithm to base 2; -infinity at 0."""
 
@@ -124,7 +124,7 @@ class Log2(Unary):
         return b.reciprocal(_times(b, x, math.log(2.0)))
 
 
-@dataclass(frozen=True)
+@frozen
 class Log10(Unary):
     """The logarithm to base 10; -infinity at 0."""
 
@@ -135,7 +135,7 @@ class Log10(Unary):
         return b.reciprocal(_times(b, x, math.log(10.0)))
 
 
-@dataclass(frozen=True)
+@frozen
 class Sin(Unary):
     """The sine of x radians; NaN at ±infinity."""
 
@@ -145,7 +145,7 @@ class Sin(Unary):
         return b.cos(x)
 
 
-@dataclass(frozen=True)
+@frozen
 class Cos(Unary):
     """The cosine of x radians; NaN at ±infinity."""
 
@@ -155,7 +155,7 @@ class Cos(Unary):
         return b.neg(b.sin(x))
 
 
-@dataclass(frozen=True)
+@frozen
 class Tan(Unary):
     """The tangent of x radians; NaN at ±infinity."""
 
@@ -166,7 +166,7 @@ class Tan(Unary):
         return _plus(b, b.mul(y, y), 1.0)
 
 
-@dataclass(frozen=True)
+@frozen
 class Asin(Unary):
     """The angle in [-pi/2, pi/2] whose sine is x; NaN outside [-1, 1]."""
 
@@ -177,7 +177,7 @@ class Asin(Unary):
         return b.rsqrt(_one_minus_square(b, x))
 
 
-@dataclass(frozen=True)
+@frozen
 class Acos(Unary):
     """The angle in [0, pi] whose cosine is x; NaN outside [-1, 1]."""
 
@@ -188,7 +188,7 @@ class Acos(Unary):
         return b.neg(b.rsqrt(_one_minus_square(b, x)))
 
 
-@dataclass(frozen=True)
+@frozen
 class Atan(Unary):
     """The angle in [-pi/2, pi/2] whose tangent is x."""
 
@@ -199,7 +199,7 @@ class Atan(Unary):
         return b.reciprocal(_plus(b, b.mul(x, x), 1.0))
 
 
-@dataclass(frozen=True)
+@frozen
 class Atan2(Elementwise):
     """The angle in [-pi, pi] of the point (x, y), for operands y and x in this order.
 
@@ -220,7 +220,7 @@ class Atan2(Elementwise):
         return b.mul(part, x), b.neg(b.mul(part, y))
 
 
-@dataclass(frozen=True)
+@frozen
 class Sinh(Unary):
     """The hyperbolic sine."""
 
@@ -230,7 +230,7 @@ class Sinh(Unary):
         return b.cosh(x)
 
 
-@dataclass(frozen=True)
+@frozen
 class Cosh(Unary):
     """The hyperbolic cosine."""
 
@@ -240,7 +240,7 @@ class Cosh(Unary):
         return b.sinh(x)
 
 
-@dataclass(frozen=True)
+@frozen
 class Tanh(Unary):
     """The hyperbolic tangent."""
 
@@ -251,7 +251,7 @@ class Tanh(Unary):
         return _one_minus_square(b, y)
 
 
-@dataclass(frozen=True)
+@frozen
 class Asinh(Unary):
     """The inverse of sinh."""
 
@@ -262,7 +262,7 @@ class Asinh(Unary):
         return b.rsqrt(_plus(b, b.mul(x, x), 1.0))
 
 
-@dataclass(frozen=True)
+@frozen
 class Acosh(Unary):
     """The inverse of cosh, not negative; NaN below 1."""
 
@@ -273,7 +273,7 @@ class Acosh(Unary):
         return b.mul(b.rsqrt(_plus(b, x, -1.0)), b.rsqrt(_plus(b, x, 1.0)))
 
 
-@dataclass(frozen=True)
+@frozen
 class Atanh(Unary):
     """The inverse of tanh; ±infinity at ±1 and NaN beyond."""
 
@@ -284,7 +284,7 @@ class Atanh(Unary):
         return b.reciprocal(_one_minus_square(b, x))
 
 
-@dataclass(frozen=True)
+@frozen
 class Sigmoid(Unary):
     """1 / (1 + exp(-x)), without overflow."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from talweg.base import dtypes
 from talweg.base.errors import ShapeError
+from talweg.base.frozen import frozen
 from talweg.base.shapes import Shape, inverse_order, size_of
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from talweg.loops.scalar import Scalar
 
 
-@dataclass(frozen=True)
+@frozen
 class Reshape(View):
     """The same elements in row-major order under another shape. 1. The sizes' products agree."""
 
@@ -52,7 +52,7 @@ class Reshape(View):
         yield Sample(cls(()), (Draw((1, 1)),), dtypes.FLOATS)
 
 
-@dataclass(frozen=True)
+@frozen
 class Permute(View):
     """Axes in another order: result axis i is operand axis `axes[i]`."""
 
@@ -81,7 +81,7 @@ class Permute(View):
         yield Sample(cls((2, 0, 1)), (Draw((2, 3, 4)),), dtypes.ALL)
 
 
-@dataclass(frozen=True)
+@frozen
 class Expand(View):
     """Repeat axes of size 1 and add leading axes until the shape is `shape`."""
 
@@ -121,7 +121,7 @@ class Expand(View):
         yield Sample(cls((2, 1)), (Draw(()),), dtypes.FLOATS)
 
 
-@dataclass(frozen=True)
+@frozen
 class Slice(View):
     """Elements start, start + step, … below stop, along every axis.
 
@@ -165,7 +165,7 @@ class Slice(View):
         yield Sample(cls((1, 0), (3, 5), (1, 2)), (Draw((4, 5)),), dtypes.ALL)
 
 
-@dataclass(frozen=True)
+@frozen
 class SetSlice(View):
     """The first operand with the elements of a Slice replaced by the second operand."""
 
@@ -208,7 +208,7 @@ class SetSlice(View):
         yield Sample(cls((1, 0), (3, 5), (1, 2)), (Draw((4, 5)), Draw((2, 3))), dtypes.ALL)
 
 
-@dataclass(frozen=True)
+@frozen
 class Diagonal(View):
     """The main diagonal of the last two axes: [..., n, n] to [..., n].
 
@@ -239,7 +239,7 @@ class Diagonal(View):
         yield Sample(cls(), (Draw((0, 0)),), dtypes.FLOATS)
 
 
-@dataclass(frozen=True)
+@frozen
 class SetDiagonal(View):
     """The first operand with its Diagonal replaced by the second operand."""
 
@@ -273,7 +273,7 @@ class SetDiagonal(View):
         yield Sample(cls(), (Draw((2, 3, 3)), Draw((2, 3))), dtypes.ALL)
 
 
-@dataclass(frozen=True)
+@frozen
 class Flip(View):
     """Reverse the order of elements along axes. 1. `axes` are sorted, distinct, from the front."""
 
@@ -306,7 +306,7 @@ class Flip(View):
         yield Sample(cls(()), (Draw(()),), dtypes.FLOATS)
 
 
-@dataclass(frozen=True)
+@frozen
 class Pad(View):
     """Surround and interleave the first operand with the second, a 0-d fill value.
 
@@ -376,7 +376,7 @@ class Pad(View):
         yield Sample(cls((-1, 2), (0, -3), (1, 1)), inputs, dtypes.FLOATS)
 
 
-@dataclass(frozen=True)
+@frozen
 class Concat(View):
     """Any number of operands one after the other along `axis`.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import product
 from math import prod
 from types import EllipsisType
@@ -13,11 +12,12 @@ import numpy as np
 
 from talweg.base import dtypes
 from talweg.base.errors import ShapeError
+from talweg.base.frozen import frozen
 from talweg.base.shapes import Shape, contiguous_strides
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType
 from talweg.loops.functions import identity
-from talweg.loops.operand import flat
+from talweg.loops.operand import Operand, flat
 from talweg.loops.recipes import spaced
 from talweg.ops.kinds import Window, check_dtype
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from talweg.ir.build import Builder
     from talweg.ir.node import Node
     from talweg.loops.build import NestBuilder
-    from talweg.loops.operand import Indices, Operand, Point
+    from talweg.loops.operand import Indices, Point
     from talweg.loops.scalar import Scalar
 
 _Index: TypeAlias = tuple[EllipsisType | slice, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class _Windowed(Window):
     """The geometry shared by the window ops: one entry per trailing ("spatial") axis.
 
@@ -146,7 +146,7 @@ class _Windowed(Window):
                 )
 
 
-@dataclass(frozen=True)
+@frozen
 class WindowMax(_Windowed):
     """The largest element of each window; padding never wins.
 
@@ -172,13 +172,9 @@ class WindowMax(_Windowed):
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
         (x,) = node.inputs
-        axis = x.rank - len(self.window)
-        lead = x.shape[:axis]
-        index = b.window_arg_max(x, self.window, self.strides, self.padding, self.dilation)
-        zeros = b.expand(b.scalar(0, x.dtype), (*lead, prod(x.shape[axis:])))
-        flat = (*lead, prod(ct.shape[axis:]))
-        added = b.add_along(zeros, b.reshape(index, flat), b.reshape(ct, flat), axis)
-        return (b.reshape(added, x.shape),)
+        fields = self.window, self.strides, self.padding, self.dilation
+        index = b.window_arg_max(x, *fields)
+        return (b.window_unpool(ct, index, *fields, x.shape[x.rank - len(self.window) :]),)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
@@ -186,7 +182,7 @@ class WindowMax(_Windowed):
             yield Sample(cls(*fields), (Draw(shape, distinct=True),), dtypes.REALS, tolerance=0)
 
 
-@dataclass(frozen=True)
+@frozen
 class WindowArgMax(_Windowed):
     """The place of the largest element of each window, as an index into the flattened spatial axes.
 
@@ -242,7 +238,7 @@ class WindowArgMax(_Windowed):
         yield Sample(cls((2, 2), (1, 1), ((1, 1), (0, 0)), (1, 1)), (ties,), gradient=False)
 
 
-@dataclass(frozen=True)
+@frozen
 class WindowSum(_Windowed):
     """The sum of each window, whose padding counts as zero. 1. Half types accumulate in float32."""
 
@@ -271,7 +267,7 @@ class WindowSum(_Windowed):
             yield Sample(cls(*fields), (Draw(shape),), dtypes.NUMBERS, tolerance=32)
 
 
-@dataclass(frozen=True)
+@frozen
 class WindowSpread(_Windowed):
     """The adjoint of WindowSum: every element is added to all places of its window.
 
@@ -329,6 +325,89 @@ class WindowSpread(_Windowed):
             yield Sample(cls(*fields, spatial), (ct,), dtypes.NUMBERS, tolerance=32)
 
 
+@frozen
+class WindowUnpool(_Windowed):
+    """Every element is added at the place that WindowArgMax found in its window; the rest is 0.
+
+    1. The second operand are such places, of the first one's shape; `shape` are the spatial sizes
+       they count in. 2. A place outside its own window counts for nothing.
+    3. Half types accumulate in float32.
+    """
+
+    shape: Shape
+
+    def infer(self, *types: TensorType) -> TensorType:
+        ct, index = types
+        check_dtype(self, ct.dtype, dtypes.NUMBERS)
+        lead = ct.shape[: ct.rank - len(self.window)]
+        fits = self.result_shape((*lead, *self.shape)) == ct.shape == index.shape
+        if not fits or index.dtype is not dtypes.int64:
+            raise ShapeError(
+                f"{self.name()}: window {self.window} on sizes {self.shape} gives "
+                f"{self.result_shape((*lead, *self.shape))}, but the operands are {ct} and {index}"
+            )
+        return ct.with_shape((*lead, *self.shape))
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        ct, index = _wide(arrays[0]), arrays[1]
+        lead = ct.shape[: ct.ndim - len(self.window)]
+        rows = prod(lead)
+        target = np.zeros((rows, prod(self.shape)), ct.dtype)
+        row = np.repeat(np.arange(rows), prod(ct.shape[len(lead) :]))
+        places, values = index.reshape(-1), ct.reshape(-1)
+        inside = self._inside(index).reshape(-1)
+        np.add.at(target, (row[inside], places[inside]), values[inside])
+        return target.reshape(*lead, *self.shape).astype(arrays[0].dtype, copy=False)
+
+    def _inside(self, index: np.ndarray) -> np.ndarray:
+        """Whether each place is one of its window's."""
+        inside = (index >= 0) & (index < prod(self.shape))
+        spatial = np.unravel_index(np.where(inside, index, 0), self.shape)
+        for axis, at in enumerate(spatial):
+            count = index.shape[index.ndim - len(self.window) + axis]
+            behind = (1,) * (len(self.window) - 1 - axis)
+            found = self.places(axis, count).reshape(count, *behind, -1)
+            inside &= (at[..., None] == found).any(axis=-1)
+        return np.asarray(inside)
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        ct, index = ins
+        lead = ct.rank - len(self.window)
+        lows = nest.numbers([low for low, _ in self.padding])
+        sizes = nest.numbers(self.shape)
+        steps = {lead + axis: stride for axis, stride in enumerate(self.strides)}
+        zero = nest.constant(0, ct.dtype)
+
+        def element(i: Indices, k: Indices) -> Scalar:
+            here = flat(i[lead:], sizes)
+            mine = Operand(
+                ct.dtype, ct.shape, lambda at: nest.select(nest.eq(index[at], here), ct[at], zero)
+            )
+            rows = zip(i[lead:], lows, k, self.dilation, strict=True)
+            places = [at + low - tap * step for at, low, tap, step in rows]
+            return spaced(nest, mine, (*i[:lead], *places), steps)
+
+        return lambda i: nest.fold("add", self.window, lambda k: element(i, k))
+
+    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+        (ct,) = cotangents
+        index = node.inputs[1]
+        axis = index.rank - len(self.window)
+        lead = index.shape[:axis]
+        rows = b.reshape(ct, (*lead, prod(self.shape)))
+        places = b.reshape(index, (*lead, prod(index.shape[axis:])))
+        return b.reshape(b.take_along(rows, places, axis), index.shape), None
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        rng = np.random.default_rng(0)
+        for fields, shape in _CASES:
+            spatial = shape[-len(fields[0]) :]
+            index = WindowArgMax(*fields).reference(rng.normal(size=shape))
+            inputs = Draw(index.shape), index
+            yield Sample(cls(*fields, spatial), inputs, dtypes.NUMBERS, tolerance=32)
+
+
 _Case = tuple[tuple[Shape, Shape, tuple[tuple[int, int], ...], Shape], Shape]
 _CASES: tuple[_Case, ...] = (
     (((2,), (1,), ((0, 0),), (1,)), (2, 5)),
@@ -372,4 +451,4 @@ def _lowest(dtype: np.dtype) -> float | int:
     return -np.inf if dtype.kind == "f" else int(np.iinfo(dtype).min)
 
 
-OPS: tuple[type[Op], ...] = (WindowMax, WindowArgMax, WindowSum, WindowSpread)
+OPS: tuple[type[Op], ...] = (WindowMax, WindowArgMax, WindowSum, WindowSpread, WindowUnpool)
