@@ -30,6 +30,7 @@ from talweg.base.dtypes import (
 from talweg.base.dtypes import bool_ as bool
 from talweg.base.dtypes import promote as promote_types
 from talweg.base.errors import TalwegError
+from talweg.base.version import VERSION
 from talweg.engine import creation, dependent, random
 from talweg.engine.conversion import device
 from talweg.engine.functions import FUNCTIONS
@@ -111,4 +112,4 @@ if TYPE_CHECKING:
     def __getattr__(name: str) -> Any: ...
 
 
-__version__ = "0.1.0"
+__version__ = VERSION

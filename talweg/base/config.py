@@ -18,6 +18,8 @@ class Config:
         cache: folder of compiled objects (`TALWEG_CACHE_DIR`, else `~/.cache/talweg`).
         check: verify every Graph before it runs (`TALWEG_CHECK=1`).
         sync: run every operation at once (`TALWEG_SYNC=1`).
+        compile: `always`, `never`, or `auto`: small graphs are compiled when they come again
+            (`TALWEG_COMPILE`).
         pending: operations that may wait unevaluated before they are run (`TALWEG_PENDING`).
     """
 
@@ -25,6 +27,7 @@ class Config:
     cache: Path
     check: bool
     sync: bool
+    compile: str
     pending: int
 
 
@@ -37,11 +40,18 @@ def _number(name: str, default: int) -> int:
     return int(text)
 
 
+def _choice(name: str, choices: tuple[str, ...]) -> str:
+    text = os.environ.get(name, "") or choices[0]
+    if text not in choices:
+        raise InvalidValue(f"{name}={text!r} is none of {', '.join(choices)}; unset or correct it")
+    return text
+
+
 def read() -> Config:
     """Read the environment.
 
     Raises:
-        InvalidValue: when a number is not a positive whole number.
+        InvalidValue: when a number is not a positive whole number, or a word is not known.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cache = os.environ.get("TALWEG_CACHE_DIR") or Path.home() / ".cache" / "talweg"
@@ -50,5 +60,6 @@ def read() -> Config:
         cache=Path(cache),
         check=os.environ.get("TALWEG_CHECK", "") == "1",
         sync=os.environ.get("TALWEG_SYNC", "") == "1",
+        compile=_choice("TALWEG_COMPILE", ("auto", "always", "never")),
         pending=_number("TALWEG_PENDING", 10_000),
     )

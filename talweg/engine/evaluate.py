@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import sys
+from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from talweg.base.errors import IndexOutOfRange
+from talweg.engine.kernels import count
+from talweg.engine.program import Program
 from talweg.engine.state import CONFIG
 from talweg.ir.interpret import interpret
 from talweg.ir.node import Graph, Node
 from talweg.ir.op import INPUT
 from talweg.ir.verify import verify
+from talweg.passes.pipeline import compile_graph
+
+FIRST_SIGHT = 1 << 14  # elements below which a graph is run once by the references
+PROGRAMS = 4096
+
+_PROGRAMS: OrderedDict[Any, Program | None] = OrderedDict()
 
 
 def evaluate(nodes: Sequence[Node]) -> None:
-    """Compute the Nodes whose value is not known yet, leaving it in `Node.array`.
+    """Compute the Nodes whose value is not known yet, leaving it in `Node.value`.
 
     Raises:
         IndexOutOfRange and other run-time errors, with the line that recorded the Node.
@@ -25,9 +37,54 @@ def evaluate(nodes: Sequence[Node]) -> None:
     graph = pending_graph(wanted)
     if CONFIG.check:
         verify(graph)
-    arrays = interpret(graph, [n.array for n in graph.inputs if n.array is not None])
-    for node, array in zip(wanted, arrays, strict=True):
-        node.array = _settled(array)
+    kept = _held(graph, set(wanted))
+    if kept:
+        graph = Graph(graph.inputs, (*graph.outputs, *kept))
+    for node, value in zip(graph.outputs, run(graph), strict=True):
+        node.array = value
+
+
+def run(graph: Graph) -> list[np.ndarray]:
+    """Return the outputs of a Graph whose inputs are known, as stored arrays."""
+    arrays = [n.array for n in graph.inputs if n.array is not None]
+    program = _program_of(graph)
+    if program is None:
+        return [_settled(a) for a in interpret(graph, arrays)]
+    try:
+        return program.run(arrays)
+    except IndexOutOfRange:
+        interpret(graph, arrays)  # raises again, naming the user's line
+        raise
+
+
+def _program_of(graph: Graph) -> Program | None:
+    """The compiled form of a Graph; None for a small one that is seen for the first time."""
+    key = graph.key
+    found = _PROGRAMS.get(key)
+    if found is not None:
+        count(hits=1)
+        return found
+    if len(_PROGRAMS) >= PROGRAMS:
+        _PROGRAMS.popitem(last=False)
+    if CONFIG.compile == "never" or (key not in _PROGRAMS and _is_small(graph)):
+        _PROGRAMS[key] = None
+        count(first_sight=len(graph.order))
+        return None
+    plan = compile_graph(graph, CONFIG.check)
+    count(plans=1)
+    program = _PROGRAMS[key] = Program(plan)
+    return program
+
+
+def _is_small(graph: Graph) -> bool:
+    if CONFIG.compile == "always":
+        return False
+    total = 0
+    for node in graph.order:
+        total += getattr(node.type, "size", 0)
+        if total > FIRST_SIGHT:
+            return False
+    return True
 
 
 def pending_graph(outputs: Sequence[Node]) -> Graph:
@@ -45,6 +102,28 @@ def pending_graph(outputs: Sequence[Node]) -> Graph:
         else:
             stack.extend(node.inputs)
     return Graph(known, outputs)
+
+
+_OWN_REFERENCES = 3  # the order of the graph, the loop variable, the argument of getrefcount
+
+
+def _held(graph: Graph, wanted: set[Node]) -> list[Node]:
+    """The Nodes marked `keep` that somebody outside the Graph holds: a gradient may read them.
+
+    CPython counts references; those of the Graph itself are known.
+    """
+    inside: dict[Node, int] = {}
+    for node in graph.order:
+        for i in node.inputs:
+            inside[i] = inside.get(i, 0) + 1
+    held: list[Node] = []
+    for node in graph.order:
+        if not node.keep or node in wanted or node.type.__class__ is tuple:
+            continue
+        count_inside = inside.get(node, 0) + (node in inside)
+        if sys.getrefcount(node) > count_inside + _OWN_REFERENCES:
+            held.append(node)
+    return held
 
 
 def _settled(array: np.ndarray) -> np.ndarray:

@@ -1,0 +1,3 @@
+"""The version of talweg."""
+
+VERSION = "0.1.0"

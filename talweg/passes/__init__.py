@@ -1,0 +1,1 @@
+"""From a Graph to a Plan of loop nests. `pipeline` is the page to read."""

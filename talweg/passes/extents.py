@@ -1,0 +1,100 @@
+"""Extents: arguments of a nest that must be equal become one, and those nobody reads go.
+
+Every buffer and every loop is lowered with extents of its own. A buffer axis that is read by a bare
+loop index has that loop's extent. What is left is the structure of the kernel: equal for all sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from talweg.loops.affine import simplify_nest
+from talweg.loops.nest import (
+    Buffer,
+    Loop,
+    LoopNest,
+    Store,
+    map_scalars,
+    scalars,
+    statements,
+)
+from talweg.loops.nest import Allocate
+from talweg.loops.scalar import Argument, Index, Load, Number, Scalar, substitute, walk
+
+
+def settle_extents(
+    nest: LoopNest, values: Mapping[str, Number]
+) -> tuple[LoopNest, tuple[Number, ...]]:
+    """Return the nest with as few arguments as it needs, simplified, and their values."""
+    same = _equal_extents(nest, values)
+    names: dict[str, Scalar] = {old: new for old, new in same.items()}
+    body = map_scalars(nest.body, lambda value: substitute(value, names)) if names else nest.body
+    inputs, outputs = (
+        tuple(replace(b, shape=tuple(substitute(n, names) for n in b.shape)) for b in listed)
+        for listed in (nest.inputs, nest.outputs)
+    )
+    simple = simplify_nest(replace(nest, inputs=inputs, outputs=outputs, body=body))
+    used = {
+        part.name
+        for value in (*scalars(simple.body), *_sizes(simple))
+        for part in walk(value)
+        if isinstance(part, Argument)
+    }
+    kept = tuple(a for a in nest.arguments if a.name in used)
+    renamed: dict[str, Scalar] = {
+        a.name: Argument(f"n{place}", a.dtype) for place, a in enumerate(kept)
+    }
+    final = replace(
+        simple,
+        arguments=tuple(a for a in renamed.values() if isinstance(a, Argument)),
+        inputs=_renamed(simple.inputs, renamed),
+        outputs=_renamed(simple.outputs, renamed),
+        body=map_scalars(simple.body, lambda value: substitute(value, renamed)),
+    )
+    return final, tuple(values[a.name] for a in kept)
+
+
+def _renamed(buffers: tuple[Buffer, ...], names: dict[str, Scalar]) -> tuple[Buffer, ...]:
+    return tuple(replace(b, shape=tuple(substitute(n, names) for n in b.shape)) for b in buffers)
+
+
+def _sizes(nest: LoopNest) -> tuple[Scalar, ...]:
+    return tuple(size for b in nest.inputs + nest.outputs for size in b.shape)
+
+
+def _equal_extents(nest: LoopNest, values: Mapping[str, Number]) -> dict[str, Argument]:
+    """For every argument that equals an earlier one by construction: the earliest."""
+    shapes = {b.name: b.shape for b in nest.inputs + nest.outputs}
+    loops: dict[str, Scalar] = {}
+    for statement in statements(nest.body):
+        if isinstance(statement, Loop):
+            loops[statement.index] = statement.extent
+        elif isinstance(statement, Allocate):
+            shapes[statement.buffer.name] = statement.buffer.shape
+    place = {a.name: n for n, a in enumerate(nest.arguments)}
+    parent = {a.name: a for a in nest.arguments}
+
+    def find(argument: Argument) -> Argument:
+        while parent[argument.name] is not argument:
+            argument = parent[argument.name]
+        return argument
+
+    def join(size: Scalar, index: Scalar) -> None:
+        extent = loops.get(index.name) if isinstance(index, Index) else None
+        if not isinstance(size, Argument) or not isinstance(extent, Argument):
+            return
+        if values[size.name] != values[extent.name]:
+            return
+        one, other = sorted((find(size), find(extent)), key=lambda a: place[a.name])
+        parent[other.name] = one
+
+    for statement in statements(nest.body):
+        if isinstance(statement, Store):
+            for size, index in zip(shapes[statement.buffer], statement.indices, strict=True):
+                join(size, index)
+    for value in scalars(nest.body):
+        if isinstance(value, Load):
+            for size, index in zip(shapes[value.buffer], value.indices, strict=True):
+                join(size, index)
+    return {a.name: find(a) for a in nest.arguments if find(a) is not a}

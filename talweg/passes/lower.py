@@ -1,0 +1,302 @@
+"""Lowering: a group of Nodes becomes one loop nest, made of the `lower` rules of its Ops.
+
+An operand that has no memory of its own is read by running its producer's rule at the indices of
+the reader. `NestBuilder.once` computes a value once for all its readers, in front of the loops it
+does not depend on: that is where the reductions of a row, and the rows kept in scratch, come to
+stand before the loop that uses them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+from talweg.base import dtypes
+from talweg.base.shapes import Shape, inverse_order
+from talweg.ir.node import Node
+from talweg.ir.op import INPUT
+from talweg.ir.types import TensorType
+from talweg.loops.build import NestBuilder
+from talweg.loops.count import replaceable
+from talweg.loops.nest import LoopNest
+from talweg.loops.operand import Indices, Operand, Point
+from talweg.loops.scalar import Local, Number, Scalar, constant
+from talweg.loops.verify import verify
+from talweg.ops.kinds import Elementwise, Reduce, View
+from talweg.passes.extents import settle_extents
+from talweg.passes.fuse import Fusion, Group, is_heavy
+
+Order = tuple[int, ...]
+
+
+@final
+@dataclass(frozen=True)
+class Kernel:
+    """A group as a loop nest.
+
+    Args:
+        nest: the loops.
+        values: one for each argument of the nest.
+        inputs, outputs: the Nodes whose memory the nest's buffers stand for.
+        owners: the Node of each check of the nest.
+        in_place: pairs of an input and an output that may lie in the same memory.
+        group: what was lowered.
+    """
+
+    nest: LoopNest
+    values: tuple[Number, ...]
+    inputs: tuple[Node, ...]
+    outputs: tuple[Node, ...]
+    owners: tuple[Node, ...]
+    in_place: frozenset[tuple[Node, Node]]
+    group: Group
+
+
+def lower_group(
+    group: Group,
+    fusion: Fusion,
+    results: Mapping[Node, tuple[Node, ...]],
+    orders: Mapping[Node, Order],
+    checking: bool,
+) -> Kernel:
+    """Return the kernel of a group.
+
+    Args:
+        group: the Nodes.
+        fusion: the groups of the whole Graph.
+        results: the Pick Nodes of Ops with several results.
+        orders: the order of axes in memory of every Node that is not row-major.
+        checking: verify the nest.
+    """
+    lowering = _Lowering(group, fusion, results, orders)
+    lowering.run()
+    made = lowering.nest.build(verified=False)
+    nest, values = settle_extents(made.nest, made.values)
+    if checking:
+        verify(nest)
+    inputs, outputs = tuple(lowering.inputs), tuple(lowering.outputs)
+    names = {b.name: n for b, n in zip(nest.inputs, inputs, strict=True)}
+    names |= {b.name: n for b, n in zip(nest.outputs, outputs, strict=True)}
+    in_place = frozenset((names[old], names[new]) for old, new in replaceable(nest))
+    return Kernel(nest, values, inputs, outputs, made.owners, in_place, group)
+
+
+class _Lowering:
+    def __init__(
+        self,
+        group: Group,
+        fusion: Fusion,
+        results: Mapping[Node, tuple[Node, ...]],
+        orders: Mapping[Node, Order],
+    ) -> None:
+        self.group, self.fusion, self.results, self.orders = group, fusion, results, orders
+        self.nest = NestBuilder(_name_of(group))
+        self.inputs: list[Node] = []
+        self.outputs: list[Node] = []
+        self.operands: dict[Node, Operand] = {}
+        self.points: dict[Node, Point] = {}
+        self.rows: Indices | None = None
+        self.in_scratch = self._scratch_nodes()
+
+    def run(self) -> None:
+        group, nest = self.group, self.nest
+        first = next(iter(group.members))
+        if not isinstance(first.type, TensorType) or not group.open:
+            self._run_alone(first)
+            return
+        stored = [n for n in group.members if n in self.fusion.stored]
+        on_rows = [n for n in stored if n in group.row_level]
+        on_space = [n for n in stored if n not in group.row_level]
+        targets = {n: self._output(n) for n in (*on_space, *on_rows)}
+        if group.rows is None:
+            order = self._order(on_space[0])
+            shape = targets[on_space[0]].shape
+            with nest.loops([shape[a] for a in order]) as physical:
+                at = tuple(physical[p] for p in inverse_order(order))
+                self._store_all(on_space, targets, at)
+            return
+        self._run_rows(on_rows, on_space, targets)
+
+    def _run_rows(
+        self, on_rows: list[Node], on_space: list[Node], targets: Mapping[Node, Operand]
+    ) -> None:
+        nest, rows = self.nest, self.group.rows or 0
+        space = self._extents(self.group.space)
+        with nest.loops(space[:rows]) as at:
+            self.rows = at
+            for node in on_rows:
+                place = (*at, *[constant(0, dtypes.int64)] * (node.rank - rows))
+                nest.store(targets[node], place, self.value(node, place))
+            if on_space:
+                with nest.loops(space[rows:]) as rest:
+                    self._store_all(on_space, targets, (*at, *rest))
+
+    def _store_all(
+        self, nodes: Sequence[Node], targets: Mapping[Node, Operand], at: Indices
+    ) -> None:
+        values = [self.value(node, at) for node in nodes]
+        for node, value in zip(nodes, values, strict=True):
+            self.nest.store(targets[node], at, value)
+
+    def _run_alone(self, node: Node) -> None:
+        """An Op that writes its results itself, or has several."""
+        several = self.results.get(node, (node,))
+        targets = [self._output(n) for n in several]
+        self.nest.owner = node
+        point = node.op.lower(self.nest, *map(self.operand, node.inputs))
+        if point is not None:
+            self.nest.pointwise(targets, point)
+
+    # -- operands
+
+    def _order(self, node: Node) -> Order:
+        return self.orders.get(self.fusion.root(node), tuple(range(node.rank)))
+
+    def _extents(self, shape: Shape) -> Indices:
+        return self.nest.numbers(shape)
+
+    def _output(self, node: Node) -> Operand:
+        declare = self._declared(node, self.nest.output, f"out{len(self.outputs)}")
+        self.outputs.append(node)
+        return declare
+
+    def _declared(self, node: Node, declare: Callable[..., Operand], name: str) -> Operand:
+        """A buffer whose axes stand in memory in the Node's order, read by logical indices."""
+        order = self._order(node)
+        buffer = declare(name, node.dtype, [node.shape[a] for a in order])
+        if order == tuple(range(node.rank)):
+            return buffer
+        logical = inverse_order(order)
+        shape = tuple(buffer.shape[p] for p in logical)
+        return Operand(
+            node.dtype, shape, lambda i: buffer.read(tuple(i[a] for a in order)), buffer.buffer
+        )
+
+    def operand(self, node: Node) -> Operand:
+        """Return what a rule reads of a Node: memory, or the Node's own rule."""
+        found = self.operands.get(node)
+        if found is None:
+            found = self.operands[node] = self._make_operand(node)
+        return found
+
+    def _make_operand(self, node: Node) -> Operand:
+        if self._is_here(node):
+            return Operand(
+                node.dtype, self._extents(node.shape), lambda i: self.value(node, i)
+            )
+        made = self._declared(node, self.nest.input, f"x{len(self.inputs)}")
+        self.inputs.append(node)
+        if self.fusion.uses.get(node, 0) < 2:
+            return made
+        return Operand(made.dtype, made.shape, lambda i: self._loaded(node, made, i))
+
+    def _loaded(self, node: Node, buffer: Operand, at: Indices) -> Scalar:
+        """An element that several Nodes may read: one load where they are in this kernel."""
+        if self._readers(node) < 2:
+            return buffer.read(at)
+        value: Scalar = self.nest.once((node, at), at, lambda: self.nest.let(buffer.read(at)))
+        return value
+
+    def _is_here(self, node: Node) -> bool:
+        """Whether a Node is computed in this kernel, at each place where it is read."""
+        if node in self.group.members:
+            return True
+        fusion = self.fusion
+        if node.op is INPUT or node in fusion.alias or node in fusion.group_of:
+            return False
+        return not self._is_result(node)
+
+    def _is_result(self, node: Node) -> bool:
+        return bool(node.inputs) and node.inputs[0] in self.results
+
+    def _readers(self, node: Node) -> int:
+        users = self.group.members
+        return sum(node in user.inputs for user in users)
+
+    # -- values
+
+    def value(self, node: Node, at: Indices) -> Scalar:
+        """Return the value of a Node that is computed here, at some indices."""
+        if node in self.in_scratch and self.rows is not None:
+            return self._row_of(node)[at]
+        result: Scalar = self.nest.once((node, at), at, lambda: self._computed(node, at))
+        return result
+
+    def _computed(self, node: Node, at: Indices) -> Scalar:
+        nest, op = self.nest, node.op
+        owner, nest.owner = nest.owner, node
+        if isinstance(op, Elementwise):
+            operands = [self.operand(i) for i in node.inputs]
+            value: Scalar = op.lower(nest, *(x[at] if x.rank else x[()] for x in operands))
+        else:
+            made: Any = self._point(node)(at)
+            value = made
+        nest.owner = owner
+        if self.fusion.uses.get(node, 0) > 1 and not isinstance(value, Local):
+            return nest.let(value) if not isinstance(op, View) else value
+        return value
+
+    def _point(self, node: Node) -> Point:
+        point = self.points.get(node)
+        if point is None:
+            result = Operand(node.dtype, self._extents(node.shape), lambda i: self.value(node, i))
+            with self.nest.producing([result]):
+                point = node.op.lower(self.nest, *map(self.operand, node.inputs))
+            self.points[node] = point
+        return point
+
+    # -- rows kept in scratch
+
+    def _scratch_nodes(self) -> set[Node]:
+        """Heavy Nodes of the space that more than one loop over a row reads."""
+        group = self.group
+        if group.rows is None:
+            return set()
+        kept: set[Node] = set()
+        folds = [n for n in group.members if isinstance(n.op, Reduce)]
+        loops = {fold: self._reached(fold.inputs) for fold in folds}
+        written = [n for n in group.members if n in self.fusion.stored - group.row_level]
+        loops_of = [*loops.values(), self._reached(written)]
+        for node in group.members:
+            if node in group.row_level or not is_heavy(node):
+                continue
+            if sum(node in reached for reached in loops_of) > 1:
+                kept.add(node)
+        return kept
+
+    def _reached(self, start: Sequence[Node]) -> set[Node]:
+        """The Nodes of the space that one loop over the row evaluates."""
+        seen: set[Node] = set()
+        stack = list(start)
+        while stack:
+            node = stack.pop()
+            if node in seen or node in self.group.row_level or not self._is_here(node):
+                continue
+            seen.add(node)
+            stack.extend(node.inputs)
+        return seen
+
+    def _row_of(self, node: Node) -> Operand:
+        """The values of a Node along the present row, computed by a loop of their own."""
+        nest, rows = self.nest, self.group.rows or 0
+        here = self.rows
+        assert here is not None
+
+        def make() -> Operand:
+            shape = self._extents(node.shape)
+            row = nest.local(node.dtype, shape[rows:])
+            with nest.loops(row.shape) as rest:
+                nest.store(row, rest, self._computed(node, (*here, *rest)))
+            return Operand(node.dtype, shape, lambda i: row[i[rows:]])
+
+        found: Operand = nest.once((node, "row"), here, make)
+        return found
+
+
+def _name_of(group: Group) -> str:
+    """A name made of the Ops: part of what makes kernels equal, and what profiles show."""
+    names = [n.op.name() for n in group.members if not isinstance(n.op, View)] or [
+        n.op.name() for n in group.members
+    ]
+    return "_".join(names[:6]) + (f"_and_{len(names) - 6}_more" if len(names) > 6 else "")

@@ -1,0 +1,47 @@
+"""From a Graph to a Plan: every pass, in order, with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from talweg.ir.node import Graph
+from talweg.ir.text import print_graph
+from talweg.ir.verify import verify
+from talweg.loops.text import format_nest
+from talweg.passes.cse import merge_equal
+from talweg.passes.fuse import fuse
+from talweg.passes.lower import lower_group
+from talweg.passes.plan import Plan, make_plan
+from talweg.passes.simplify import results_of, write_out_calls
+
+Dump: TypeAlias = Callable[[str, str], None]
+
+GRAPH_PASSES: tuple[Callable[[Graph], Graph], ...] = (
+    write_out_calls,  # a called graph is fused with what stands around the call
+    merge_equal,  # what is written twice is computed once
+)
+
+
+def compile_graph(graph: Graph, checking: bool = False, dump: Dump | None = None) -> Plan:
+    """Return the Plan that computes the outputs of a Graph from its inputs.
+
+    Args:
+        graph: without data but in its inputs.
+        checking: verify the Graph and every loop nest after each pass.
+        dump: called with the name of every pass and the text of what it gave.
+    """
+    for run in GRAPH_PASSES:
+        graph = run(graph)
+        if checking:
+            verify(graph)
+        if dump is not None:
+            dump(run.__name__, print_graph(graph))
+    results = results_of(graph)
+    fusion = fuse(graph)  # which Nodes one kernel computes: values stay in registers
+    kernels = [  # every group as one loop nest, made of the rules of its Ops
+        lower_group(group, fusion, results, {}, checking) for group in fusion.groups
+    ]
+    if dump is not None:
+        dump("lower", "\n".join(format_nest(k.nest) for k in kernels))
+    return make_plan(graph, fusion, kernels, results)  # memory by liveness, operands by place

@@ -1,0 +1,157 @@
+"""The Plan: what a runtime needs to know to compute the outputs of a Graph.
+
+A Plan is a sequence of steps. A Launch runs one kernel on operands that lie in the arena, in the
+caller's inputs or in the outputs. A HostCall leaves the compiled world for a Python function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, final
+
+from talweg.ir.node import Graph, Node
+from talweg.ir.types import TensorType
+from talweg.loops.count import operations
+from talweg.loops.nest import LoopNest
+from talweg.loops.scalar import Number
+from talweg.ops.kinds import Effect
+from talweg.passes.fuse import Fusion
+from talweg.passes.lower import Kernel
+from talweg.passes.memory import lay_out
+
+INPUT, OUTPUT, ARENA = "input", "output", "arena"
+
+
+@final
+@dataclass(frozen=True)
+class Place:
+    """Where an operand lies: input or output number `at`, or `at` bytes into the arena."""
+
+    kind: str
+    at: int
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Launch:
+    """One kernel with its operands.
+
+    Args:
+        nest: what is computed.
+        values: of the nest's arguments.
+        places: one per buffer, inputs before outputs.
+        owners: for each check of the nest, the Node whose line a failure names.
+        nodes: the Nodes that are computed, for reports.
+        nbytes: what is read and written at least, each operand counted once.
+        operations: arithmetic operations, see `loops.count`.
+    """
+
+    nest: LoopNest
+    values: tuple[Number, ...]
+    places: tuple[Place, ...]
+    owners: tuple[Node, ...]
+    nodes: tuple[Node, ...]
+    nbytes: int
+    operations: int
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class HostCall:
+    """A Python function called with arrays."""
+
+    node: Node
+    types: tuple[TensorType, ...]
+    places: tuple[Place, ...]
+    results: tuple[TensorType, ...]
+    targets: tuple[Place, ...]
+
+
+Step: TypeAlias = Launch | HostCall
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Steps, and the memory they need.
+
+    Args:
+        steps: in order.
+        arena: bytes of memory for intermediate values.
+        inputs: types of the inputs.
+        buffers: types of the outputs that must be allocated, in the order of `Place.at`.
+        results: for each output of the Graph, where its value is found.
+    """
+
+    steps: tuple[Step, ...]
+    arena: int
+    inputs: tuple[TensorType, ...]
+    buffers: tuple[TensorType, ...]
+    results: tuple[Place, ...]
+
+    @property
+    def launches(self) -> tuple[Launch, ...]:
+        """The kernels alone."""
+        return tuple(s for s in self.steps if isinstance(s, Launch))
+
+
+def make_plan(
+    graph: Graph,
+    fusion: Fusion,
+    kernels: Sequence[Kernel],
+    results: Mapping[Node, tuple[Node, ...]],
+) -> Plan:
+    """Return the Plan of lowered groups, given in the order in which they run."""
+    places: dict[Node, Place] = {n: Place(INPUT, i) for i, n in enumerate(graph.inputs)}
+    buffers: list[TensorType] = []
+    for node in graph.outputs:
+        root = fusion.root(node)
+        if root not in places:
+            places[root] = Place(OUTPUT, len(buffers))
+            buffers.append(root.type)
+    reads = [tuple(fusion.root(n) for n in k.inputs) for k in kernels]
+    writes = [k.outputs for k in kernels]
+    arena = lay_out(kernels, reads, writes, frozenset(places))
+    places |= {n: Place(ARENA, offset) for n, offset in arena.offsets.items()}
+    steps = tuple(
+        _step(kernel, fusion, places, results.get(next(iter(kernel.group.members)), ()))
+        for kernel in kernels
+    )
+    return Plan(
+        steps,
+        arena.nbytes,
+        tuple(n.type for n in graph.inputs),
+        tuple(buffers),
+        tuple(places[fusion.root(o)] for o in graph.outputs),
+    )
+
+
+def _step(
+    kernel: Kernel, fusion: Fusion, places: Mapping[Node, Place], results: tuple[Node, ...]
+) -> Step:
+    nodes = tuple(kernel.group.members)
+    if isinstance(nodes[0].op, Effect):
+        (node,) = nodes
+        targets = results or (node,)
+        return HostCall(
+            node,
+            tuple(n.type for n in node.inputs),
+            tuple(places[fusion.root(n)] for n in node.inputs),
+            tuple(n.type for n in targets),
+            tuple(places[n] for n in targets),
+        )
+    operands = (*kernel.inputs, *kernel.outputs)
+    return Launch(
+        kernel.nest,
+        kernel.values,
+        tuple(places[fusion.root(n)] for n in operands),
+        kernel.owners,
+        nodes,
+        sum(n.type.nbytes for n in operands),
+        operations(kernel.nest, _named(kernel)),
+    )
+
+
+def _named(kernel: Kernel) -> dict[str, Number]:
+    return {a.name: v for a, v in zip(kernel.nest.arguments, kernel.values, strict=True)}

@@ -1,0 +1,56 @@
+"""Simplification: called graphs are written out, and every result of an Op has its Node."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from talweg.ir.node import Graph, Node
+from talweg.ir.op import Pick
+from talweg.ir.rewrite import rewrite, same
+from talweg.ir.types import TensorType
+from talweg.ops.kinds import Control
+
+
+def write_out_calls(graph: Graph) -> Graph:
+    """Return the Graph with every called graph put in the place of its call."""
+    results: dict[Node, tuple[Node, ...]] = {}
+
+    def rule(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if isinstance(node.op, Pick) and inputs[0] in results:
+            return results[inputs[0]][node.op.index]
+        made = same(node, inputs)
+        if not isinstance(node.op, Control):
+            return made
+        called: Any = node.op
+        body = write_out_calls(called.graph)
+        new = dict(zip(body.inputs, inputs, strict=True))
+        for inner in body.order:
+            here = tuple(new[i] for i in inner.inputs)
+            new[inner] = Node(inner.op, here, inner.type, node.source or inner.source)
+        written = tuple(new[o] for o in body.outputs)
+        if isinstance(node.type, TensorType):
+            return written[0]
+        results[made] = written
+        return made
+
+    if not any(isinstance(n.op, Control) for n in graph.order):
+        return graph
+    return rewrite(graph, rule)
+
+
+def results_of(graph: Graph) -> dict[Node, tuple[Node, ...]]:
+    """Return, for every Node with several results, one Pick Node for each of them."""
+    found: dict[Node, dict[int, Node]] = {}
+    for node in graph.order:
+        several: Any = node.type
+        if not isinstance(several, TensorType):
+            found[node] = {}
+        elif isinstance(node.op, Pick):
+            found[node.inputs[0]].setdefault(node.op.index, node)
+    complete: dict[Node, tuple[Node, ...]] = {}
+    for node, picks in found.items():
+        types: Any = node.type
+        complete[node] = tuple(
+            picks.get(i) or Node(Pick(i), (node,), t, node.source) for i, t in enumerate(types)
+        )
+    return complete
