@@ -78,19 +78,19 @@ def emit(kernel: Staged, target: Target) -> str:
     for n, stage in enumerate(kernel.stages):
         head = f"i32 @{name}.{n}(ptr %block, ptr %scratch, i64 %begin, i64 %end)"
         with writer.define(head):
-            body = _Body(writer, kernel)
+            body = Body(writer, kernel)
             body.enter()
             body.stage(stage)
             writer.do("ret i32 0")
     with writer.define(f"void @{name}.sizes(ptr %block, ptr %result)"):
-        body = _Body(writer, kernel)
+        body = Body(writer, kernel)
         body.enter()
         body.sizes()
         writer.do("ret void")
     return writer.text()
 
 
-class _Body:
+class Body:
     """Writes the statements of one stage of a kernel."""
 
     def __init__(self, writer: Writer, kernel: Staged) -> None:
