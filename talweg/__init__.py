@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from math import e, inf, nan, pi
 from typing import TYPE_CHECKING, Any
 
-from talweg import autograd, cuda, data, nn, optim
+from talweg import autograd, cuda, nn, optim
 from talweg.base.dtypes import (
     DType as dtype,
 )
@@ -33,6 +34,7 @@ from talweg.base.errors import TalwegError
 from talweg.base.version import VERSION
 from talweg.engine import creation, dependent, random
 from talweg.engine.conversion import device
+from talweg.engine.counters import counters
 from talweg.engine.functions import FUNCTIONS
 from talweg.engine.methods import attach as _attach
 from talweg.engine.modes import (
@@ -45,7 +47,6 @@ from talweg.engine.modes import (
 )
 from talweg.engine.printing import set_printoptions
 from talweg.engine.tensor import Tensor
-from talweg.nn.state import load, save
 
 double = float64
 float = float32
@@ -62,6 +63,7 @@ __all__ = [
     "bool",
     "complex128",
     "complex64",
+    "counters",
     "cuda",
     "data",
     "device",
@@ -108,8 +110,22 @@ globals().update(FUNCTIONS)
 globals().update({f.__name__: f for f in (*creation.PUBLIC, *random.PUBLIC, *dependent.PUBLIC)})
 
 if TYPE_CHECKING:
+    from talweg import data
+    from talweg.nn.state import load, save
 
     def __getattr__(name: str) -> Any: ...
+
+else:
+    _LATER = {"data": "talweg.data", "load": "talweg.nn.state", "save": "talweg.nn.state"}
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LATER:
+            raise AttributeError(f"module 'talweg' has no attribute {name!r}")
+        module = import_module(_LATER[name])
+        return module if module.__name__ == f"talweg.{name}" else getattr(module, name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_LATER})
 
 
 __version__ = VERSION

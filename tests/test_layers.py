@@ -51,6 +51,7 @@ SHARED_PARTS: dict[str, tuple[str, ...]] = {"ops": ("kinds",), "frontends": ()}
 # What may be imported from outside without `base.extras.require`.
 OUTSIDE: dict[str, tuple[str, ...]] = {"base": ("numpy",)}
 HARD_DEPENDENCIES = ("numpy", "llvmlite")
+BY_NAME = ("import_module", "deferred")  # functions that import the module they are given
 
 FILE_LINES = 550
 FUNCTION_LINES = 75
@@ -101,7 +102,10 @@ def for_types_only(node: ast.If) -> bool:
 
 
 def imports_of(source: Source) -> Iterator[Import]:
-    """Every import that runs, `import_module("literal")` too; relative ones made absolute."""
+    """Every import that runs, also `import_module("literal")` and `deferred("literal")`.
+
+    Relative ones are made absolute.
+    """
     yield from _imports(source.tree.body, source, 0)
 
 
@@ -126,7 +130,7 @@ def imported_by(node: ast.AST, source: Source) -> list[str]:
             up = node.level - (source.path.name == "__init__.py")
             base = here[: len(here) - up] + base
         return [".".join([*base, alias.name]) for alias in node.names]
-    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(BY_NAME):
         first = node.args[0] if node.args else None
         if isinstance(first, ast.Constant) and isinstance(first.value, str):
             return [first.value]
@@ -322,6 +326,16 @@ def test_a_clean_package_passes(tmp_path: Path) -> None:
             "nn/bad.py",
             "import importlib\nx = importlib.import_module('talweg.ir.node')",
             "nn.bad imports ir.node: not below",
+        ),
+        (
+            "ir/bad.py",
+            "from talweg.base.deferred import deferred\nx = deferred('talweg.ops.view')",
+            "ir.bad imports ops.view: not below",
+        ),
+        (
+            "engine/bad.py",
+            "def f():\n    return deferred('talweg.ops.view')",
+            "imports talweg.ops.view inside a function",
         ),
         (
             "base/bad.py",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from talweg.base.errors import InvalidValue
 
@@ -24,7 +23,7 @@ class Config:
     """
 
     threads: int
-    cache: Path
+    cache: str
     check: bool
     sync: bool
     compile: str
@@ -54,10 +53,10 @@ def read() -> Config:
         InvalidValue: when a number is not a positive whole number, or a word is not known.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    cache = os.environ.get("TALWEG_CACHE_DIR") or Path.home() / ".cache" / "talweg"
+    home = os.path.join("~", ".cache", "talweg")
     return Config(
         threads=_number("TALWEG_NUM_THREADS", cores or 1),
-        cache=Path(cache),
+        cache=os.environ.get("TALWEG_CACHE_DIR") or os.path.expanduser(home),
         check=os.environ.get("TALWEG_CHECK", "") == "1",
         sync=os.environ.get("TALWEG_SYNC", "") == "1",
         compile=_choice("TALWEG_COMPILE", ("auto", "always", "never")),

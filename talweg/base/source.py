@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import linecache
+import os
 import sys
 import warnings
-from pathlib import Path
 from types import CodeType, FrameType
 
-_PACKAGE = str(Path(__file__).resolve().parent.parent) + "/"
+_PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "")
 _OURS: dict[CodeType, bool] = {}
 
 Source = tuple[CodeType, int]

@@ -8,15 +8,18 @@ floating dtype it was given (float64 for integers). No function warns: poles giv
 from __future__ import annotations
 
 import math
-from typing import Any, TypeAlias, cast
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from talweg.base.errors import InvalidValue
 
-Real: TypeAlias = NDArray[np.float64]
-FloatArray: TypeAlias = NDArray[np.floating[Any]]
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+Real: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+FloatArray: TypeAlias = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
 
 def _open(x: ArrayLike) -> tuple[Real, np.dtype[Any]]:
@@ -177,12 +180,14 @@ def zeta(s: ArrayLike, q: ArrayLike) -> FloatArray:
         return _close(total, dtype)
 
 
-LGAMMA_AT_2 = (
-    *((-1) ** k * float(zeta(float(k), 2.0)) / k for k in range(28, 1, -1)),
-    1.0 - 0.57721566490153286061,
-    0.0,
-)
-"""lgamma(2 + z) = (1 - Euler's constant) z + sum over k >= 2 of (-z)^k (zeta(k) - 1) / k."""
+@cache
+def lgamma_at_2() -> tuple[float, ...]:
+    """The coefficients of a polynomial in z for lgamma(2 + z), the highest first.
+
+    It is (1 - Euler's constant) z + sum over k >= 2 of (-z)^k (zeta(k) - 1) / k.
+    """
+    higher = ((-1) ** k * float(zeta(float(k), 2.0)) / k for k in range(28, 1, -1))
+    return (*higher, 1.0 - 0.57721566490153286061, 0.0)
 
 
 def _lgamma_positive(x: Real) -> Real:
@@ -200,7 +205,7 @@ def _lgamma_positive(x: Real) -> Real:
         product = np.where(above, product * reduced, product)
     below = x < 1.5
     z = np.where(below, x - 1.0, reduced - 2.0)
-    series = _horner(LGAMMA_AT_2, np.where(x < LARGE_FROM, z, 0.0))
+    series = _horner(lgamma_at_2(), np.where(x < LARGE_FROM, z, 0.0))
     near = series + np.where(below, -np.log1p(np.where(below, z, 0.0)), np.log(product))
     return cast(Real, np.where(x < LARGE_FROM, near, stirling))
 

@@ -5,19 +5,27 @@ from __future__ import annotations
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from talweg.base.deferred import deferred
 from talweg.base.errors import IndexOutOfRange
-from talweg.engine.kernels import count
-from talweg.engine.program import Program
+from talweg.engine.counters import count
 from talweg.engine.state import CONFIG
 from talweg.ir.interpret import interpret
 from talweg.ir.node import Graph, Node
 from talweg.ir.op import INPUT
 from talweg.ir.verify import verify
-from talweg.passes.pipeline import compile_graph
+
+# The compiler takes as long to import as NumPy, and a program may end before it compiles anything.
+if TYPE_CHECKING:
+    from talweg.engine import program as programs
+    from talweg.engine.program import Program
+    from talweg.passes import pipeline
+else:
+    programs = deferred("talweg.engine.program")
+    pipeline = deferred("talweg.passes.pipeline")
 
 FIRST_SIGHT = 1 << 14  # elements below which a graph is run once by the references
 PROGRAMS = 4096
@@ -70,9 +78,9 @@ def _program_of(graph: Graph) -> Program | None:
         _PROGRAMS[key] = None
         count(first_sight=len(graph.order))
         return None
-    plan = compile_graph(graph, CONFIG.check)
+    plan = pipeline.compile_graph(graph, CONFIG.check)
     count(plans=1)
-    program = _PROGRAMS[key] = Program(plan)
+    program = _PROGRAMS[key] = programs.Program(plan)
     return program
 
 

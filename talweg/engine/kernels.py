@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import final
 
 from talweg.base.version import VERSION
 from talweg.codegen.cpu import host
 from talweg.codegen.object import ObjectCache, compile_nest
+from talweg.engine.counters import count
 from talweg.engine.state import CONFIG
 from talweg.loops.nest import LoopNest
 from talweg.loops.scalar import Number
@@ -22,54 +21,10 @@ _KERNELS: dict[tuple[LoopNest, Schedule], Kernel] = {}
 _LOCK = threading.Lock()
 
 
-@final
-@dataclass(frozen=True)
-class Counters:
-    """What the compiler did in this process.
-
-    Attributes:
-        compiled: kernels made by LLVM.
-        loaded: kernels taken from the cache folder.
-        reused: kernels that this process had already.
-        plans: Plans built, one for each structure and shape of a graph.
-        hits: evaluations for which there was a Plan.
-        interpreted: Nodes computed by the NumPy references because no kernel can.
-        first_sight: Nodes of small graphs computed so because they came for the first time.
-    """
-
-    compiled: int = 0
-    loaded: int = 0
-    reused: int = 0
-    plans: int = 0
-    hits: int = 0
-    interpreted: int = 0
-    first_sight: int = 0
-
-
-_counted = Counters()
-
-
-def counters() -> Counters:
-    """Return the counts so far.
-
-    >>> import talweg as tw
-    >>> tw.counters().interpreted
-    0
-    """
-    return _counted
-
-
-def count(**more: int) -> None:
-    """Add to counters."""
-    global _counted
-    with _LOCK:
-        _counted = replace(_counted, **{k: getattr(_counted, k) + n for k, n in more.items()})
-
-
 @cache
 def disk_cache() -> ObjectCache:
     """Return the folder of compiled objects, for this version of the compiler."""
-    return ObjectCache(CONFIG.cache, f"{VERSION} {_compiler_state()}")
+    return ObjectCache(Path(CONFIG.cache), f"{VERSION} {_compiler_state()}")
 
 
 def _compiler_state() -> str:

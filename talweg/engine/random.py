@@ -5,7 +5,7 @@ Key and counter are inputs of the graph: drawing again changes data, never struc
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -55,7 +55,7 @@ class Generator:
 
     def seed(self) -> int:
         """Start a stream that nobody can foresee, and return its seed."""
-        found = secrets.randbits(63)
+        found = int.from_bytes(os.urandom(8), "little") >> 1
         self.manual_seed(found)
         return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from talweg.fn.views import diagonal, permute, reshape_to
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
 
-_LETTERS = frozenset(string.ascii_letters)
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
 @dataclass

@@ -8,17 +8,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import llvmlite
-import llvmlite.binding as llvm
 import numpy as np
 
 import talweg as tw
 from talweg.base import config
+from talweg.base.deferred import deferred
 from talweg.base.errors import MissingExtra, TalwegError
 from talweg.base.extras import require
-from talweg.tools import demo as demonstration
+
+if TYPE_CHECKING:
+    import llvmlite
+    import llvmlite.binding as llvm
+
+    from talweg.tools import demo as demonstration
+else:
+    llvmlite = deferred("llvmlite")
+    llvm = deferred("llvmlite.binding")
+    demonstration = deferred("talweg.tools.demo")
 
 WELCOME = (
     "[bold]talweg[/bold]: deep learning in pure Python.\n\n"
@@ -62,7 +70,7 @@ def facts() -> dict[str, str]:
         "devices": "cpu",
         "threads": str(settings.threads),
         "graphs run by": "the NumPy reference interpreter",
-        "cache": f"{settings.cache}{'' if settings.cache.exists() else ' (not made yet)'}",
+        "cache": f"{settings.cache}{'' if Path(settings.cache).exists() else ' (not made yet)'}",
     }
 
 

@@ -62,7 +62,7 @@ def _lgamma_positive(x: Lanes) -> Lanes:
         product = where(above, product * reduced, product)
     below = x < 1.5
     z = where(below, x - 1, reduced - 2)
-    series = horner(special.LGAMMA_AT_2, where(x < SHIFT, z, 0.0))
+    series = horner(special.lgamma_at_2(), where(x < SHIFT, z, 0.0))
     side = where(below, -double.log1p(where(below, z, 0.0)), double.log(product))
     return where(x < SHIFT, series + side, stirling)
 

@@ -1,0 +1,52 @@
+"""What `import talweg` loads: little that NumPy does not load, and nothing twice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import talweg as tw
+
+ROOT = Path(tw.__file__).parents[1]
+
+HEAVY = (
+    *("asyncio", "concurrent.futures", "multiprocessing", "socket", "ssl", "subprocess"),
+    *("gzip", "hashlib", "json", "pathlib", "pickle", "random", "tempfile", "urllib"),
+    *("llvmlite", "hypothesis", "matplotlib", "mpi4py", "PIL", "rich", "safetensors", "torch"),
+    *("talweg.data", "talweg.codegen", "talweg.passes", "talweg.schedule", "talweg.tools"),
+    *("talweg.runtime.jit", "talweg.nn.state"),
+)
+
+
+def modules_after(*statements: str) -> list[set[str]]:
+    """What `sys.modules` of a fresh process holds after each statement."""
+    text = "\n".join(["import sys", *(f"{s}\nprint(*sys.modules)" for s in statements)])
+    run = [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{text}"]
+    done = subprocess.run(run, capture_output=True, text=True, check=True, timeout=120, cwd=ROOT)
+    return [set(line.split()) for line in done.stdout.splitlines()]
+
+
+def test_import_loads_little_beside_numpy() -> None:
+    before, after = modules_after("import numpy", "import talweg")
+    loaded = after - before
+    assert "talweg.engine.tensor" in loaded
+    heavy = {m for m in loaded if m in HEAVY or m.startswith(tuple(f"{h}." for h in HEAVY))}
+    assert heavy == set()
+    assert len({m for m in loaded if not m.startswith("talweg")}) <= 25
+
+
+@pytest.mark.parametrize("statement", ["talweg.data", "talweg.load", "from talweg import data"])
+def test_the_rest_comes_when_asked_for(statement: str) -> None:
+    before, after = modules_after("import talweg", statement)
+    assert after > before
+
+
+def test_names_that_come_later_are_seen() -> None:
+    assert {"data", "load", "save"} <= set(dir(tw))
+    assert tw.data is sys.modules["talweg.data"]
+    assert tw.save is sys.modules["talweg.nn.state"].save
+    with pytest.raises(AttributeError, match="module 'talweg' has no attribute 'nothing'"):
+        tw.nothing  # noqa: B018
