@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
-from talweg.base.errors import GraphError
 from talweg.codegen import calls, memory
 from talweg.codegen.elements import Parts, cast, kind_of
 from talweg.codegen.expressions import Scope, chosen_parts, merged, replace_parts
@@ -22,7 +21,6 @@ from talweg.codegen.lanes import (
     constants,
     fma,
     lane,
-    larger,
     resize,
     shuffled,
     smaller,
@@ -32,6 +30,7 @@ from talweg.codegen.lanes import (
 from talweg.codegen.memory import Array
 from talweg.codegen.repeat import repeat
 from talweg.codegen.signature import symbol
+from talweg.codegen.sizes import ALIGNMENT
 from talweg.codegen.values import Value, widened
 from talweg.codegen.writer import Writer
 from talweg.loops.functions import identity
@@ -51,11 +50,7 @@ from talweg.loops.nest import (
 )
 from talweg.loops.scalar import (
     Call,
-    Index,
-    Load,
-    Local,
     Scalar,
-    walk,
 )
 from talweg.loops.scalar import (
     constant as scalar_constant,
@@ -64,15 +59,9 @@ from talweg.schedule.stages import Stage, Staged
 from talweg.schedule.target import Target
 from talweg.schedule.vectors import Choice
 
-ALIGNMENT = 64
-
 
 def emit(kernel: Staged, target: Target) -> str:
-    """Return the LLVM IR of a nest that was cut into stages.
-
-    Raises:
-        GraphError: when the size of scratch memory depends on more than arguments.
-    """
+    """Return the LLVM IR of a nest that was cut into stages."""
     writer = Writer(target)
     name = symbol(kernel.nest)
     for n, stage in enumerate(kernel.stages):
@@ -82,11 +71,6 @@ def emit(kernel: Staged, target: Target) -> str:
             body.enter()
             body.stage(stage)
             writer.do("ret i32 0")
-    with writer.define(f"void @{name}.sizes(ptr %block, ptr %result)"):
-        body = Body(writer, kernel)
-        body.enter()
-        body.sizes()
-        writer.do("ret void")
     return writer.text()
 
 
@@ -162,17 +146,6 @@ class Body:
         repeat(end, digits, body, begin)
         self.scope.names = outer
 
-    def sizes(self) -> None:
-        """Write how much memory the kernel needs, and the items of every stage."""
-        results = [constant(self.writer, 0, "i64", 1), self._lay_out(self.kernel.shared, "null")]
-        for stage in self.kernel.stages:
-            here = self._lay_out(tuple(stage.scratch()), "null")
-            results[0] = larger(results[0], here)
-            results += [self.scope.value(v).single for v in (stage.items(), stage.grain)]
-        for n, value in enumerate(results):
-            place = self.writer.emit(f"getelementptr i64, ptr %result, i64 {n}")
-            self.writer.do(f"store i64 {value.name}, ptr {place}")
-
     def _slot(self, at: int) -> str:
         return self.writer.emit(f"getelementptr i64, ptr %block, i64 {at}")
 
@@ -196,26 +169,15 @@ class Body:
         array = self.scope.arrays[buffer.name] = Array(pointer, buffer.dtype, shape)
         return array
 
-    def _lay_out(self, buffers: Sequence[Buffer], base: str) -> Lanes:
-        """Give buffers their places one after the other; return how many bytes they take."""
+    def _lay_out(self, buffers: Sequence[Buffer], base: str) -> None:
+        """Give buffers their places one after the other, as `sizes` counts them."""
         end = constant(self.writer, 0, "i64", 1)
         for buffer in buffers:
-            for size in buffer.shape:
-                if any(self._moves(p) for p in walk(size)):
-                    raise GraphError(
-                        f"{self.nest.name}: the size of the scratch {buffer.name} must be made of "
-                        "arguments, so that memory can be set aside before the kernel runs"
-                    )
             pointer = self.writer.emit(f"getelementptr i8, ptr {base}, i64 {end.name}")
             room = constant(self.writer, buffer.dtype.itemsize, "i64", 1)
             for extent in self._array(buffer, pointer).shape:
                 room = room * where(extent.single < 0, 0, extent.single)
             end = end + ((room + (ALIGNMENT - 1)) & -ALIGNMENT)
-        return end
-
-    def _moves(self, part: Scalar) -> bool:
-        unknown = isinstance(part, Local) and part.name not in self.scope.names
-        return unknown or isinstance(part, Index | Load)
 
     # -- statements
 

@@ -14,6 +14,7 @@ from typing import final
 from talweg.codegen.cpu import compile_text, versions
 from talweg.codegen.llvm import emit
 from talweg.codegen.signature import Signature, signature_of
+from talweg.codegen.sizes import expression_of
 from talweg.loops.nest import LoopNest
 from talweg.loops.text import format_nest
 from talweg.schedule import Schedule
@@ -140,5 +141,6 @@ def compile_nest(
 def _compiled(nest: LoopNest, target: Target, schedule: Schedule) -> Compiled:
     kernel = staged(nest, schedule, target)
     scratch = any(any(True for _ in stage.scratch()) for stage in kernel.stages)
-    signature = signature_of(nest, len(kernel.stages), scratch, bool(kernel.shared))
+    sizes = expression_of(kernel)
+    signature = signature_of(nest, len(kernel.stages), scratch, bool(kernel.shared), sizes)
     return Compiled(compile_text(emit(kernel, target), target), signature)

@@ -17,7 +17,7 @@ class Signature:
     """How a kernel is called: see `runtime.jit`, which reads these fields.
 
     Args:
-        name: the stem of the symbols: `name.0`, `name.1`, … and `name.sizes`.
+        name: the stem of the symbols: `name.0`, `name.1`, ….
         buffers: how many addresses it takes, inputs before outputs.
         formats: q, Q, d or D (complex, two slots) for each argument.
         messages: of the checks, in the order of their numbers.
@@ -25,6 +25,8 @@ class Signature:
         stages: how many stages run one after the other.
         scratch: whether a running thread needs memory of its own.
         shared: whether stages and threads share memory.
+        sizes: Python's text of what `Kernel.sizes` returns, made of `v`, the values of the
+            arguments; where it is empty, the function `name.sizes` says it.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Signature:
     stages: int
     scratch: bool
     shared: bool
+    sizes: str = ""
 
 
 def symbol(nest: LoopNest) -> str:
@@ -42,7 +45,9 @@ def symbol(nest: LoopNest) -> str:
     return "kernel_" + re.sub(r"[^0-9A-Za-z_]", "_", nest.name)
 
 
-def signature_of(nest: LoopNest, stages: int, scratch: bool, shared: bool) -> Signature:
+def signature_of(
+    nest: LoopNest, stages: int, scratch: bool, shared: bool, sizes: str = ""
+) -> Signature:
     """Return the launch signature of a kernel made of so many stages."""
     checks = [s for s in statements(nest.body) if isinstance(s, Check)]
     return Signature(
@@ -54,4 +59,5 @@ def signature_of(nest: LoopNest, stages: int, scratch: bool, shared: bool) -> Si
         stages=stages,
         scratch=scratch,
         shared=shared,
+        sizes=sizes,
     )

@@ -13,9 +13,11 @@ block is a row of slots of 8 bytes:
     the arguments: q and Q are integers, d is a float64; a complex number takes two slots
     room for the values that a failed check reports
 
-`scratch` is memory of the running thread alone. `void name.sizes(ptr block, ptr result)` writes
-int64s: bytes of scratch, bytes of shared memory, then for each stage how many items there are and
-how many are worth a ticket of their own at least. Both memories begin at multiples of 64.
+`scratch` is memory of the running thread alone. `Kernel.sizes` says how many bytes of scratch and
+of shared memory are needed, and for each stage how many items there are and how many are worth a
+ticket of their own at least: the signature has an expression for that, or else the object a
+function `void name.sizes(ptr block, ptr result)` that writes int64s. Both memories begin at
+multiples of 64.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import ctypes
 import itertools
 import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias, final
 
 from llvmlite import binding
@@ -69,6 +71,10 @@ class Signature(Protocol):
     @property
     def stages(self) -> int:
         """How many stages it has."""
+
+    @property
+    def sizes(self) -> str:
+        """Python's text of the sizes, made of `v`, the values; empty if the object has them."""
 
 
 def _compiler() -> Any:
@@ -124,22 +130,24 @@ class Kernel:
 
     Attributes:
         stages: the addresses of the stage functions.
-        sizes_address: the address of the function that says how much memory and work there is.
         block_bytes: the size of an argument block.
     """
 
     def __init__(self, code: bytes, signature: Signature) -> None:
         self.signature = signature
         names = [f"{signature.name}.{n}" for n in range(signature.stages)]
-        addresses = load(code, [*names, f"{signature.name}.sizes"])
-        *self.stages, self.sizes_address = addresses.values()
+        given = signature.sizes
+        addresses = load(code, names if given else [*names, f"{signature.name}.sizes"])
+        self.stages = tuple(addresses[name] for name in names)
         self._stages = [_STAGE(address) for address in self.stages]
-        self._sizes = _SIZES(self.sizes_address)
+        if given:  # text of our own compiler, from where the code comes that is run
+            self._sizes: Callable[[Sequence[Number]], tuple[int, ...]] = eval(f"lambda v: {given}")
+        else:
+            self._sizes = self._native(addresses[f"{signature.name}.sizes"])
         slots = signature.formats.replace("D", "dd")
         self._packer = struct.Struct(f"={signature.buffers + 1}Q{slots}")
         self.block_bytes = self._packer.size + 8 * signature.reported
         self._complex = "D" in signature.formats
-        self._result = struct.Struct(f"={2 + 2 * signature.stages}q")
 
     def pack(
         self,
@@ -172,14 +180,20 @@ class Kernel:
 
         The grain is the smallest number of items that is worth a ticket of its own.
         """
-        block = ctypes.create_string_buffer(self.block_bytes)
-        self.pack(block, 0, (0,) * self.signature.buffers, 0, values)
-        return self._sizes_of(block)
+        return self._sizes(values)
 
-    def _sizes_of(self, block: ctypes.Array[ctypes.c_char]) -> tuple[int, ...]:
-        result = ctypes.create_string_buffer(self._result.size)
-        self._sizes(ctypes.addressof(block), ctypes.addressof(result))
-        return self._result.unpack(result)
+    def _native(self, address: int) -> Callable[[Sequence[Number]], tuple[int, ...]]:
+        """Return the function that asks the object's own one."""
+        function, form = _SIZES(address), f"={2 + 2 * self.signature.stages}q"
+
+        def sizes(values: Sequence[Number]) -> tuple[int, ...]:
+            block = ctypes.create_string_buffer(self.block_bytes)
+            self.pack(block, 0, (0,) * self.signature.buffers, 0, values)
+            result = ctypes.create_string_buffer(struct.calcsize(form))
+            function(ctypes.addressof(block), ctypes.addressof(result))
+            return struct.unpack(form, result)
+
+        return sizes
 
     def reported(self, failed: int, memory: Any, offset: int = 0) -> str:
         """Return the message of a failed check, with the values found in an argument block.
@@ -205,10 +219,9 @@ class Kernel:
         Raises:
             IndexOutOfRange: when a check of the kernel fails, with its message.
         """
-        block = ctypes.create_string_buffer(self.block_bytes)
-        self.pack(block, 0, addresses, 0, values)
-        scratch_bytes, shared_bytes, *work = self._sizes_of(block)
+        scratch_bytes, shared_bytes, *work = self._sizes(values)
         scratch, shared = _Memory(scratch_bytes), _Memory(shared_bytes)
+        block = ctypes.create_string_buffer(self.block_bytes)
         self.pack(block, 0, addresses, shared.address, values)
         for stage, items in zip(self._stages, work[::2], strict=True):
             if items > 0:

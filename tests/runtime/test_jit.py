@@ -106,6 +106,7 @@ class Call:
     messages: tuple[str, ...] = ("first", "{0} of {1}")
     reported: int = 2
     stages: int = 1
+    sizes: str = ""
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +145,14 @@ def test_stages_follow_each_other_and_memory_is_aligned(code: bytes) -> None:
         assert where[0] % 64 == where[1] % 64 == 0
         assert where[2] == 7 + 100 * size
     assert len(set(kernel.stages)) == 2
+
+
+def test_sizes_may_be_an_expression_of_the_arguments(code: bytes) -> None:
+    call = Call(name="touch", formats="q", reported=0, stages=2, sizes="(v[0], 128, 3, 1, 1, 1)")
+    kernel, where = Kernel(code, call), np.zeros(3, np.uint64)
+    assert kernel.sizes([5]) == (5, 128, 3, 1, 1, 1)
+    kernel.call([where.ctypes.data], [5])
+    assert where[2] == 3 + 100
 
 
 def test_a_stage_without_items_is_not_run(code: bytes) -> None:
