@@ -1,0 +1,345 @@
+"""Executor: a plan's kernels, laid out once and run with one foreign call.
+
+All that the plan loop reads lies in one piece of memory, rows of 8-byte slots:
+
+    table     pool, records, first, last, moving patches, their number, fixed patches, their
+              number, base, scratch, stride, then what every run packs: the address of the arena,
+              of the inputs, the scalars themselves, the addresses of the outputs
+    blocks    the argument blocks of the launches
+    records   for each stage of each launch: function, block, items, items of a ticket, tickets
+    patches   slot, source, offset: *slot = *source + offset. Fixed ones depend on the arena and
+              are done when it is not where it was (base), moving ones depend on inputs and
+              outputs and are done in every run
+
+The arena is memory of one run: the plan's own part, then shared memory of the launch that runs,
+then scratch memory of every thread, `stride` bytes each.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import struct
+import time
+from collections.abc import Sequence
+from typing import Any, Final, Literal, NamedTuple, Protocol, final
+
+from talweg.base.errors import IndexOutOfRange, InvalidValue
+from talweg.runtime.buffer import ALIGNMENT, Block, take
+from talweg.runtime.pool import Pool
+
+TICKETS: Final = 4
+"""Tickets of a stage for each thread: a thread that is held up leaves the others work to take."""
+
+_FIRST, _ARENA = 2, 11
+_RECORD, _PATCH = 5, 3
+_NOWHERE = (1 << 64) - 1
+
+
+class Kernel(Protocol):
+    """What an Executor must know of a kernel; `runtime.jit.Kernel` is one."""
+
+    @property
+    def stages(self) -> Sequence[int]:
+        """The addresses of the stage functions."""
+
+    @property
+    def block_bytes(self) -> int:
+        """The size of an argument block."""
+
+    def sizes(self, values: Sequence[Any]) -> tuple[int, ...]:
+        """Return bytes of scratch and shared memory, then items and grain of each stage."""
+
+    def pack(
+        self,
+        memory: Any,
+        offset: int,
+        addresses: Sequence[int],
+        shared: int,
+        values: Sequence[Any],
+    ) -> None:
+        """Write an argument block."""
+
+    def reported(self, failed: int, memory: Any, offset: int = 0) -> str:
+        """Return the message of a failed check."""
+
+
+class Place(NamedTuple):
+    """Where an operand lies, at each run of a plan.
+
+    Args:
+        source: `arena`; `input` and `output`, whose addresses are given to `run`; or `scalar`, one
+            of the 8-byte values given to `run`.
+        number: which input, output or scalar.
+        offset: bytes from its beginning.
+    """
+
+    source: Literal["arena", "input", "output", "scalar"]
+    number: int = 0
+    offset: int = 0
+
+
+class Launch(NamedTuple):
+    """A kernel with its operands.
+
+    Args:
+        kernel: all its stages are run.
+        places: of the buffers, inputs before outputs.
+        values: the arguments of the nest, in its order.
+        label: whatever tells the launch from others.
+    """
+
+    kernel: Kernel
+    places: Sequence[Place]
+    values: Sequence[Any]
+    label: object = None
+
+
+class Memory(NamedTuple):
+    """What an Executor needs: bytes while it runs, and bytes for as long as it is kept."""
+
+    arena: int
+    blocks: int
+
+
+@final
+class CheckFailed(IndexOutOfRange):
+    """A check of a kernel failed while a plan ran.
+
+    Attributes:
+        launch: the number of the launch.
+        check: the number of the check, from 0 on.
+        label: of the launch.
+    """
+
+    launch: int = -1
+    check: int = -1
+    label: object = None
+
+
+def _aligned(nbytes: int) -> int:
+    return (nbytes + ALIGNMENT - 1) & -ALIGNMENT
+
+
+class _Stage(NamedTuple):
+    function: int
+    items: int
+    step: int
+    tickets: int
+
+
+class _Work(NamedTuple):
+    """A launch, and what its kernel says of its values."""
+
+    launch: Launch
+    scratch: int
+    shared: int
+    stages: list[_Stage]
+
+
+def _measured(launch: Launch, threads: int) -> _Work:
+    """Ask a kernel how much memory and work there is; cut its stages into tickets."""
+    scratch, shared, *work = launch.kernel.sizes(launch.values)
+    stages = []
+    for function, items, grain in zip(launch.kernel.stages, work[::2], work[1::2], strict=True):
+        if items > 0:
+            step = max(grain, -(-items // (threads * TICKETS)), 1)
+            stages.append(_Stage(function, items, step, -(-items // step)))
+    return _Work(launch, scratch, shared, stages)
+
+
+@final
+class _Table:
+    """The memory that the plan loop reads, of one run at a time."""
+
+    __slots__ = ("address", "memory", "offset", "slots")
+
+    def __init__(self, slots: int) -> None:
+        self.memory = ctypes.create_string_buffer(8 * slots + ALIGNMENT)
+        start = ctypes.addressof(self.memory)
+        self.offset = -start % ALIGNMENT
+        self.address = start + self.offset
+        self.slots: Any = (ctypes.c_uint64 * slots).from_address(self.address)
+
+    def put(self, slot: int, values: Sequence[int]) -> int:
+        """Write values; return the slot after the last."""
+        self.slots[slot : slot + len(values)] = values
+        return slot + len(values)
+
+
+@final
+class Executor:
+    """A plan that can be run again and again, from any thread.
+
+    Threads that run one Executor at once each use a table and an arena of their own.
+
+    Args:
+        pool: the workers that share in stages of enough items.
+        launches: in the order in which they run.
+        arena_bytes: how much memory the places of source `arena` lie in.
+        inputs: how many addresses of inputs a run is given.
+        scalars: how many 8-byte values.
+        outputs: how many addresses of outputs.
+
+    Attributes:
+        memory: how much of it is needed.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        launches: Sequence[Launch],
+        arena_bytes: int,
+        inputs: int,
+        scalars: int,
+        outputs: int,
+    ) -> None:
+        self._pool = pool
+        self._work = work = [_measured(launch, pool.threads) for launch in launches]
+        self._split = any(stage.tickets > 1 for one in work for stage in one.stages)
+        self._shared = _aligned(arena_bytes)
+        self._scratch = self._shared + _aligned(max((one.shared for one in work), default=0))
+        self._stride = _aligned(max((one.scratch for one in work), default=0))
+        self._arena = self._scratch + self._stride * (pool.threads if self._split else 1)
+        self._sources = {
+            "arena": (_ARENA, 1),
+            "input": (_ARENA + 1, inputs),
+            "scalar": (_ARENA + 1 + inputs, scalars),
+            "output": (_ARENA + 1 + inputs + scalars, outputs),
+        }
+        self._scalar_bytes = 8 * scalars
+        self._packer = struct.Struct(f"={1 + inputs}Q{8 * scalars}s{outputs}Q")
+        sizes = (-(-one.launch.kernel.block_bytes // 8) for one in work)
+        first = _ARENA + 1 + inputs + scalars + outputs
+        self._blocks = list(itertools.accumulate(sizes, initial=first))
+        self._launches = [n for n, one in enumerate(work) for _ in one.stages]
+        table = self._laid_out()
+        self._tables = [table]
+        self.memory = Memory(self._arena, ctypes.sizeof(table.slots))
+
+    def _source(self, table: _Table, place: Place) -> int:
+        """Return the address of the slot that holds the address of an operand."""
+        first, count = self._sources[place.source]
+        if not 0 <= place.number < count:
+            raise InvalidValue(f"{place} names one of {count} only")
+        return table.address + 8 * (first + place.number)
+
+    def _laid_out(self) -> _Table:
+        """Write the memory that the plan loop reads."""
+        operands = sum(len(one.launch.places) + 1 for one in self._work)
+        end = self._blocks[-1]
+        table = _Table(end + _RECORD * len(self._launches) + _PATCH * operands)
+        records: list[int] = []
+        fixed: list[int] = []
+        moving: list[int] = []
+        for (launch, _, shared, stages), slot in zip(self._work, self._blocks, strict=False):
+            block = table.address + 8 * slot
+            addresses = [0] * len(launch.places)
+            for n, place in enumerate(launch.places):
+                source = self._source(table, place)
+                if place.source == "scalar":
+                    addresses[n] = source + place.offset
+                else:
+                    patches = fixed if place.source == "arena" else moving
+                    patches += (block + 8 * n, source, place.offset)
+            if shared:
+                source = self._source(table, Place("arena"))
+                fixed += (block + 8 * len(addresses), source, self._shared)
+            at = table.offset + 8 * slot
+            launch.kernel.pack(table.memory, at, addresses, 0, launch.values)
+            for function, items, step, tickets in stages:
+                records += (function, block, items, step, tickets)
+        lists = []
+        for values, size in ((records, _RECORD), (moving, _PATCH), (fixed, _PATCH)):
+            lists += [table.address + 8 * end, len(values) // size]
+            end = table.put(end, values)
+        head = [self._pool.address, lists[0], 0, *lists[1:], _NOWHERE, self._scratch, self._stride]
+        table.put(0, head)
+        return table
+
+    def run(self, inputs: Sequence[int], scalars: bytes, outputs: Sequence[int]) -> None:
+        """Run the plan. The interpreter's lock is released meanwhile.
+
+        An interrupt from the keyboard is raised when the plan has run to its end.
+
+        Args:
+            inputs: addresses.
+            scalars: 8 bytes for each scalar.
+            outputs: addresses; memory that is written must not be read as an input, unless the
+                plan was made so.
+
+        Raises:
+            CheckFailed: when a check of a kernel fails: always the first in the order of the
+                items. The launches before it have run.
+        """
+        table, arena = self._prepared(inputs, scalars, outputs)
+        code = self._pool.run(table.address)
+        error = self._error(table, code) if code else None
+        # What an exception keeps from coming here is freed, and made anew when it is needed.
+        arena.home.append(arena)
+        self._tables.append(table)
+        if error is not None:
+            raise error
+
+    def _prepared(
+        self, inputs: Sequence[int], scalars: bytes, outputs: Sequence[int]
+    ) -> tuple[_Table, Block]:
+        """Return a table and an arena for one run."""
+        if self._split and not self._pool.started:
+            self._pool.start()
+        if len(scalars) != self._scalar_bytes:
+            raise InvalidValue(f"{len(scalars)} bytes of scalars, not {self._scalar_bytes}")
+        try:
+            table = self._tables.pop()
+        except IndexError:
+            table = self._laid_out()
+        arena = take(self._arena)
+        at = table.offset + 8 * _ARENA
+        try:
+            self._packer.pack_into(table.memory, at, arena.address, *inputs, scalars, *outputs)
+        except struct.error as error:
+            raise InvalidValue(f"{len(inputs)} inputs, {len(outputs)} outputs: {error}") from None
+        return table, arena
+
+    def _error(self, table: _Table, code: int) -> CheckFailed:
+        number = self._launches[(code >> 32) - 1]
+        launch = self._work[number].launch
+        at = table.offset + 8 * self._blocks[number]
+        failed = code & 0xFFFFFFFF
+        error = CheckFailed(launch.kernel.reported(failed, table.memory, at))
+        error.launch, error.check, error.label = number, failed - 1, launch.label
+        return error
+
+    def profile(self, inputs: Sequence[int], scalars: bytes, outputs: Sequence[int]) -> list[int]:
+        """Run the plan launch by launch; return the nanoseconds that each took.
+
+        What a foreign call costs that runs nothing is taken off.
+
+        Raises:
+            CheckFailed: as `run` does.
+        """
+        table, arena = self._prepared(inputs, scalars, outputs)
+        call = min(self._timed(table, 0, 0)[0] for _ in range(8))
+        spent = []
+        first, code = 0, 0
+        for work in self._work:
+            last = first + len(work.stages)
+            nanoseconds, code = self._timed(table, first, last)
+            if code:
+                break
+            spent.append(max(nanoseconds - call, 0))
+            first = last
+        error = self._error(table, code) if code else None
+        arena.home.append(arena)
+        table.put(_FIRST, [0, len(self._launches)])
+        self._tables.append(table)
+        if error is not None:
+            raise error
+        return spent
+
+    def _timed(self, table: _Table, first: int, last: int) -> tuple[int, int]:
+        """Run some records; return the nanoseconds and the result of the plan loop."""
+        table.put(_FIRST, [first, last])
+        start = time.perf_counter_ns()
+        code = self._pool.run(table.address)
+        return time.perf_counter_ns() - start, code
