@@ -21,7 +21,7 @@ def frozen(cls: type[T]) -> type[T]:
     It means what `dataclasses.dataclass(frozen=True)` means, and the functions of `dataclasses`
     accept the class. But that decorator has Python compile six functions for each class, which for
     the classes of talweg together takes longer than all the rest of its import. Here a class gets
-    each function when it is first called.
+    each function when it is first called. A class that derives from it is decorated with `frozen`.
 
     >>> import dataclasses
     >>> @frozen
@@ -50,14 +50,16 @@ class _Later:
 
     def __get__(self, instance: object, owner: type) -> Any:
         name = self.name
-        cls = next(c for c in owner.__mro__ if c.__dict__.get(name) is self)
+        for cls in owner.__mro__:
+            if cls.__dict__.get(name) is self:
+                break
         with _MAKING:
             if cls.__dict__.get(name) is self:
                 setattr(cls, name, _MAKERS[name](cls))
         return getattr(owner if instance is None else instance, name)
 
 
-def _table(cls: type) -> dict[str, Field[Any]]:
+def _table(cls: Any) -> dict[str, Field[Any]]:
     dataclasses.dataclass(init=False, repr=False, eq=False)(cls)
     table: dict[str, Field[Any]] = cls.__dict__["__dataclass_fields__"]
     return table

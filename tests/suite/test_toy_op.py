@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from talweg.base import dtypes
 from talweg.base.errors import DTypeError, GraphError
+from talweg.base.frozen import frozen
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
 from talweg.ir.op import Draw, Op, Sample
@@ -30,7 +30,7 @@ from tests.suite.cases import (
 )
 
 
-@dataclass(frozen=True)
+@frozen
 class Cube(Unary):
     """x * x * x; smooth everywhere."""
 
@@ -46,7 +46,7 @@ class Cube(Unary):
         return b.mul(b.scalar(3, x.dtype), b.mul(x, x))
 
 
-@dataclass(frozen=True)
+@frozen
 class Stretch(Elementwise):
     """x * factor; a field becomes the op's identity and its text."""
 
@@ -90,7 +90,7 @@ class NoSecondOrder(Cube):
         return b.mul(b.scalar(3, x.dtype), b.apply(Opaque(), square))
 
 
-@dataclass(frozen=True)
+@frozen
 class Opaque(Elementwise):
     """x, hidden from gradients."""
 
@@ -248,13 +248,13 @@ def test_an_op_without_samples_is_caught() -> None:
 
 
 def test_an_op_without_docstring_is_caught() -> None:
-    undocumented = dataclass(frozen=True)(type("Undocumented", (Cube,), {}))
+    undocumented = frozen(type("Undocumented", (Cube,), {}))
     with pytest.raises(AssertionError, match="no docstring"):
         check_identity(undocumented)
 
 
 def test_an_op_that_lacks_a_rule_is_refused() -> None:
-    @dataclass(frozen=True)
+    @frozen
     class Hollow(Window):
         """No rule at all."""
 
@@ -263,7 +263,7 @@ def test_an_op_that_lacks_a_rule_is_refused() -> None:
 
 
 def test_an_op_of_no_kind_is_refused() -> None:
-    @dataclass(frozen=True)
+    @frozen
     class Stray(Op):
         """Derived from Op alone."""
 
