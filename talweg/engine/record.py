@@ -38,7 +38,7 @@ def lift(function: NodeFunction) -> Callable[..., Any]:
     Tensors, taped when gradients are wanted. An error names the user's line. Keywords are
     PyTorch's, see `arguments.py`.
     """
-    step_class = backward_class(function.__name__)
+    name = function.__name__
     renamed = by_own_names(function)
 
     def lifted(*args: Any, **named: Any) -> Any:
@@ -79,13 +79,13 @@ def lift(function: NodeFunction) -> Callable[..., Any]:
         finally:
             b.keep = False
         if out.__class__ is not Node:
-            return _several(out, step_class, tensors, tracked)
+            return _several(out, name, tensors, tracked)
         for t in tensors:
             if t._node is out:
                 return t
         if not tracked or not out.type.dtype.is_inexact:
             return wrap(out)
-        step = taped(step_class, tensors, (out,))
+        step = taped(backward_class(name), tensors, (out,))
         result = wrap(out)
         step.saved.append((out, result._storage, 0))
         result._grad_fn = step
@@ -133,13 +133,13 @@ def _described(lifted: Callable[..., Any], function: NodeFunction) -> Callable[.
     return lifted
 
 
-def _several(out: Any, step_class: type[Recorded], tensors: Sequence[Tensor], tracked: bool) -> Any:
+def _several(out: Any, name: str, tensors: Sequence[Tensor], tracked: bool) -> Any:
     """Return the results of a function that gives several, or something else than Nodes."""
     if not isinstance(out, tuple | list):
         return out
     nodes = tuple(dict.fromkeys(o for o in out if o.__class__ is Node))
     recorded = tracked and any(n.type.dtype.is_inexact for n in nodes)
-    step = taped(step_class, tensors, nodes) if recorded else None
+    step = taped(backward_class(name), tensors, nodes) if recorded else None
     made = {o: wrap(o) for o in nodes}
     if step is not None:
         for i, n in enumerate(nodes):
@@ -181,7 +181,6 @@ def lift_view(function: NodeFunction, must_alias: bool = True) -> Callable[..., 
         function: made of aliasing View Nodes only (`chain_between`), or returning its operand.
         must_alias: raise where the data would have to be copied (`view`); otherwise copy.
     """
-    step_class = backward_class(function.__name__)
     name = function.__name__
     renamed = by_own_names(function)
 
@@ -208,15 +207,13 @@ def lift_view(function: NodeFunction, must_alias: bool = True) -> Callable[..., 
         finally:
             b.keep = False
         if out.__class__ is Node:
-            return _view(name, x, node, out, step_class, must_alias)
-        return tuple(_view(name, x, node, o, step_class, must_alias) for o in out)
+            return _view(name, x, node, out, must_alias)
+        return tuple(_view(name, x, node, o, must_alias) for o in out)
 
     return _described(lifted, function)
 
 
-def _view(
-    name: str, x: Tensor, start: Node, node: Node, step_class: type[Recorded], must_alias: bool
-) -> Tensor:
+def _view(name: str, x: Tensor, start: Node, node: Node, must_alias: bool) -> Tensor:
     chain = chain_between(start, node)
     header = None if chain is None else header_after(x.shape, x.header(), chain)
     if chain is None or header is None:
@@ -232,8 +229,9 @@ def _view(
         result = alias(x, node, chain, header)
     if STATE.grad and x.requires_grad:
         saved = [(start, x._storage, x._storage.version)]
-        edges = (edge_of(x),)
-        attach(result, step_class(edges, (start,), (node,), saved, STATE.builder.source), 0)
+        step_class = backward_class(name)
+        step = step_class((edge_of(x),), (start,), (node,), saved, STATE.builder.source)
+        attach(result, step, 0)
     return result
 
 
