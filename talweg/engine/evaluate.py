@@ -49,25 +49,30 @@ def evaluate(nodes: Sequence[Node]) -> None:
     if kept:
         graph = Graph(graph.inputs, (*graph.outputs, *kept))
     for node, value in zip(graph.outputs, run(graph), strict=True):
-        node.array = value
+        node.value = value
 
 
-def run(graph: Graph) -> list[np.ndarray]:
-    """Return the outputs of a Graph whose inputs are known, as stored arrays."""
-    arrays = [n.array for n in graph.inputs if n.array is not None]
+def run(graph: Graph) -> list[Any]:
+    """Return what `Node.value` of each output of a Graph becomes; its inputs are known."""
     program = _program_of(graph)
-    if program is None:
-        return [_settled(a) for a in interpret(graph, arrays)]
-    try:
-        return program.run(arrays)
-    except IndexOutOfRange:
-        interpret(graph, arrays)  # raises again, naming the user's line
-        raise
+    if program is not None:
+        try:
+            return program.run(graph.inputs)
+        except IndexOutOfRange:
+            _interpreted(graph)  # raises again, naming the user's line
+            raise
+    return _interpreted(graph)
+
+
+def _interpreted(graph: Graph) -> list[Any]:
+    arrays = [n.array for n in graph.inputs if n.array is not None]
+    return [_settled(a) for a in interpret(graph, arrays)]
 
 
 def _program_of(graph: Graph) -> Program | None:
     """The compiled form of a Graph; None for a small one that is seen for the first time."""
-    key = graph.key
+    scalars = tuple(programs.is_scalar(n) for n in graph.inputs)
+    key = graph.key, scalars
     found = _PROGRAMS.get(key)
     if found is not None:
         count(hits=1)
@@ -78,9 +83,9 @@ def _program_of(graph: Graph) -> Program | None:
         _PROGRAMS[key] = None
         count(first_sight=len(graph.order))
         return None
-    plan = pipeline.compile_graph(graph, CONFIG.check)
+    plan = compile_graph(graph, CONFIG.check)
     count(plans=1)
-    program = _PROGRAMS[key] = programs.Program(plan)
+    program = _PROGRAMS[key] = programs.Program(plan, scalars)
     return program
 
 

@@ -2,70 +2,179 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, TypeAlias, final
+import struct
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any, final
 
 import numpy as np
 
 from talweg.base import dtypes
+from talweg.codegen.cpu import host
+from talweg.codegen.executor import compile_executor
 from talweg.engine.kernels import kernel_of
+from talweg.engine.state import CONFIG
 from talweg.ir.interpret import run as run_reference
+from talweg.ir.node import Node
 from talweg.ir.types import TensorType
-from talweg.passes.plan import ARENA, INPUT, HostCall, Launch, Place, Plan
-from talweg.runtime.jit import Kernel
+from talweg.passes.plan import ARENA, INPUT, OUTPUT, HostCall, Launch, Place, Plan, Step
+from talweg.runtime import executor
+from talweg.runtime.buffer import Buffer, address_of
+from talweg.runtime.executor import Executor
+from talweg.runtime.pool import Pool
 
-Value: TypeAlias = Any
+_FORMATS = {"float": {64: "d", 32: "f4x", 16: "e6x"}, "bool": {8: "?7x"}}
+_INTS = {8: "b7x", 16: "h6x", 32: "i4x", 64: "q"}
+
+
+@cache
+def _pool() -> Pool:
+    return Pool(compile_executor(host()), CONFIG.threads)
+
+
+def is_scalar(node: Node) -> bool:
+    """Whether the value of an input travels with the call: a number in a dtype of 8 bytes."""
+    return node.number is not None and _format(node.type) != ""
+
+
+@cache
+def _format(type: TensorType) -> str:
+    """How `struct` packs a number of a dtype into 8 bytes; empty where it cannot."""
+    dtype = type.dtype
+    if dtype is dtypes.bfloat16:
+        return ""
+    if dtype.category in ("int", "uint"):
+        form = _INTS[dtype.bits]
+        return form if dtype.category == "int" else form.upper().replace("X", "x")
+    return _FORMATS.get(dtype.category, {}).get(dtype.bits, "")
 
 
 @final
 class Program:
-    """A Plan with its kernels.
+    """A Plan with its kernels and memory.
 
     Args:
         plan: the steps.
+        scalars: for each input, whether it is given as a number.
+
+    Attributes:
+        plan: as given.
+        parts: what is run in turn: an Executor for the launches up to the next host call.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, scalars: Sequence[bool]) -> None:
         self.plan = plan
-        self.kernels: list[Kernel | None] = [
-            kernel_of(s.nest, s.values) if isinstance(s, Launch) else None for s in plan.steps
+        self.scalars = tuple(scalars)
+        self._packer = struct.Struct(
+            "=" + "".join(_format(t) for t, s in zip(plan.inputs, scalars, strict=True) if s)
+        )
+        self._hosted = any(isinstance(s, HostCall) for s in plan.steps)
+        self._slots: list[tuple[str, int]] = []
+        counts = {"input": 0, "scalar": 0}
+        for scalar in self.scalars:
+            kind = "scalar" if scalar else "input"
+            self._slots.append((kind, counts[kind]))
+            counts[kind] += 1
+        self._addresses = counts["input"]
+        self.parts: list[Executor | HostCall] = list(self._parts(plan.steps))
+
+    def _parts(self, steps: Iterable[Step]) -> Iterable[Executor | HostCall]:
+        launches: list[executor.Launch] = []
+        for step in steps:
+            if isinstance(step, Launch):
+                places = [self._place(p) for p in step.places]
+                kernel = kernel_of(step.nest, step.values)
+                launches.append(executor.Launch(kernel, places, step.values, step))
+                continue
+            if launches:
+                yield self._executor(launches)
+                launches = []
+            yield step
+        if launches:
+            yield self._executor(launches)
+
+    def _executor(self, launches: Sequence[executor.Launch]) -> Executor:
+        arena = 0 if self._hosted else self.plan.arena
+        inputs = self._addresses + self._hosted
+        count = sum(self.scalars)
+        return Executor(_pool(), launches, arena, inputs, count, len(self.plan.buffers))
+
+    def _place(self, place: Place) -> executor.Place:
+        if place.kind == ARENA:
+            if self._hosted:  # the arena must outlive each part: it is given as the last input
+                return executor.Place("input", self._addresses, place.at)
+            return executor.Place("arena", 0, place.at)
+        if place.kind == OUTPUT:
+            return executor.Place("output", place.at)
+        kind, number = self._slots[place.at]
+        return executor.Place("scalar" if kind == "scalar" else "input", number)
+
+    def run(self, inputs: Sequence[Node]) -> list[Any]:
+        """Return what `Node.value` of each output becomes.
+
+        Args:
+            inputs: Nodes whose values are known.
+
+        Raises:
+            IndexOutOfRange: when a check of a kernel fails.
+        """
+        kept: list[Any] = []
+        addresses: list[int] = []
+        numbers: list[Any] = []
+        for node, scalar in zip(inputs, self.scalars, strict=True):
+            value = node.value
+            if scalar:
+                numbers.append(value)
+            elif value.__class__ is Buffer:
+                addresses.append(value.address)
+            else:
+                array = node.array
+                assert array is not None
+                if not array.flags.c_contiguous:
+                    array = np.ascontiguousarray(array)
+                    kept.append(array)
+                addresses.append(address_of(array))
+        buffers = [Buffer(t.nbytes) for t in self.plan.buffers]
+        if self._hosted:
+            kept.append(Buffer(self.plan.arena))
+            addresses.append(kept[-1].address)
+        scalars = self._packer.pack(*numbers)
+        outputs = [b.address for b in buffers]
+        for part in self.parts:
+            if isinstance(part, HostCall):
+                self._call_host(part, inputs, buffers, kept)
+            else:
+                part.run(addresses, scalars, outputs)
+        return [
+            self._alias(inputs[p.at]) if p.kind == INPUT else buffers[p.at]
+            for p in self.plan.results
         ]
 
-    def run(self, inputs: Sequence[Value]) -> list[Value]:
-        """Return the stored values of the outputs."""
-        arrays = [np.ascontiguousarray(a).reshape(a.shape) for a in inputs]
-        arena = np.empty(self.plan.arena + 64, np.uint8)
-        start = arena.ctypes.data + -arena.ctypes.data % 64
-        buffers = [np.empty(t.shape, t.dtype.storage) for t in self.plan.buffers]
+    def _alias(self, node: Node) -> Any:
+        value = node.value
+        return value if value.__class__ is Buffer else Buffer.of(np.ascontiguousarray(node.array))
 
-        def address(place: Place) -> int:
-            if place.kind == ARENA:
-                return start + place.at
-            listed = arrays if place.kind == INPUT else buffers
-            return int(listed[place.at].ctypes.data)
-
+    def _call_host(
+        self, step: HostCall, inputs: Sequence[Node], buffers: Sequence[Buffer], kept: list[Any]
+    ) -> None:
         def array(place: Place, type: TensorType) -> np.ndarray:
+            storage = type.dtype.storage
             if place.kind == ARENA:
-                offset = start - arena.ctypes.data + place.at
-                part = arena[offset : offset + type.nbytes]
-                return part.view(type.dtype.storage).reshape(type.shape)
-            listed = arrays if place.kind == INPUT else buffers
-            return listed[place.at].reshape(type.shape)
+                memory = np.ndarray(
+                    type.shape, storage, kept[-1].array(np.uint8, (self.plan.arena,)), place.at
+                )
+                return memory
+            if place.kind == OUTPUT:
+                return buffers[place.at].array(storage, type.shape)
+            found = inputs[place.at].array
+            assert found is not None
+            return found.reshape(type.shape)
 
-        for step, kernel in zip(self.plan.steps, self.kernels, strict=True):
-            if isinstance(step, HostCall):
-                _call_host(step, array)
-            else:
-                assert kernel is not None
-                kernel.call([address(p) for p in step.places], step.values)
-        return [arrays[p.at] if p.kind == INPUT else buffers[p.at] for p in self.plan.results]
-
-
-def _call_host(step: HostCall, array: Any) -> None:
-    operands = [
-        dtypes.decode(array(p, t), t.dtype) for p, t in zip(step.places, step.types, strict=True)
-    ]
-    found = run_reference(step.node, operands)
-    several = found if isinstance(found, tuple) else (found,)
-    for result, place, type in zip(several, step.targets, step.results, strict=True):
-        array(place, type)[...] = dtypes.encode(result, type.dtype)
+        operands = [
+            dtypes.decode(array(p, t), t.dtype)
+            for p, t in zip(step.places, step.types, strict=True)
+        ]
+        found = run_reference(step.node, operands)
+        several = found if isinstance(found, tuple) else (found,)
+        for result, place, type in zip(several, step.targets, step.results, strict=True):
+            array(place, type)[...] = dtypes.encode(result, type.dtype)

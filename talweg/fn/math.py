@@ -372,11 +372,7 @@ def relu(b: Builder, x: Node) -> Node:
     >>> tw.relu(tw.tensor([-1.0, 2.0])).tolist()
     [0.0, 2.0]
     """
-    dtype = x.type.dtype
-    if dtype is dtypes.bool_:
-        raise DTypeError("relu does not accept bool")
-    zero = b.scalar(0, dtype)
-    return b.where(b.le(x, zero), zero, x)
+    return b.relu(x)
 
 
 def copysign(b: Builder, x: Numeric, other: Numeric) -> Node:

@@ -1,4 +1,4 @@
-"""Elementwise comparison, logic, bits, and choice by a condition. None but Where has a gradient."""
+"""Elementwise comparison, logic, bits, and choice. Only Where and Relu have a gradient."""
 
 from __future__ import annotations
 
@@ -241,7 +241,29 @@ class Where(Elementwise):
             yield Sample(cls(), inputs, dtypes.FLOATS, cls.tolerance)
 
 
+@frozen
+class Relu(Elementwise):
+    """max(x, 0); NaN stays NaN. The gradient is 0 at 0, and is found from the result alone."""
+
+    accepts = dtypes.REALS
+    kinks = (0.0,)
+    tolerance = 0
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        (x,) = arrays
+        return np.asarray(np.where(x <= 0, np.zeros((), x.dtype), x))
+
+    def lower(self, nest: NestBuilder, *ins: Scalar) -> Scalar:
+        (x,) = ins
+        return nest.select(x <= 0, nest.constant(0, x.dtype), x)
+
+    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+        (ct,) = cotangents
+        zero = b.scalar(0, ct.dtype)
+        return (b.where(b.le(node, zero), zero, ct),)
+
+
 OPS: tuple[type[Op], ...] = (
-    *(Eq, Ne, Lt, Le, Gt, Ge, IsNan, IsInf, IsFinite, Where),
+    *(Eq, Ne, Lt, Le, Gt, Ge, IsNan, IsInf, IsFinite, Where, Relu),
     *(LogicalNot, BitAnd, BitOr, BitXor, BitNot, ShiftLeft, ShiftRight),
 )

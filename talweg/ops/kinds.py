@@ -129,7 +129,13 @@ class Reduce(Op):
 
 @frozen
 class View(Op):
-    """Every result element is one element of an operand or a fixed fill value: no arithmetic."""
+    """Every result element is one element of an operand or a fixed fill value: no arithmetic.
+
+    Attributes:
+        relabels: the result is the operand's elements in the same row-major order.
+    """
+
+    relabels: ClassVar[bool] = False
 
 
 @frozen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 class Reshape(View):
     """The same elements in row-major order under another shape. 1. The sizes' products agree."""
 
+    relabels: ClassVar[bool] = True
     shape: Shape
 
     def infer(self, *types: TensorType) -> TensorType:

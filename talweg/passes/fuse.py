@@ -23,7 +23,7 @@ from typing import final
 
 from talweg.base.shapes import Shape, size_of
 from talweg.ir.node import Graph, Node
-from talweg.ir.op import INPUT, Pick
+from talweg.ir.op import Pick
 from talweg.ir.types import TensorType
 from talweg.ops.kinds import (
     Contract,
@@ -83,6 +83,7 @@ class Fusion:
     Attributes:
         groups: in the order in which they run.
         group_of: the group of every member.
+        given: the inputs of the Graph.
         stored: the Nodes whose value other groups or the caller read.
         alias: Nodes that are another name for a stored value or an input.
         uses: how many Nodes read each Node.
@@ -90,6 +91,7 @@ class Fusion:
 
     groups: tuple[Group, ...]
     group_of: Mapping[Node, Group]
+    given: frozenset[Node]
     stored: frozenset[Node]
     alias: Mapping[Node, Node]
     uses: Mapping[Node, int]
@@ -118,7 +120,9 @@ class _Fuser:
             for i in node.inputs:
                 self.users[i].append(node)
         self.wanted = set(graph.outputs)
+        self.given = frozenset(graph.inputs)
         self.latest_reader: dict[Node, Group] = {}
+        self.turned: set[Node] = set()
         self.inlined = self._prologues()
 
     def run(self) -> Fusion:
@@ -133,14 +137,21 @@ class _Fuser:
                         self._store(base)
         uses = {n: len(users) for n, users in self.users.items()}
         return Fusion(
-            tuple(self.groups), self.group_of, frozenset(self.stored), self.alias, uses
+            tuple(self.groups),
+            self.group_of,
+            self.given,
+            frozenset(self.stored),
+            self.alias,
+            uses,
         )
 
     # -- which Nodes are never stored
 
     def _virtual(self, node: Node) -> bool:
         """Whether a Node is evaluated wherever it is read."""
-        if node in self.group_of or node in self.alias or node in self.wanted:
+        if node in self.group_of or node in self.alias:
+            return False
+        if node in self.wanted or node in self.given or node in self.turned:
             return False
         return node in self.inlined or _is_plain_view(node) or _is_counting(node)
 
@@ -150,6 +161,7 @@ class _Fuser:
         for node in reversed(self.graph.order):
             if isinstance(node.op, Contract) and self._turned(node):
                 inlined[node] = self.users[node][0]
+                self.turned.add(self.users[node][0])
             if node in self.wanted or not isinstance(node.op, Elementwise | View):
                 continue
             if not isinstance(node.op, Elementwise) and not _is_plain_view(node):
@@ -162,11 +174,14 @@ class _Fuser:
         return inlined
 
     def _turned(self, node: Node) -> bool:
-        """Whether a Node is wanted in another order of axes only: it is stored in that order."""
-        if node in self.wanted or len(self.users[node]) != 1 or not _has_point(node):
+        """Whether a contraction is needed in another order of axes only: it is stored so."""
+        if node in self.wanted or len(self.users[node]) != 1:
             return False
         (view,) = self.users[node]
-        if view not in self.wanted or not _is_plain_view(view) or not node.rank:
+        if not _is_plain_view(view) or view.type.size != node.type.size:
+            return False
+        plain = [user for user in self.users[view] if isinstance(user.op, Elementwise)]
+        if view not in self.wanted and not plain:
             return False
         at = place_of(view.op, node.type, view.type)
         return at is not None and set(at) == set(indices_of(view.rank))
@@ -190,23 +205,22 @@ class _Fuser:
                 yield operand
 
     def _root(self, node: Node) -> Node:
-        if isinstance(node.op, Pick):
-            node = node.inputs[0]
         while node in self.alias:
             node = self.alias[node]
-        return node.inputs[0] if isinstance(node.op, Pick) else node
+        picked = isinstance(node.op, Pick) and node not in self.given
+        return node.inputs[0] if picked else node
 
     def _store(self, node: Node) -> None:
         while node in self.alias:
             node = self.alias[node]
-        if node.op is not INPUT and node.array is None:
+        if node not in self.given:
             self.stored.add(node)
 
     # -- placing
 
     def _place(self, node: Node) -> None:
         op = node.op
-        if op is INPUT or isinstance(op, Pick) or self._virtual(node):
+        if isinstance(op, Pick) or self._virtual(node):
             return
         if isinstance(op, View) and op.relabels:
             self._rename(node)
@@ -219,7 +233,7 @@ class _Fuser:
 
     def _place_output(self, node: Node) -> None:
         """A view that the caller wants is stored by a kernel of its own, or is another name."""
-        if node.op is INPUT or isinstance(node.op, Pick):
+        if node in self.given or isinstance(node.op, Pick):
             self._store(node)
             return
         if node not in self.group_of and node not in self.alias:

@@ -8,14 +8,13 @@ stand before the loop that uses them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
 from talweg.base import dtypes
 from talweg.base.shapes import Shape, inverse_order
 from talweg.ir.node import Node
-from talweg.ir.op import INPUT
 from talweg.ir.types import TensorType
 from talweg.loops.build import NestBuilder
 from talweg.loops.count import replaceable
@@ -71,6 +70,7 @@ def lower_group(
     """
     lowering = _Lowering(group, fusion, results, orders)
     lowering.run()
+    lowering.nest.name = _name_of(lowering.computed)
     made = lowering.nest.build(verified=False)
     nest, values = settle_extents(made.nest, made.values)
     if checking:
@@ -91,7 +91,8 @@ class _Lowering:
         orders: Mapping[Node, Order],
     ) -> None:
         self.group, self.fusion, self.results, self.orders = group, fusion, results, orders
-        self.nest = NestBuilder(_name_of(group))
+        self.nest = NestBuilder("")
+        self.computed: dict[Node, None] = {}
         self.inputs: list[Node] = []
         self.outputs: list[Node] = []
         self.operands: dict[Node, Operand] = {}
@@ -144,6 +145,7 @@ class _Lowering:
         several = self.results.get(node, (node,))
         targets = [self._output(n) for n in several]
         self.nest.owner = node
+        self.computed[node] = None
         point = node.op.lower(self.nest, *map(self.operand, node.inputs))
         if point is not None:
             self.nest.pointwise(targets, point)
@@ -203,7 +205,7 @@ class _Lowering:
         if node in self.group.members:
             return True
         fusion = self.fusion
-        if node.op is INPUT or node in fusion.alias or node in fusion.group_of:
+        if node in fusion.given or node in fusion.alias or node in fusion.group_of:
             return False
         return not self._is_result(node)
 
@@ -226,6 +228,7 @@ class _Lowering:
     def _computed(self, node: Node, at: Indices) -> Scalar:
         nest, op = self.nest, node.op
         owner, nest.owner = nest.owner, node
+        self.computed[node] = None
         if isinstance(op, Elementwise):
             operands = [self.operand(i) for i in node.inputs]
             value: Scalar = op.lower(nest, *(x[at] if x.rank else x[()] for x in operands))
@@ -294,9 +297,8 @@ class _Lowering:
         return found
 
 
-def _name_of(group: Group) -> str:
+def _name_of(nodes: Iterable[Node]) -> str:
     """A name made of the Ops: part of what makes kernels equal, and what profiles show."""
-    names = [n.op.name() for n in group.members if not isinstance(n.op, View)] or [
-        n.op.name() for n in group.members
-    ]
+    names = [n.op.name() for n in nodes]
+    names = [n.op.name() for n in nodes if not isinstance(n.op, View)] or names
     return "_".join(names[:6]) + (f"_and_{len(names) - 6}_more" if len(names) > 6 else "")
