@@ -83,7 +83,7 @@ def _program_of(graph: Graph) -> Program | None:
         _PROGRAMS[key] = None
         count(first_sight=len(graph.order))
         return None
-    plan = compile_graph(graph, CONFIG.check)
+    plan = pipeline.compile_graph(graph, CONFIG.check)
     count(plans=1)
     program = _PROGRAMS[key] = programs.Program(plan, scalars)
     return program
