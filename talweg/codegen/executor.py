@@ -1,10 +1,16 @@
 """The plan loop and the worker loop as LLVM IR: what runs a plan's kernels, alone or with a team.
 
-Three functions, whose memory `runtime.executor` and `runtime.pool` lay out:
+Four functions, whose memory `runtime.executor` and `runtime.pool` lay out:
 
-    i64 talweg_run(ptr table)             run a plan; 0, or (record + 1) << 32 | failed check
-    i64 talweg_work(ptr pool, i64 index)  be worker 1, 2, …; returns when told to stop
-    void talweg_stop(ptr pool)            tell the workers to stop
+    ptr talweg_call(ptr, ptr arguments, i64 n)  a built-in function of Python that runs a plan
+    i64 talweg_work(ptr pool, i64 index)        be worker 1, 2, …; returns when told to stop
+    void talweg_stop(ptr pool)                  tell the workers to stop
+    void talweg_bind(ptr pool)                  name the pool that `talweg_call` belongs to
+
+`talweg_call` has the calling convention METH_FASTCALL of CPython's stable ABI, and calls the
+interpreter by addresses which the pool holds. Its arguments are the addresses of a table and of an
+arena, the addresses of the inputs, the bytes of the scalars, the addresses of the outputs. It
+returns 0, or (record + 1) << 32 | failed check, or -1 where a count is wrong.
 """
 
 from __future__ import annotations
@@ -21,7 +27,8 @@ LINE = 128
 """Bytes between places that different threads write; processors fetch lines of 64 in pairs."""
 
 _SLOTS = {
-    "table": "pool records first last moving movings fixed fixeds base scratch stride arena",
+    "table": "pool records first last moving movings fixed fixeds base scratch stride "
+    "inputs scalars outputs arena",
     "record": "function block items step tickets",
     "semaphore": "sleepers tokens read write",
 }
@@ -33,6 +40,7 @@ _LINES = {
     "join": _SLOTS["semaphore"],
     "limits": "workers stop spin linger patience",
     "system": "clock kind yield futex call reader writer",
+    "python": "size item drop pointer bytes integer error save restore",
 }
 
 
@@ -82,7 +90,7 @@ entry:
   ret i32 %code
 }
 
-define i64 @talweg_run(ptr %table) {
+define internal i64 @run(ptr %table) {
 entry:
   %arena = load i64, <table.arena>
   %base = load i64, <table.base>
@@ -138,6 +146,137 @@ done:
 }
 """
 
+_CALL = """
+@home = internal global ptr null
+
+define void @talweg_bind(ptr %pool) {
+entry:
+  store ptr %pool, ptr @home
+  ret void
+}
+
+define internal i1 @unpack(ptr %pool, ptr %sequence, i64 %count, ptr %slots) {
+entry:
+  %size = load ptr, <python.size>
+  %item = load ptr, <python.item>
+  %drop = load ptr, <python.drop>
+  %pointer = load ptr, <python.pointer>
+  %found = call i64 %size(ptr %sequence)
+  %right = icmp eq i64 %found, %count
+  br i1 %right, label %test, label %done
+test:
+  %n = phi i64 [ 0, %entry ], [ %n.1, %store ]
+  %more = icmp ult i64 %n, %count
+  br i1 %more, label %next, label %done
+next:
+  %object = call ptr %item(ptr %sequence, i64 %n)
+  %none = icmp eq ptr %object, null
+  br i1 %none, label %done, label %store
+store:
+  %address = call ptr %pointer(ptr %object)
+  call void %drop(ptr %object)
+  %slot = getelementptr i64, ptr %slots, i64 %n
+  store ptr %address, ptr %slot
+  %n.1 = add i64 %n, 1
+  br label %test
+done:
+  %good = phi i1 [ false, %entry ], [ true, %test ], [ false, %next ]
+  ret i1 %good
+}
+
+define internal i1 @copy(ptr %pool, ptr %object, i64 %count, ptr %slots) {
+entry:
+  %start = alloca ptr, align 8
+  %length = alloca i64, align 8
+  %bytes = load ptr, <python.bytes>
+  %failed = call i32 %bytes(ptr %object, ptr %start, ptr %length)
+  %wrong = icmp ne i32 %failed, 0
+  br i1 %wrong, label %bad, label %measure
+measure:
+  %source = load ptr, ptr %start
+  %found = load i64, ptr %length
+  %expected = shl i64 %count, 3
+  %right = icmp eq i64 %found, %expected
+  br i1 %right, label %test, label %bad
+test:
+  %n = phi i64 [ 0, %measure ], [ %n.1, %next ]
+  %more = icmp ult i64 %n, %count
+  br i1 %more, label %next, label %good
+next:
+  %from = getelementptr i64, ptr %source, i64 %n
+  %to = getelementptr i64, ptr %slots, i64 %n
+  %value = load i64, ptr %from, align 1
+  store i64 %value, ptr %to
+  %n.1 = add i64 %n, 1
+  br label %test
+good:
+  ret i1 true
+bad:
+  ret i1 false
+}
+
+define ptr @talweg_call(ptr %self, ptr %arguments, i64 %given) {
+entry:
+  %pool = load ptr, ptr @home
+  %pointer = load ptr, <python.pointer>
+  %integer = load ptr, <python.integer>
+  %error = load ptr, <python.error>
+  %save = load ptr, <python.save>
+  %restore = load ptr, <python.restore>
+  %right = icmp eq i64 %given, 5
+  br i1 %right, label %take, label %wrong
+take:
+  %at.1 = getelementptr ptr, ptr %arguments, i64 1
+  %at.2 = getelementptr ptr, ptr %arguments, i64 2
+  %at.3 = getelementptr ptr, ptr %arguments, i64 3
+  %at.4 = getelementptr ptr, ptr %arguments, i64 4
+  %object.0 = load ptr, ptr %arguments
+  %object.1 = load ptr, ptr %at.1
+  %object.2 = load ptr, ptr %at.2
+  %object.3 = load ptr, ptr %at.3
+  %object.4 = load ptr, ptr %at.4
+  %table = call ptr %pointer(ptr %object.0)
+  %none = icmp eq ptr %table, null
+  br i1 %none, label %wrong, label %fill
+fill:
+  %arena = call ptr %pointer(ptr %object.1)
+  store ptr %arena, <table.arena>
+  %inputs = load i64, <table.inputs>
+  %scalars = load i64, <table.scalars>
+  %outputs = load i64, <table.outputs>
+  %first = getelementptr i8, <table.arena>, i64 8
+  %second = getelementptr i64, ptr %first, i64 %inputs
+  %third = getelementptr i64, ptr %second, i64 %scalars
+  %good.1 = call i1 @unpack(ptr %pool, ptr %object.2, i64 %inputs, ptr %first)
+  br i1 %good.1, label %filled.1, label %wrong
+filled.1:
+  %good.2 = call i1 @copy(ptr %pool, ptr %object.3, i64 %scalars, ptr %second)
+  br i1 %good.2, label %filled.2, label %wrong
+filled.2:
+  %good.3 = call i1 @unpack(ptr %pool, ptr %object.4, i64 %outputs, ptr %third)
+  br i1 %good.3, label %filled.3, label %wrong
+filled.3:
+  %raised.1 = call ptr %error()
+  %fine = icmp eq ptr %raised.1, null
+  br i1 %fine, label %run, label %raise
+run:
+  %state = call ptr %save()
+  %code = call i64 @run(ptr %table)
+  call void %restore(ptr %state)
+  %result = call ptr %integer(i64 %code)
+  ret ptr %result
+wrong:
+  %raised.2 = call ptr %error()
+  %unsaid = icmp eq ptr %raised.2, null
+  br i1 %unsaid, label %say, label %raise
+say:
+  %minus = call ptr %integer(i64 -1)
+  ret ptr %minus
+raise:
+  ret ptr null
+}
+"""
+
 _RELAX = {
     "x86": ("llvm.x86.sse2.pause", "", ""),
     "aarch64": ("llvm.aarch64.hint", "i32", "i32 1"),
@@ -155,7 +294,7 @@ def _relax(target: Target) -> str:
 
 
 def executor_text(target: Target) -> str:
-    """Return the module of the three functions for a machine."""
+    """Return the module of the four functions for a machine."""
     places = _places()
     count = itertools.count()
 
@@ -166,13 +305,13 @@ def executor_text(target: Target) -> str:
 
     head = f'target triple = "{target.triple}"\ndeclare i64 @llvm.umin.i64(i64, i64)\n'
     body = re.sub(
-        r"^(.*)<([a-z]+\.[a-z]+)>", addressed, _PLAN + STAGE + WAITING + SYSTEM, flags=re.M
+        r"^(.*)<([a-z]+\.[a-z]+)>", addressed, _PLAN + _CALL + STAGE + WAITING + SYSTEM, flags=re.M
     )
     return head + _relax(target) + body
 
 
 def compile_executor(target: Target) -> bytes:
-    """Return the object code of the three functions for a machine.
+    """Return the object code of the four functions for a machine.
 
     Generated without effort: it takes a fifth of the time, and a record 6 ns more.
     """

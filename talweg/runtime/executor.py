@@ -3,8 +3,9 @@
 All that the plan loop reads lies in one piece of memory, rows of 8-byte slots:
 
     table     pool, records, first, last, moving patches, their number, fixed patches, their
-              number, base, scratch, stride, then what every run packs: the address of the arena,
-              of the inputs, the scalars themselves, the addresses of the outputs
+              number, base, scratch, stride, how many inputs, scalars and outputs, then what every
+              run writes: the address of the arena, of the inputs, the scalars themselves, the
+              addresses of the outputs
     blocks    the argument blocks of the launches
     records   for each stage of each launch: function, block, items, items of a ticket, tickets
     patches   slot, source, offset: *slot = *source + offset. Fixed ones depend on the arena and
@@ -19,19 +20,18 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-import struct
 import time
 from collections.abc import Sequence
 from typing import Any, Final, Literal, NamedTuple, Protocol, final
 
 from talweg.base.errors import IndexOutOfRange, InvalidValue
-from talweg.runtime.buffer import ALIGNMENT, Block, take
+from talweg.runtime.buffer import ALIGNMENT, take
 from talweg.runtime.pool import Pool
 
 TICKETS: Final = 4
 """Tickets of a stage for each thread: a thread that is held up leaves the others work to take."""
 
-_FIRST, _ARENA = 2, 11
+_FIRST, _ARENA = 2, 14
 _RECORD, _PATCH = 5, 3
 _NOWHERE = (1 << 64) - 1
 
@@ -201,14 +201,14 @@ class Executor:
         self._scratch = self._shared + _aligned(max((one.shared for one in work), default=0))
         self._stride = _aligned(max((one.scratch for one in work), default=0))
         self._arena = self._scratch + self._stride * (pool.threads if self._split else 1)
+        self._counts = (inputs, scalars, outputs)
         self._sources = {
             "arena": (_ARENA, 1),
             "input": (_ARENA + 1, inputs),
             "scalar": (_ARENA + 1 + inputs, scalars),
             "output": (_ARENA + 1 + inputs + scalars, outputs),
         }
-        self._scalar_bytes = 8 * scalars
-        self._packer = struct.Struct(f"={1 + inputs}Q{8 * scalars}s{outputs}Q")
+        self._home = take(self._arena).home
         sizes = (-(-one.launch.kernel.block_bytes // 8) for one in work)
         first = _ARENA + 1 + inputs + scalars + outputs
         self._blocks = list(itertools.accumulate(sizes, initial=first))
@@ -254,7 +254,7 @@ class Executor:
             lists += [table.address + 8 * end, len(values) // size]
             end = table.put(end, values)
         head = [self._pool.address, lists[0], 0, *lists[1:], _NOWHERE, self._scratch, self._stride]
-        table.put(0, head)
+        table.put(table.put(0, head), self._counts)
         return table
 
     def run(self, inputs: Sequence[int], scalars: bytes, outputs: Sequence[int]) -> None:
@@ -272,36 +272,28 @@ class Executor:
             CheckFailed: when a check of a kernel fails: always the first in the order of the
                 items. The launches before it have run.
         """
-        table, arena = self._prepared(inputs, scalars, outputs)
-        code = self._pool.run(table.address)
-        error = self._error(table, code) if code else None
-        # What an exception keeps from coming here is freed, and made anew when it is needed.
-        arena.home.append(arena)
-        self._tables.append(table)
-        if error is not None:
-            raise error
-
-    def _prepared(
-        self, inputs: Sequence[int], scalars: bytes, outputs: Sequence[int]
-    ) -> tuple[_Table, Block]:
-        """Return a table and an arena for one run."""
         if self._split and not self._pool.started:
             self._pool.start()
-        if len(scalars) != self._scalar_bytes:
-            raise InvalidValue(f"{len(scalars)} bytes of scalars, not {self._scalar_bytes}")
+        # What an exception keeps from being put back is freed, and made anew when it is needed.
         try:
             table = self._tables.pop()
         except IndexError:
             table = self._laid_out()
-        arena = take(self._arena)
-        at = table.offset + 8 * _ARENA
         try:
-            self._packer.pack_into(table.memory, at, arena.address, *inputs, scalars, *outputs)
-        except struct.error as error:
-            raise InvalidValue(f"{len(inputs)} inputs, {len(outputs)} outputs: {error}") from None
-        return table, arena
+            arena = self._home.pop()
+        except IndexError:
+            arena = take(self._arena)
+        code = self._pool.run(table.address, arena.address, inputs, scalars, outputs)
+        error = self._error(table, code) if code else None
+        self._home.append(arena)
+        self._tables.append(table)
+        if error is not None:
+            raise error
 
-    def _error(self, table: _Table, code: int) -> CheckFailed:
+    def _error(self, table: _Table, code: int) -> Exception:
+        if code < 0:
+            counts = "{} inputs, {} scalars of 8 bytes and {} outputs".format(*self._counts)
+            return InvalidValue(f"this plan takes {counts}")
         number = self._launches[(code >> 32) - 1]
         launch = self._work[number].launch
         at = table.offset + 8 * self._blocks[number]
@@ -318,28 +310,19 @@ class Executor:
         Raises:
             CheckFailed: as `run` does.
         """
-        table, arena = self._prepared(inputs, scalars, outputs)
-        call = min(self._timed(table, 0, 0)[0] for _ in range(8))
-        spent = []
-        first, code = 0, 0
-        for work in self._work:
-            last = first + len(work.stages)
-            nanoseconds, code = self._timed(table, first, last)
-            if code:
-                break
-            spent.append(max(nanoseconds - call, 0))
-            first = last
-        error = self._error(table, code) if code else None
-        arena.home.append(arena)
-        table.put(_FIRST, [0, len(self._launches)])
-        self._tables.append(table)
-        if error is not None:
-            raise error
-        return spent
+        table, arena = self._laid_out(), take(self._arena)
 
-    def _timed(self, table: _Table, first: int, last: int) -> tuple[int, int]:
-        """Run some records; return the nanoseconds and the result of the plan loop."""
-        table.put(_FIRST, [first, last])
-        start = time.perf_counter_ns()
-        code = self._pool.run(table.address)
-        return time.perf_counter_ns() - start, code
+        def timed(first: int, last: int) -> int:
+            table.put(_FIRST, [first, last])
+            start = time.perf_counter_ns()
+            code = self._pool.run(table.address, arena.address, inputs, scalars, outputs)
+            nanoseconds = time.perf_counter_ns() - start
+            if code:
+                raise self._error(table, code)
+            return nanoseconds
+
+        call = min(timed(0, 0) for _ in range(8))
+        ends = list(itertools.accumulate((len(one.stages) for one in self._work), initial=0))
+        spent = [max(timed(*ends) - call, 0) for ends in itertools.pairwise(ends)]
+        arena.home.append(arena)
+        return spent

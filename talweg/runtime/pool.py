@@ -16,20 +16,33 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, final
 from weakref import WeakSet
 
+from talweg.runtime.builtin import builtin, interpreter
 from talweg.runtime.jit import load
 
 SPIN: Final = 20_000
 """Nanoseconds that a waiting thread spins before it lets others have the processor."""
 
 _LINE = 128
-_SLEEP, _JOIN, _LIMITS, _SYSTEM, _LINES = 3, 4, 5, 6, 7
+_SLEEP, _JOIN, _LIMITS, _SYSTEM, _PYTHON, _LINES = 3, 4, 5, 6, 7, 8
 _FUTEX = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "loongarch64": 98, "ppc64le": 221}
 
-_RUN = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
+_INTERPRETER = (
+    "PySequence_Size",
+    "PySequence_GetItem",
+    "Py_DecRef",
+    "PyLong_AsVoidPtr",
+    "PyBytes_AsStringAndSize",
+    "PyLong_FromLongLong",
+    "PyErr_Occurred",
+    "PyEval_SaveThread",
+    "PyEval_RestoreThread",
+)
+
+_BIND = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _WORK = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)
 _STOP = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
@@ -74,7 +87,10 @@ class Pool:
 
     Attributes:
         threads: as given.
-        run: the native plan loop; see `runtime.executor`.
+        run: runs a plan; takes the addresses of a table and of an arena, see `runtime.executor`,
+            then the addresses of the inputs, the bytes of the scalars, the addresses of the
+            outputs. Returns 0, or the number of a record from 1 on, times 2 ** 32, plus that of
+            its check that failed, or -1 where there are not as many as the table says.
         started: whether the workers have been started, as far as they can be.
     """
 
@@ -87,8 +103,10 @@ class Pool:
         patience: int = SPIN,
         futex: bool = True,
     ) -> None:
-        addresses = load(code, ["talweg_run", "talweg_work", "talweg_stop"])
-        self.run: Callable[[int], int] = _RUN(addresses["talweg_run"])
+        names = ["talweg_bind", "talweg_call", "talweg_work", "talweg_stop"]
+        addresses = load(code, names)
+        self.run: Callable[[int, int, Sequence[int], bytes, Sequence[int]], int]
+        self.run = builtin("talweg_call", addresses["talweg_call"])
         self._work = _WORK(addresses["talweg_work"])
         self._stop = _STOP(addresses["talweg_stop"])
         self.threads = threads
@@ -98,8 +116,10 @@ class Pool:
         self._slots: Any = (ctypes.c_int64 * (_LINE // 8 * _LINES)).from_address(self.address)
         self._limits = [spin, linger, patience]
         self._system = _system(futex)
+        self._python = interpreter(*_INTERPRETER)
         self._pipes: list[int] = []
         self._reset()
+        _BIND(addresses["talweg_bind"])(self.address)
         _POOLS.add(self)
 
     def _reset(self) -> None:
@@ -110,6 +130,7 @@ class Pool:
         ctypes.memset(self.address, 0, _LINE * _LINES)
         self._put(_LIMITS, [0, 0, *self._limits])
         self._put(_SYSTEM, self._system)
+        self._put(_PYTHON, self._python)
 
     def _put(self, line: int, values: list[int], slot: int = 0) -> None:
         first = _LINE // 8 * line + slot

@@ -135,10 +135,12 @@ def test_wrong_arguments_are_refused(pool: Pool) -> None:
     launch = scaled(Place("input"), Place("output"), 1, 1)
     executor = Executor(pool, [launch], 0, 1, 1, 1)
     x = addresses(np.zeros(1, int))
-    with pytest.raises(InvalidValue, match="3 bytes of scalars, not 8"):
-        executor.run(x, b"123", x)
-    with pytest.raises(InvalidValue, match="2 inputs, 1 outputs: .*expected 4 items"):
-        executor.run([*x, *x], bytes(8), x)
+    for wrong in (x, b"123", x), ([*x, *x], bytes(8), x), (x, bytes(8), []):
+        with pytest.raises(InvalidValue, match="takes 1 inputs, 1 scalars of 8 bytes and 1 outp"):
+            executor.run(*wrong)
+    for mistaken in (x, [0], x), (["x"], bytes(8), x), (None, bytes(8), x), (x, bytes(8), [1.5]):
+        with pytest.raises(TypeError):
+            executor.run(*mistaken)
     with pytest.raises(InvalidValue, match=r"output.*names one of 1 only"):
         Executor(pool, [scaled(Place("input"), Place("output", 1), 1, 1)], 0, 1, 0, 1)
     executor.run(x, bytes(8), x)
@@ -201,7 +203,6 @@ def test_an_interrupt_waits_for_the_plan_and_breaks_nothing(pool: Pool) -> None:
         thread.start()
         with pytest.raises(KeyboardInterrupt):
             executor.run(addresses(door), b"", addresses(out))
-            thread.join()
     finally:
         signal.signal(signal.SIGUSR1, before)
     thread.join()
