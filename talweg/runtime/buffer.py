@@ -15,6 +15,7 @@ import ctypes
 import mmap
 import os
 import sys
+from collections import deque
 from typing import Any, Final, final
 
 import numpy as np
@@ -35,11 +36,14 @@ class Block:
 
     __slots__ = ("address", "home", "memory")
 
-    def __init__(self, address: int, memory: object, home: list[Block]) -> None:
+    def __init__(self, address: int, memory: object, home: list[Block] | deque[Block]) -> None:
         self.address = address
         self.memory = memory
         self.home = home
 
+
+# Where blocks of foreign memory go: a deque of length 0 forgets what is appended.
+_AWAY: Final[deque[Block]] = deque(maxlen=0)
 
 # The unused blocks of every size, and where to look for how many bytes.
 _unused: dict[int, list[Block]] = {}
@@ -202,7 +206,7 @@ class Buffer:
         self = cls.__new__(cls)
         self.address = address_of(array)
         self.nbytes = array.nbytes
-        self._block = Block(self.address, array, [])
+        self._block = Block(self.address, array, _AWAY)
         return self
 
     def array(self, dtype: Any, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
