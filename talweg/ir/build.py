@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from types import CodeType
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -12,7 +13,8 @@ from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.source import Source
 from talweg.ir.node import Graph, Node, input_node
-from talweg.ir.op import INPUT, Op, Pick
+from talweg.ir.op import Op, Pick
+from talweg.ir.trace import Trace
 from talweg.ir.types import TensorType, tensor_type
 
 _type = attrgetter("type")
@@ -32,24 +34,50 @@ class Builder:
     `b.reduce_sum(x, axes=(0,))`. `talweg.ops.OpBuilder` carries these methods.
 
     Attributes:
-        source: the user's line given to the Nodes made next.
-        keep: whether the Nodes made next may be read by a gradient.
+        code, offset: the user's line given to the Nodes made next.
         default_float: dtype of Python floats that meet no floating tensor.
-        count, nbytes: Nodes made so far and the size of their results.
+        trace: where the Nodes made are listed; None for the Nodes of a Graph of their own.
         vjp_of: set by reverse mode: from a Graph to the Graph of its gradient, which takes the
             inputs and one cotangent per output, and the positions of the inputs it is for.
     """
 
-    __slots__ = ("_types", "count", "default_float", "keep", "nbytes", "source", "vjp_of")
+    __slots__ = (
+        "_types",
+        "code",
+        "count",
+        "default_float",
+        "keep",
+        "nbytes",
+        "offset",
+        "trace",
+        "vjp_of",
+    )
 
-    def __init__(self) -> None:
-        self.source: Source | None = None
+    def __init__(self, trace: Trace | None = None) -> None:
+        self.code: CodeType | None = None
+        self.offset = 0
         self.keep = False
+        self.count = self.nbytes = 0
         self.default_float: DType = dtypes.float32
-        self.count = 0
-        self.nbytes = 0
+        self.trace = trace
         self.vjp_of: Callable[[Graph], tuple[Graph, tuple[int, ...]]] | None = None
-        self._types: dict[tuple[int, tuple[Any, ...]], Any] = {}
+        self._types: dict[tuple[Any, ...], Any] = {}
+
+    @property
+    def source(self) -> Source | None:
+        """The user's line given to the Nodes made next."""
+        return None if self.code is None else (self.code, self.offset)
+
+    @source.setter
+    def source(self, source: Source | None) -> None:
+        self.code, self.offset = source or (None, 0)
+
+    def apart(self) -> Self:
+        """Return a Builder with the same settings, whose Nodes enter no trace."""
+        made = type(self)()
+        made.default_float = self.default_float
+        made.code, made.offset = self.code, self.offset
+        return made
 
     if TYPE_CHECKING:
 
@@ -61,18 +89,57 @@ class Builder:
         Raises:
             ShapeError, DTypeError: from the Op's `infer` rule.
         """
-        types = tuple(map(_type, inputs))
+        key = (op.token, *map(_type, inputs))
         memo = self._types
-        result = memo.get((op.token, types))
+        result = memo.get(key)
         if result is None:
-            result = op.infer(*types)
+            result = op.infer(*key[1:])
             if len(memo) >= _MEMO_LIMIT:
                 memo.clear()
-            memo[op.token, types] = result
+            memo[key] = result
         self.count += 1
         if result.__class__ is TensorType:
             self.nbytes += result.nbytes
-        return Node(op, inputs, result, self.source, self.keep)
+        if len(inputs) == 2:
+            return self.pair(op, *inputs, result)
+        node = Node()
+        node.op = op
+        node.inputs = inputs
+        node.type = result
+        node.code = self.code
+        node.offset = self.offset
+        node.value = None
+        node.keep = self.keep
+        if self.trace is not None:
+            self.trace.add(node)
+        return node
+
+    def pair(self, op: Op, x: Node, y: Node, type: Any) -> Node:
+        """Return the Node of an Op with two inputs whose result type is known already."""
+        node = Node()
+        node.op = op
+        node.inputs = (x, y)
+        node.type = type
+        node.code = self.code
+        node.offset = self.offset
+        node.value = None
+        node.keep = self.keep
+        trace = self.trace
+        if trace is not None:
+            ordinals = trace.ordinals
+            rows = trace.rows
+            try:
+                i = ordinals[x]
+                j = ordinals[y]
+            except KeyError:
+                i = trace.enter(x)
+                j = trace.enter(y)
+            rows.append(op.token)
+            rows.append(i)
+            rows.append(j)
+            ordinals[node] = len(ordinals)
+            trace.nodes.append(node)
+        return node
 
     def results(self, op: Op, *inputs: Node) -> tuple[Node, ...]:
         """Return one Node per result of an Op, which may have several."""
@@ -90,7 +157,7 @@ class Builder:
         Raises:
             OverflowError: for an integer that no dtype holds.
         """
-        node = Node(INPUT, (), tensor_type(dtype, ()))
+        node = input_node(tensor_type(dtype, ()))
         kind = value.__class__
         if kind is float or kind is bool or (kind is int and _in_64_bits(value)):
             node.value = value

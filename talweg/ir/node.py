@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from types import CodeType
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,51 +31,38 @@ class Memory(Protocol):
 
 
 class Node:
-    """One application of an Op; it also stands for its result.
+    """One application of an Op; it also stands for its result. Made by a Builder or `make_node`.
 
     Ops with several results have a tuple for `type`, and `Pick` Nodes select one result each.
 
-    Args:
+    Attributes:
         op: what is applied.
         inputs: the Nodes it is applied to.
         type: type of the result.
-        source: the user's line that recorded it; not part of its identity.
-        keep: the value may be read by a gradient later, so whoever computes it stores it in
-            `array`.
-
-    Attributes:
+        code, offset: the user's line that recorded it; not part of its identity.
         value: what is known of the result: None, an array in stored form, the Memory where a plan
             left it, or the Python number that a 0-d run-time input stands for. It is a memo:
             setting it never changes what the Node means.
     """
 
-    __slots__ = ("_made", "inputs", "keep", "op", "source", "type", "value")
+    __slots__ = ("_made", "code", "inputs", "keep", "offset", "op", "type", "value")
 
     op: Op
     inputs: tuple[Node, ...]
     type: TensorType
-    source: Source | None
-    keep: bool
+    code: CodeType | None
+    offset: int
     value: Any
+    keep: bool
     _made: np.ndarray
-
-    def __init__(
-        self,
-        op: Op,
-        inputs: tuple[Node, ...],
-        type: Any,
-        source: Source | None = None,
-        keep: bool = False,
-    ) -> None:
-        self.op = op
-        self.inputs = inputs
-        self.type = type
-        self.source = source
-        self.keep = keep
-        self.value = None
 
     def __repr__(self) -> str:
         return f"<Node {self.op.name()}: {self.type}>"
+
+    @property
+    def source(self) -> Source | None:
+        """The user's line, for `describe`."""
+        return None if self.code is None else (self.code, self.offset)
 
     @property
     def known(self) -> bool:
@@ -139,18 +127,28 @@ class Node:
         return self.type.rank
 
 
-def input_node(type: TensorType, array: np.ndarray | None = None) -> Node:
-    """Return a Node for a given value, with its data where it is known already."""
-    node = Node(INPUT, (), type)
-    node.value = array
+def make_node(op: Op, inputs: tuple[Node, ...], type: Any, source: Source | None = None) -> Node:
+    """Return a Node whose value is not known."""
+    node = Node()
+    node.op = op
+    node.inputs = inputs
+    node.type = type
+    node.code, node.offset = source or (None, 0)
+    node.value = None
+    node.keep = False
+    return node
+
+
+def input_node(type: TensorType, value: Any = None) -> Node:
+    """Return a Node for a given value: an array in stored form, a number, Memory, or None yet."""
+    node = make_node(INPUT, (), type)
+    node.value = value
     return node
 
 
 def known_node(node: Node) -> Node:
     """Return an input that holds the known value of a Node, without the graph behind it."""
-    made = Node(INPUT, (), node.type)
-    made.value = node.value
-    return made
+    return input_node(node.type, node.value)
 
 
 def topological(outputs: Iterable[Node], stop: Iterable[Node] = ()) -> list[Node]:

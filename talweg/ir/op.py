@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from talweg.ir.node import Node
 
 _TOKENS: dict[tuple[object, ...], int] = {}
+_below = itertools.count(-1, -1)
 
 
 @frozen
@@ -27,7 +29,7 @@ class Op:
     """A description of one computation; its fields are its attributes.
 
     Subclasses are frozen dataclasses. Equality, hash, text form and batch signature follow from the
-    fields. `token` is a small int, equal exactly when the Ops are equal.
+    fields. `token` is a negative int, equal exactly when the Ops are equal.
 
     Attributes:
         differentiable: False where there is no `vjp` rule.
@@ -40,7 +42,7 @@ class Op:
 
     def __post_init__(self) -> None:
         identity = (type(self), *vars(self).values())
-        object.__setattr__(self, "token", _TOKENS.setdefault(identity, len(_TOKENS)))
+        object.__setattr__(self, "token", _TOKENS.setdefault(identity, next(_below)))
 
     @classmethod
     def name(cls) -> str:

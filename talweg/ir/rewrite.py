@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from talweg.ir.node import Graph, Node
+from talweg.ir.node import Graph, Node, make_node
 
 Rule = Callable[[Node, tuple[Node, ...]], Node]
 
@@ -29,4 +29,4 @@ def same(node: Node, inputs: tuple[Node, ...]) -> Node:
     """Return the Node on other inputs: the Node itself where they are its own."""
     if all(a is b for a, b in zip(inputs, node.inputs, strict=True)):
         return node
-    return Node(node.op, inputs, node.type, node.source)
+    return make_node(node.op, inputs, node.type, node.source)

@@ -17,7 +17,7 @@ from typing import Any
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import GraphError
-from talweg.ir.node import Graph, Node, input_node
+from talweg.ir.node import Graph, Node, input_node, make_node
 from talweg.ir.op import INPUT, Op
 from talweg.ir.types import TensorType, tensor_type
 
@@ -77,7 +77,7 @@ def parse_graph(text: str, ops: Mapping[str, type[Op]]) -> Graph:
             nodes = tuple(place[int(n)] for n in re.findall(r"%(\d+)", operands))
         except KeyError as missing:
             raise GraphError(f"%{missing} is used before it is made: {line.strip()!r}") from None
-        node = Node(op, nodes, op.infer(*(n.type for n in nodes)))
+        node = make_node(op, nodes, op.infer(*(n.type for n in nodes)))
         if _show_type(node.type) != type_text:
             raise GraphError(f"{line.strip()!r}: {name} gives {node.type}")
         place[int(number)] = node

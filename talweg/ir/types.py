@@ -11,13 +11,14 @@ from talweg.base.shapes import Shape, size_of
 class TensorType:
     """dtype and shape of one value. Make it with `tensor_type`; equal types are identical."""
 
-    __slots__ = ("dtype", "nbytes", "rank", "shape", "size")
+    __slots__ = ("dtype", "inexact", "nbytes", "rank", "shape", "size")
 
     dtype: DType
     shape: Shape
     rank: int
     size: int
     nbytes: int
+    inexact: bool
 
     def __init__(self, dtype: DType, shape: Shape) -> None:
         self.dtype = dtype
@@ -25,6 +26,7 @@ class TensorType:
         self.rank = len(shape)
         self.size = size_of(shape)
         self.nbytes = self.size * dtype.itemsize
+        self.inexact = dtype.is_inexact
 
     def __repr__(self) -> str:
         return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"

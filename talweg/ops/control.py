@@ -12,7 +12,7 @@ from talweg.base.errors import GradientError, GraphError, ShapeError
 from talweg.base.frozen import frozen
 from talweg.ir.build import Builder
 from talweg.ir.interpret import interpret
-from talweg.ir.node import Graph, Node, input_node
+from talweg.ir.node import Graph, Node, input_node, make_node
 from talweg.ir.op import INPUT, Draw, Op, Sample
 from talweg.ir.types import TensorType, tensor_type
 from talweg.ops.kinds import Control
@@ -91,7 +91,7 @@ def _shared(graph: Graph) -> Graph:
         raise GraphError("a called graph needs an output and may read no data but its inputs")
     made = {n: input_node(n.type) for n in graph.inputs}
     for node in graph.order:
-        made[node] = Node(node.op, tuple(made[i] for i in node.inputs), node.type, node.source)
+        made[node] = make_node(node.op, tuple(made[i] for i in node.inputs), node.type, node.source)
     copy = Graph([made[n] for n in graph.inputs], [made[n] for n in graph.outputs])
     return _CLOSED.setdefault(copy.key, copy)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from talweg.ir.node import Graph, Node
+from talweg.ir.node import Graph, Node, make_node
 from talweg.ir.op import Pick
 from talweg.ir.rewrite import rewrite, same
 from talweg.ir.types import TensorType
@@ -26,7 +26,7 @@ def write_out_calls(graph: Graph) -> Graph:
         new = dict(zip(body.inputs, inputs, strict=True))
         for inner in body.order:
             here = tuple(new[i] for i in inner.inputs)
-            new[inner] = Node(inner.op, here, inner.type, node.source or inner.source)
+            new[inner] = make_node(inner.op, here, inner.type, node.source or inner.source)
         written = tuple(new[o] for o in body.outputs)
         if isinstance(node.type, TensorType):
             return written[0]
@@ -51,6 +51,6 @@ def results_of(graph: Graph) -> dict[Node, tuple[Node, ...]]:
     for node, picks in found.items():
         types: Any = node.type
         complete[node] = tuple(
-            picks.get(i) or Node(Pick(i), (node,), t, node.source) for i, t in enumerate(types)
+            picks.get(i) or make_node(Pick(i), (node,), t, node.source) for i, t in enumerate(types)
         )
     return complete

@@ -11,7 +11,7 @@ from talweg.base import dtypes
 from talweg.base.errors import GraphError, IndexOutOfRange
 from talweg.base.source import here
 from talweg.ir.interpret import interpret
-from talweg.ir.node import Graph, Node, input_node
+from talweg.ir.node import Graph, input_node, make_node
 from talweg.ir.types import tensor_type
 from talweg.ops import OpBuilder
 
@@ -90,7 +90,7 @@ def test_an_index_out_of_range_names_the_line_that_recorded_it() -> None:
 
 def test_a_reference_that_breaks_its_own_type_is_caught() -> None:
     b, x = OpBuilder(), input_node(VECTOR)
-    wrong = Node(b.neg(x).op, (x,), VECTOR.with_dtype(dtypes.float32))
+    wrong = make_node(b.neg(x).op, (x,), VECTOR.with_dtype(dtypes.float32))
     with pytest.raises(GraphError, match="neg: reference gave float64"):
         interpret(Graph([x], [wrong]), [np.zeros(3)])
 
