@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from talweg.base.errors import InvalidValue
+from talweg.base.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class Config:
     """What the environment asks of talweg.
 

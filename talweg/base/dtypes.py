@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from talweg.base.errors import DTypeError
+from talweg.base.frozen import frozen
 
 _RANK = {"bool": 0, "uint": 1, "int": 1, "float": 2, "complex": 3}
 
@@ -197,7 +198,7 @@ def decode(array: np.ndarray, dtype: DType) -> np.ndarray:
     return np.ascontiguousarray(wide).view(np.float32).reshape(np.shape(array))
 
 
-@dataclass(frozen=True)
+@frozen
 class FloatInfo:
     """Limits of a floating type, with the names of `numpy.finfo`."""
 
@@ -215,7 +216,7 @@ class FloatInfo:
         return self.tiny
 
 
-@dataclass(frozen=True)
+@frozen
 class IntInfo:
     """Limits of an integer type, with the names of `numpy.iinfo`."""
 

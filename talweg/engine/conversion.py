@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from talweg.base import dtypes
 from talweg.base.dtypes import DType, as_dtype
 from talweg.base.errors import GradientError, IndexOutOfRange, ShapeError
+from talweg.base.frozen import frozen
 from talweg.base.shapes import contiguous_strides
 from talweg.base.source import describe, here
 from talweg.engine.creation import Number, check_device, check_range, tensor
@@ -22,7 +22,7 @@ from talweg.ir.build import Builder
 from talweg.ir.node import Node
 
 
-@dataclass(frozen=True)
+@frozen
 class Device:
     """A place where Tensors live; only the CPU exists.
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from talweg.base import dtypes
 from talweg.base.errors import InvalidValue
+from talweg.base.frozen import frozen
 from talweg.engine.state import STATE
 from talweg.engine.tensor import Tensor, values
 
 
-@dataclass(frozen=True)
+@frozen
 class _Options:
     """How Tensors are printed; see `set_printoptions`."""
 

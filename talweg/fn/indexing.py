@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from talweg.base import dtypes
 from talweg.base.errors import DTypeError, IndexOutOfRange, InvalidValue, ShapeError
+from talweg.base.frozen import frozen
 from talweg.base.shapes import Shape, broadcast_shapes, contiguous_strides, inverse_order
 from talweg.fn.promotion import cast, expand_to
 from talweg.fn.views import reshape_to
@@ -23,7 +23,7 @@ from talweg.ir.build import Builder
 from talweg.ir.node import Node
 
 
-@dataclass(frozen=True)
+@frozen
 class Split:
     """A key, split.
 
@@ -141,7 +141,7 @@ def _basic(b: Builder, x: Node, split: Split) -> Node:
     return reshape_to(b, x, split.shape)
 
 
-@dataclass(frozen=True)
+@frozen
 class Gathering:
     """Several indexed axes, merged into one.
 

@@ -24,6 +24,7 @@ from typing import Any, TypeAlias, final
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import GraphError
+from talweg.base.frozen import frozen
 from talweg.loops.functions import FUNCTIONS, identity
 from talweg.loops.nest import (
     Accumulate,
@@ -64,7 +65,7 @@ Branch: TypeAlias = Numeric | Callable[[], Scalar]
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Lowered:
     """A verified nest, and the values that its arguments had where it was lowered.
 

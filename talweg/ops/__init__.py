@@ -79,6 +79,23 @@ class OpBuilder(Builder):
     __slots__ = ()
 
 
+class _Method:
+    """Stands in OpBuilder for the method of an Op, which is made when it is first called."""
+
+    __slots__ = ("name", "op")
+
+    def __init__(self, name: str, op: type[Op]) -> None:
+        self.name = name
+        self.op = op
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        method = method_of(self.op)
+        method.__name__ = self.name
+        method.__doc__ = self.op.__doc__
+        setattr(OpBuilder, self.name, method)
+        return getattr(owner if instance is None else instance, self.name)
+
+
 def register(op: type[Op]) -> None:
     """Give OpBuilder the method of an Op.
 
@@ -95,10 +112,7 @@ def register(op: type[Op]) -> None:
         missing.append("lower")
     if missing:
         raise GraphError(f"{op.__name__} lacks {', '.join(missing)}")
-    method = method_of(op)
-    method.__name__ = op.name()
-    method.__doc__ = op.__doc__
-    setattr(OpBuilder, op.name(), method)
+    setattr(OpBuilder, op.name(), _Method(op.name(), op))
 
 
 def _has_lower(op: type[Op]) -> bool:
