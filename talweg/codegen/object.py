@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import final
 
+from talweg.base.errors import GraphError
+from talweg.codegen import contraction
 from talweg.codegen.cpu import compile_text, versions
 from talweg.codegen.llvm import emit
 from talweg.codegen.signature import Signature, signature_of
@@ -18,6 +20,8 @@ from talweg.codegen.sizes import expression_of
 from talweg.loops.nest import LoopNest
 from talweg.loops.text import format_nest
 from talweg.schedule import Schedule
+from talweg.schedule.contraction import recognise
+from talweg.schedule.contraction_tiles import Tiles
 from talweg.schedule.loops import Loops, staged
 from talweg.schedule.target import Target
 
@@ -122,7 +126,8 @@ def compile_nest(
         schedule: how the nest is cut up; by its structure alone unless given.
 
     Raises:
-        GraphError: when the size of scratch memory depends on more than arguments.
+        GraphError: when the size of scratch memory depends on more than arguments, or the schedule
+            does not fit the nest.
     """
     schedule = schedule or Loops()
     if cache is None:
@@ -139,6 +144,12 @@ def compile_nest(
 
 
 def _compiled(nest: LoopNest, target: Target, schedule: Schedule) -> Compiled:
+    if isinstance(schedule, Tiles):
+        found = recognise(nest)
+        if found is None:
+            raise GraphError(f"{nest.name} is no contraction and cannot be computed in tiles")
+        text, signature = contraction.emit(found, schedule, target)
+        return Compiled(compile_text(text, target), signature)
     kernel = staged(nest, schedule, target)
     scratch = any(any(True for _ in stage.scratch()) for stage in kernel.stages)
     sizes = expression_of(kernel)

@@ -7,10 +7,12 @@ from typing import TypeAlias
 
 from talweg.loops.nest import LoopNest
 from talweg.loops.scalar import Number
+from talweg.schedule.contraction import recognise
+from talweg.schedule.contraction_tiles import Tiles, choose_tiles
 from talweg.schedule.loops import Loops
 from talweg.schedule.target import Target
 
-Schedule: TypeAlias = Loops
+Schedule: TypeAlias = Loops | Tiles
 
 
 def choose(nest: LoopNest, values: Mapping[str, Number], target: Target) -> Schedule:
@@ -21,4 +23,6 @@ def choose(nest: LoopNest, values: Mapping[str, Number], target: Target) -> Sche
         values: of its arguments where it is used first; only their rough size is looked at.
         target: the machine.
     """
-    return Loops()
+    contraction = recognise(nest)
+    tiles = None if contraction is None else choose_tiles(contraction, values, target)
+    return tiles or Loops()

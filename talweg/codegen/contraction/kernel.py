@@ -1,0 +1,331 @@
+"""Contraction -> LLVM IR of stages: panels are packed, tiles are summed, sums become results.
+
+    pack     items: a panel at a step of the outer depth        panel[depth, column] = right
+    sum      items: some panels, one tile of rows or several    sums = micro(left rows, panel)
+                                                                epilogue of every sum
+    finish   items: a tile of rows                              sums of all splits, epilogue
+
+The first stage is missing where the right operand is read in place, or packed by every item for
+itself; the last one where the depth is not split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import final
+
+from talweg.base import dtypes
+from talweg.codegen.contraction.left import LeftRows
+from talweg.codegen.contraction.memory import Piece, at, flat, number, step_of
+from talweg.codegen.contraction.micro import Micro
+from talweg.codegen.contraction.numbers import Numbers, bind, digits, laid_out, text_of
+from talweg.codegen.contraction.packing import Packing
+from talweg.codegen.contraction.sums import Sums
+from talweg.codegen.elements import kind_of
+from talweg.codegen.lanes import Lanes, larger, resize, smaller, where
+from talweg.codegen.llvm import Body
+from talweg.codegen.repeat import repeat
+from talweg.codegen.signature import Signature, signature_of, symbol
+from talweg.codegen.values import Value
+from talweg.codegen.writer import Writer
+from talweg.schedule.contraction import Contraction
+from talweg.schedule.contraction_places import read_of
+from talweg.schedule.contraction_tiles import Tiles
+from talweg.schedule.contraction_work import Work
+from talweg.schedule.stages import Staged
+from talweg.schedule.target import Target
+
+
+def emit(contraction: Contraction, tiles: Tiles, target: Target) -> tuple[str, Signature]:
+    """Return the LLVM IR of a contraction, and how its kernel is called."""
+    work, writer = Work(contraction, tiles, target), Writer(target)
+    name = symbol(contraction.nest)
+    micro = Micro(
+        f"{name}.micro",
+        kind_of(contraction.dtype),
+        work.tile,
+        tiles.right == "direct",
+        tiles.deep,
+    )
+    micro.define(writer)
+    stages = [_Stage.pack] * ("right" in work.shared()) + [_Stage.sum]
+    stages += [_Stage.finish] * (tiles.splits > 1)
+    for n, write in enumerate(stages):
+        head = f"i32 @{name}.{n}(ptr %block, ptr %scratch, i64 %begin, i64 %end)"
+        with writer.define(head):
+            write(_Stage(writer, work, micro))
+            writer.do("ret i32 0")
+    sizes = text_of(work, contraction.nest)
+    signature = signature_of(contraction.nest, len(stages), True, bool(work.shared()), sizes)
+    return writer.text(), signature
+
+
+@final
+class _Stage:
+    """Writes the function of one stage."""
+
+    def __init__(self, writer: Writer, work: Work, micro: Micro) -> None:
+        self.writer, self.work, self.micro = writer, work, micro
+        self.contraction, self.tiles, self.tile = work.contraction, work.tiles, work.tile
+        staged = Staged(self.contraction.nest, work.before, (), (), {})
+        self.body = Body(writer, staged)
+        self.body.enter()
+        self.scope = self.body.scope
+        self.n = Numbers(self.body, work)
+
+    # -- stages
+
+    def pack(self) -> None:
+        """Write the stage that copies the right operand."""
+        packed = self._shared()["right"]
+        packing = Packing(self.body, self.contraction, self.micro, self.tiles.right)
+        zero, one = (number(self.writer, n) for n in (0, 1))
+
+        def item(place: Lanes) -> None:
+            sizes = [self.n["copies"], self.n["panels"], self.n["steps"]]
+            copy, panel, step = digits(place, sizes)
+            if self.work.batched:
+                bind(self.body, self.contraction.batch, copy)
+            bind(self.body, self.contraction.depth[:-1], step)
+            first = self._bind_panel(panel)
+            target = at(self.writer, self.micro.kind, packed, self._panel_place(copy, panel, step))
+            piece = Piece(step, one, zero, self.n["inner"])
+            packing.step(target, first, self.n["columns"], piece)
+
+        self._items(item)
+
+    def sum(self) -> None:
+        """Write the stage that multiplies."""
+        places = laid_out(self.writer, "%scratch", self.n, self.work.scratch())
+        shared = self._shared()
+        tiles, body = self.tiles, self.body
+        packed = places.get("right") if tiles.near else shared.get("right")
+        kept = shared["sums"] if tiles.splits > 1 else places["sums"]
+        left = LeftRows(
+            body, self.n, self.contraction, tiles, self.micro, places, self._right_place
+        )
+        left.prepare()
+        item = _Item(self, left, packed or "", kept)
+        self._items(item.write)
+
+    def finish(self) -> None:
+        """Write the stage that adds the sums of all splits."""
+        places = laid_out(self.writer, "%scratch", self.n, self.work.scratch())
+        left = LeftRows(
+            self.body, self.n, self.contraction, self.tiles, self.micro, places, self._right_place
+        )
+        sums = Sums(self.body, self.n, self.work, self._shared()["sums"], self._bind_panel)
+
+        def item(place: Lanes) -> None:
+            batch, tile = digits(place, [self.n["batch"], self.n["tiles"]])
+            bind(self.body, self.contraction.batch, batch)
+            row = tile * self.tile.rows
+            left.keep_rows(row)
+            start = (batch * self.tiles.splits * self.n["tiles"] + tile) * self.tile.rows
+            zero = number(self.writer, 0)
+            sums.finish(left, row, zero, self.n["panels"], start * self.n["width"])
+
+        self._items(item)
+
+    # -- parts of stages
+
+    def _shared(self) -> dict[str, str]:
+        parts = self.work.shared()
+        if not parts:
+            return {}
+        slot = len(self.body.nest.inputs) + len(self.body.nest.outputs)
+        base = self.writer.emit(f"load ptr, ptr {at(self.writer, 'i64', '%block', slot)}")
+        return laid_out(self.writer, base, self.n, parts)
+
+    def _items(self, one: Callable[[Lanes], None]) -> None:
+        """Write the loop over the items of a ticket."""
+        begin, end = (Lanes(self.writer, name, "i64", 1) for name in ("%begin", "%end"))
+        names = self.scope.names
+
+        def item(place: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
+            self.scope.names = dict(names)
+            one(place)
+            return []
+
+        repeat(end, [], item, begin)
+        self.scope.names = names
+
+    def _bind_panel(self, panel: Lanes) -> Lanes:
+        """Give the outer columns of a panel their values; return its first inner column."""
+        outer = self.contraction.columns[:-1]
+        if not outer:
+            return panel * self.tile.columns
+        block, place = digits(panel, [self.n["blocks"], self.n["along"]])
+        bind(self.body, outer, block)
+        return place * self.tile.columns
+
+    def _panel_place(self, copy: Lanes, panel: Lanes, step: Lanes) -> Lanes:
+        """Where a step of a panel begins among the copies for all items."""
+        panels = copy * self.n["panels"] + panel if self.work.batched else panel
+        return (panels * self.n["steps"] + step) * self.n["inner"] * self.tile.columns
+
+    def _right_place(self) -> Lanes:
+        """How far the present step of the outer depth moves the right operand."""
+        depth = self.contraction.depth[:-1]
+        if self.tiles.right != "direct":
+            return flat(self.body, depth) * self.n["inner"] * self.tile.columns
+        read = read_of(self.contraction.right)
+        assert read is not None
+        total = number(self.writer, 0)
+        for axis in depth:
+            index = self.scope.names[axis.index].single
+            total = total + step_of(self.body, read.load, axis) * index
+        return total
+
+
+@final
+class _Item:
+    """Writes one item of the stage that multiplies."""
+
+    def __init__(self, stage: _Stage, left: LeftRows, packed: str, kept: str) -> None:
+        self.stage, self.left, self.packed, self.kept = stage, left, packed, kept
+        self.body, self.n, self.writer = stage.body, stage.n, stage.writer
+        self.tiles, self.tile, self.micro = stage.tiles, stage.tile, stage.micro
+        self.contraction = stage.contraction
+        self.sums = Sums(self.body, self.n, stage.work, kept, stage._bind_panel)
+        self.packing = Packing(self.body, self.contraction, self.micro, self.tiles.right)
+
+    def write(self, place: Lanes) -> None:
+        """Write the item."""
+        n, splits = self.n, number(self.writer, self.tiles.splits)
+        sizes = [n["batch"], splits, n["parts"], n["stacks"]]
+        self.batch, self.split, part, stack = digits(place, sizes)
+        bind(self.body, self.contraction.batch, self.batch)
+        self.first = part * n["taken"]
+        self.end = smaller(self.first + n["taken"], n["panels"])
+        low = stack * n["high"]
+        high = smaller(low + n["high"], n["tiles"])
+        self.low = low
+        if not self.tiles.deep:
+            zero = number(self.writer, 0)
+            self._tile(low, Piece(zero, n["steps"], zero, n["inner"]), zero, None)
+            return
+        first = self.split * n["ahead"]
+        last = larger(smaller(first + n["ahead"], n["pieces"]), first + 1)
+        names = dict(self.body.scope.names)
+
+        def piece(p: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
+            self.body.scope.names = dict(names)
+            part = self._piece(p)
+            if self.tiles.near and self.tiles.right != "direct":
+                self._pack(part)
+            before = resize(p > first, "i64")
+            ends = p + 1 >= last
+            bound = dict(self.body.scope.names)
+
+            def tile(t: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
+                self.body.scope.names = dict(bound)
+                self._tile(t, part, before, ends)
+                return []
+
+            repeat(high, [], tile, low)
+            return []
+
+        repeat(last, [], piece, first)
+
+    def _piece(self, place: Lanes) -> Piece:
+        n = self.n
+        step, start = digits(place, [n["pieces"], n["inner_pieces"]])
+        step, start = step * n["piece_steps"], start * n["piece_inner"]
+        steps = larger(smaller(n["steps"] - step, n["piece_steps"]), 0)
+        inner = smaller(n["inner"] - start, n["piece_inner"])
+        return Piece(step, steps, start, where(steps > 0, inner, 0))
+
+    def _each_panel(self, one: Callable[[Lanes], None]) -> None:
+        outer = dict(self.body.scope.names)
+
+        def panel(n: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
+            self.body.scope.names = dict(outer)
+            one(n)
+            return []
+
+        repeat(self.end, [], panel, self.first)
+        self.body.scope.names = outer
+
+    def _pack(self, piece: Piece) -> None:
+        """Copy the right operand of the item's panels."""
+        each = self.n["piece"] * self.tile.columns
+
+        def panel(n: Lanes) -> None:
+            first = self.stage._bind_panel(n)
+            target = at(self.writer, self.micro.kind, self.packed, (n - self.first) * each)
+            self.packing.panel(target, first, self.n["columns"], piece)
+
+        self._each_panel(panel)
+
+    def _tile(self, tile: Lanes, piece: Piece, before: Lanes, ends: Lanes | None) -> None:
+        """Write the sums of a tile; and what is done with them, after the last piece."""
+        width = self.n["width"]
+        row = tile * self.tile.rows
+        given = self.left.rows(row, piece)
+        start = self._sums_place(tile)
+
+        def panel(p: Lanes) -> None:
+            right, more = self._right(p, piece)
+            place = start + (p - self.first) * self.tile.columns
+            sums = at(self.writer, self.micro.kind, self.kept, place)
+            self.micro.call(
+                self.writer,
+                **given,
+                **more,
+                right=right,
+                sums=sums,
+                width=width,
+                continued=before,
+            )
+
+        self._each_panel(panel)
+        if self.tiles.splits > 1:
+            return
+        if ends is None:
+            self.sums.finish(self.left, row, self.first, self.end, start)
+            return
+        finish, on = self.writer.label("finish"), self.writer.label("on")
+        self.writer.branch(ends.name, finish, on)
+        self.writer.start(finish)
+        self.sums.finish(self.left, row, self.first, self.end, start)
+        self.writer.jump(on)
+        self.writer.start(on)
+
+    def _sums_place(self, tile: Lanes) -> Lanes:
+        """Where the sums of the item's panels begin."""
+        width = self.n["width"]
+        if self.tiles.splits == 1:
+            return (tile - self.low) * width * self.tile.rows
+        split = self.batch * self.tiles.splits + self.split
+        start = (split * self.n["tiles"] + tile) * width * self.tile.rows
+        return start + self.first * self.tile.columns
+
+    def _right(self, panel: Lanes, piece: Piece) -> tuple[str, dict[str, Lanes]]:
+        """Where the right operand of a panel begins, and what else must be said of it."""
+        kind, columns = self.micro.kind, self.tile.columns
+        if self.tiles.right == "direct":
+            return self._direct(panel, piece)
+        if self.tiles.near:
+            place = (panel - self.first) * self.n["piece"] - piece.step * self.n["inner"]
+            return at(self.writer, kind, self.packed, place * columns), {}
+        zero = number(self.writer, 0)
+        place = self.stage._panel_place(self.batch, panel, zero) + piece.start * columns
+        return at(self.writer, kind, self.packed, place), {}
+
+    def _direct(self, panel: Lanes, piece: Piece) -> tuple[str, dict[str, Lanes]]:
+        names, depth = self.body.scope.names, self.contraction.depth
+        read = read_of(self.contraction.right)
+        assert read is not None
+        first = self.stage._bind_panel(panel)
+        names[self.contraction.columns[-1].index] = Value(dtypes.int64, (first,))
+        for axis in depth[:-1]:
+            names[axis.index] = Value(dtypes.int64, (number(self.writer, 0),))
+        names[depth[-1].index] = Value(dtypes.int64, (piece.start,))
+        place = self.body.scope.value(read.load.indices[0]).single
+        pointer = self.body.scope.arrays[read.load.buffer].pointer
+        more = {
+            "stride": step_of(self.body, read.load, depth[-1]),
+            "present": self.n["columns"] - first,
+        }
+        return at(self.writer, self.micro.kind, pointer, place), more

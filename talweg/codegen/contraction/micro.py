@@ -1,0 +1,218 @@
+"""The innermost loops of a contraction: a tile of sums held in registers.
+
+    for entry in table:                          one step of the outer depth
+        for k below inner:                       the inner depth
+            for row, vector in tile:
+                sums[row, vector] += left[row][k] * right[k][vector]
+
+A vector of the right operand meets an element of the left one that is spread over all lanes. Which
+memory the operands are in, and in which order, is up to the caller: it gives the address of every
+row, and the table says how far from there each step of the outer depth begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+from talweg.base.frozen import frozen
+from talweg.codegen.lanes import Lanes, constant, constants, fma, splat, type_of
+from talweg.codegen.repeat import repeat
+from talweg.codegen.writer import Writer
+from talweg.schedule.contraction_work import Tile
+
+BYTES = {"float": 4, "double": 8, "i32": 4, "i64": 8}
+
+
+@final
+@frozen
+class Micro:
+    """The function of one tile.
+
+    Args:
+        name: its symbol.
+        kind: the LLVM type of elements and sums.
+        tile: its registers.
+        masked: whether columns may be missing.
+        deep: whether sums may be continued.
+    """
+
+    name: str
+    kind: str
+    tile: Tile
+    masked: bool
+    deep: bool
+
+    def define(self, writer: Writer) -> None:
+        """Write the function."""
+        parameters = [f"{kind} %{name}" for name, kind in self._parameters()]
+        with writer.define(f"internal void @{self.name}({', '.join(parameters)})"):
+            _Body(self, writer).write()
+            writer.do("ret void")
+
+    def _parameters(self) -> list[tuple[str, str]]:
+        first = {"none": ["rows"], "shared": ["rows", "table", "entries"]}
+        names = [
+            *first.get(self.tile.table, ["table", "entries"]),
+            "inner",
+            "right",
+            "sums",
+            "width",
+        ]
+        names += ["step"] * (not self.tile.step) + ["stride"] * (not self.tile.stride)
+        names += ["present"] * self.masked + ["continued"] * self.deep
+        pointers = ("rows", "table", "right", "sums")
+        return [(n, "ptr" if n in pointers else "i64") for n in names]
+
+    def call(self, writer: Writer, **given: Lanes | str) -> None:
+        """Write a call.
+
+        Args:
+            writer: the module.
+            **given: rows: addresses of the left rows. table, entries: the table and its length.
+                inner, step: the inner depth and the distance of its elements in the left rows.
+                right, stride: the right operand and the distance of its rows. sums, width: the
+                result and the distance of its rows. present: how many columns there are.
+                continued: 1 where sums are continued, else 0.
+        """
+        listed = []
+        for name, kind in self._parameters():
+            value = given[name]
+            listed.append(f"{kind} {value.name if isinstance(value, Lanes) else value}")
+        writer.do(f"call void @{self.name}({', '.join(listed)})")
+
+
+class _Body:
+    def __init__(self, micro: Micro, writer: Writer) -> None:
+        self.micro, self.tile, self.writer = micro, micro.tile, writer
+        self.vector = type_of(micro.kind, micro.tile.lanes)
+        self.align = BYTES[micro.kind]
+
+    def number(self, name: str) -> Lanes:
+        return Lanes(self.writer, f"%{name}", "i64", 1)
+
+    def at(self, base: str, offset: Lanes | int, kind: str | None = None) -> str:
+        place = offset.name if isinstance(offset, Lanes) else offset
+        return self.writer.emit(f"getelementptr {kind or self.micro.kind}, ptr {base}, i64 {place}")
+
+    def write(self) -> None:
+        micro, writer = self.micro, self.writer
+        self.masks = self._masks() if micro.masked else [None] * self.tile.vectors
+        sums = self._continued() if micro.deep else self._zeros()
+        zero = constant(writer, 0, "i64", 1)
+        if self.tile.table == "none":
+            sums = self._inner(self._rows("%rows", 0), zero, "%right", sums)
+        elif self.tile.table == "shared":
+            fixed = self._rows("%rows", 0)
+
+            def shared(entry: Lanes, now: list[Lanes]) -> Sequence[Lanes]:
+                left, right = (self._load_number(entry * 2 + n) for n in (0, 1))
+                return self._inner(fixed, left, self.at("%right", right), now)
+
+            sums = repeat(self.number("entries"), sums, shared)
+        else:
+
+            def own(entry: Lanes, now: list[Lanes]) -> Sequence[Lanes]:
+                place = self.at("%table", entry * self.tile.entry, "i64")
+                right = Lanes(writer, writer.emit(f"load i64, ptr {place}"), "i64", 1)
+                return self._inner(self._rows(place, 1), zero, self.at("%right", right), now)
+
+            sums = repeat(self.number("entries"), sums, own)
+        self._store(sums)
+
+    def _load_number(self, at: Lanes) -> Lanes:
+        name = self.writer.emit(f"load i64, ptr {self.at('%table', at, 'i64')}")
+        return Lanes(self.writer, name, "i64", 1)
+
+    def _rows(self, base: str, skip: int) -> list[str]:
+        places = [self.at(base, skip + r, "i64") for r in range(self.tile.rows)]
+        return [self.writer.emit(f"load ptr, ptr {place}") for place in places]
+
+    def _masks(self) -> list[Lanes | None]:
+        present = Lanes(self.writer, self.writer.emit("trunc i64 %present to i32"), "i32", 1)
+        lanes = self.tile.lanes
+        return [
+            constants(self.writer, range(v * lanes, (v + 1) * lanes), "i32") < splat(present, lanes)
+            for v in range(self.tile.vectors)
+        ]
+
+    def _zeros(self) -> list[Lanes]:
+        return [
+            Lanes(self.writer, "zeroinitializer", self.micro.kind, self.tile.lanes)
+            for _ in range(self.tile.rows * self.tile.vectors)
+        ]
+
+    def _places(self) -> list[str]:
+        width, lanes = self.number("width"), self.tile.lanes
+        rows = [self.at("%sums", width * r) for r in range(self.tile.rows)]
+        return [self.at(row, v * lanes) for row in rows for v in range(self.tile.vectors)]
+
+    def _continued(self) -> list[Lanes]:
+        """Zeros, or the sums so far."""
+        writer, zeros = self.writer, self._zeros()
+        before, load, on = writer.block, writer.label("load"), writer.label("on")
+        writer.branch(self.number("continued").differs(0).name, load, on)
+        writer.start(load)
+        loaded = [
+            writer.emit(f"load {self.vector}, ptr {p}, align {self.align}") for p in self._places()
+        ]
+        writer.jump(on)
+        writer.start(on)
+        phis = [
+            writer.phi(self.vector, (zero.name, before), (value, load))
+            for zero, value in zip(zeros, loaded, strict=True)
+        ]
+        return [Lanes(writer, writer.seal(p), self.micro.kind, self.tile.lanes) for p in phis]
+
+    def _inner(
+        self, rows: list[str], start: Lanes, right: str, sums: Sequence[Lanes]
+    ) -> list[Lanes]:
+        """Write the loop over the inner depth."""
+        writer = self.writer
+        state = [*sums, start, Lanes(writer, right, "ptr", 1)]
+        step = self.tile.step or self.number("step")
+        stride = self.tile.stride or self.number("stride")
+
+        def body(_: Lanes, now: list[Lanes]) -> list[Lanes]:
+            *old, place, row = now
+            new = self._products(rows, place, row.name, old)
+            after = self.at(row.name, stride)
+            return [*new, place + step, Lanes(writer, after, "ptr", 1)]
+
+        return repeat(self.number("inner"), state, body)[: len(sums)]
+
+    def _products(
+        self, rows: list[str], place: Lanes, right: str, sums: Sequence[Lanes]
+    ) -> list[Lanes]:
+        micro, writer = self.micro, self.writer
+        vectors = [
+            self._vector(self.at(right, v * self.tile.lanes), v) for v in range(self.tile.vectors)
+        ]
+        new = []
+        for r, row in enumerate(rows):
+            found = writer.emit(f"load {micro.kind}, ptr {self.at(row, place)}, align {self.align}")
+            spread = splat(Lanes(writer, found, micro.kind, 1), self.tile.lanes)
+            for v, vector in enumerate(vectors):
+                old = sums[r * self.tile.vectors + v]
+                new.append(fma(spread, vector, old) if old.floating else spread * vector + old)
+        return new
+
+    def _vector(self, place: str, v: int) -> Lanes:
+        micro, mask = self.micro, self.masks[v]
+        if mask is None:
+            name = self.writer.emit(f"load {self.vector}, ptr {place}, align {self.align}")
+            return Lanes(self.writer, name, micro.kind, self.tile.lanes)
+        suffix = {"float": "f32", "double": "f64"}.get(micro.kind, micro.kind)
+        name = self.writer.intrinsic(
+            f"llvm.masked.load.v{self.tile.lanes}{suffix}.p0",
+            self.vector,
+            ("ptr", place),
+            ("i32", str(self.align)),
+            (mask.type, mask.name),
+            (self.vector, "zeroinitializer"),
+        )
+        return Lanes(self.writer, name, micro.kind, self.tile.lanes)
+
+    def _store(self, sums: Sequence[Lanes]) -> None:
+        for place, value in zip(self._places(), sums, strict=True):
+            self.writer.do(f"store {self.vector} {value.name}, ptr {place}, align {self.align}")

@@ -1,0 +1,344 @@
+"""Contractions: loop nests that sum products of two operands, brought into one form.
+
+    for batch, rows, columns in parallel:            out[batch, row, column] =
+        s = initial                                      epilogue(sum over depth of
+        for depth in reduction:                              left[batch, row, depth] *
+            s += left * right                                right[batch, column, depth])
+        epilogue of s: Let, Store, Guard
+
+A parallel index that only one operand moves with is a row or a column; columns are the side whose
+index is contiguous in the result. Matrix products, convolutions and their gradients are all of
+this form. `recognise` flattens every buffer to one axis and joins neighbouring axes of a group
+that every access walks through as if they were one: pixels of a 1x1 convolution become rows of a
+matrix. What does not have the form is refused: the ordinary loops then run.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from talweg.base import dtypes
+from talweg.base.dtypes import DType
+from talweg.base.frozen import frozen
+from talweg.loops.affine import simplify, to_polynomial
+from talweg.loops.nest import (
+    Accumulate,
+    Assign,
+    Block,
+    Guard,
+    Let,
+    Loop,
+    LoopNest,
+    Statement,
+    Store,
+    Var,
+    map_scalars,
+    scalars,
+    statements,
+)
+from talweg.loops.scalar import (
+    Argument,
+    Call,
+    Index,
+    Load,
+    Local,
+    Scalar,
+    Select,
+    constant,
+    substitute,
+    walk,
+)
+from talweg.schedule.contraction_places import (
+    ONE,
+    Axes,
+    Axis,
+    Flat,
+    Strides,
+    indices_of,
+    step_of,
+    walked_as_one,
+)
+
+Names: TypeAlias = dict[str, Scalar]
+
+SUMMED = (dtypes.float32, dtypes.float64, dtypes.int32, dtypes.int64)
+
+
+@frozen
+class Contraction:
+    """A nest in the form at the head of this module.
+
+    Args:
+        nest: its name, arguments and buffers, all of one axis; the body is empty.
+        before: Lets of arguments that everything may use.
+        batch, rows, columns, depth: the groups of axes; the last one of each runs fastest. Columns
+            and depth end with an axis along which all the others of the group are constant.
+        left, right: the factors.
+        state: the name that the epilogue knows the sum by.
+        initial: what is added to the sum.
+        epilogue: what is done with every sum.
+    """
+
+    nest: LoopNest
+    before: Block
+    batch: Axes
+    rows: Axes
+    columns: Axes
+    depth: Axes
+    left: Scalar
+    right: Scalar
+    state: str
+    initial: Scalar
+    epilogue: Block
+
+    @property
+    def dtype(self) -> DType:
+        """The dtype of the sum."""
+        return self.initial.dtype
+
+
+@functools.lru_cache(maxsize=1024)
+def recognise(nest: LoopNest) -> Contraction | None:
+    """Return the contraction that a verified nest is, or None."""
+    parts = _parts(nest)
+    if parts is None:
+        return None
+    parts = _split_groups(parts)
+    sides = _sides(parts)
+    return None if sides is None else _flattened(*sides)
+
+
+# -- the form
+
+
+@dataclass
+class _Parts:
+    nest: LoopNest
+    before: list[Statement]
+    parallel: dict[str, Scalar]
+    depth: dict[str, Scalar]
+    state: Var
+    left: Scalar
+    right: Scalar
+    epilogue: Block
+
+
+def _parts(nest: LoopNest) -> _Parts | None:
+    """Take the nest apart; Lets outside the epilogue are put in place of their names."""
+    before, rest = _leading_lets(nest.body)
+    fixed: Names = {s.name: Argument(s.name, s.value.dtype) for s in before}
+    if any(isinstance(p, Load | Index) for s in before for p in walk(s.value)):
+        return None
+    body = map_scalars(rest, lambda value: substitute(value, fixed))
+    lets: Names = {}
+    parallel: dict[str, Scalar] = {}
+    while len(body) == 1 and isinstance(body[0], Loop) and body[0].order == "parallel":
+        parallel[body[0].index] = body[0].extent
+        body = _inlined(body[0].body, lets)
+    if len(body) < 3 or not isinstance(body[0], Var) or not isinstance(body[1], Loop):
+        return None
+    state, summing, *epilogue = body
+    assert isinstance(state, Var)
+    assert isinstance(summing, Loop)
+    depth: dict[str, Scalar] = {}
+    inner: Block = (summing,)
+    while len(inner) == 1 and isinstance(inner[0], Loop) and inner[0].order == "reduction":
+        depth[inner[0].index] = inner[0].extent
+        inner = _inlined(inner[0].body, lets)
+    factors = _factors(inner, state)
+    if factors is None or not parallel or not _is_epilogue(tuple(epilogue)):
+        return None
+    extents = (*parallel.values(), *depth.values())
+    if not all(_of_arguments(e) for e in (*extents, state.initial)):
+        return None
+    return _Parts(nest, list(before), parallel, depth, state, *factors, tuple(epilogue))
+
+
+def _leading_lets(block: Block) -> tuple[list[Let], Block]:
+    lets: list[Let] = []
+    for n, statement in enumerate(block):
+        if not isinstance(statement, Let):
+            return lets, block[n:]
+        lets.append(statement)
+    return lets, ()
+
+
+def _inlined(block: Block, lets: Names) -> Block:
+    """The block without its leading Lets, and without any that stand before a loop in it."""
+    while True:
+        place = next((n for n, s in enumerate(block) if isinstance(s, Let | Loop)), None)
+        if place is None or isinstance(block[place], Loop):
+            return block
+        let = block[place]
+        assert isinstance(let, Let)
+        if any(not isinstance(s, Var) for s in block[:place]):
+            return block
+        known: Names = {let.name: let.value}
+        rest = block[:place] + block[place + 1 :]
+        block = map_scalars(rest, functools.partial(substitute, names=known))
+
+
+def _factors(block: Block, state: Var) -> tuple[Scalar, Scalar] | None:
+    if len(block) != 1 or not isinstance(block[0], Accumulate):
+        return None
+    (fold,) = block
+    assert isinstance(fold, Accumulate)
+    product = fold.values[0]
+    if fold.combine != "add" or fold.names != (state.name,) or product.dtype not in SUMMED:
+        return None
+    if not isinstance(product, Call) or product.function != "mul":
+        return None
+    left, right = product.operands
+    return left, right
+
+
+def _is_epilogue(block: Block) -> bool:
+    inside = list(statements(block))
+    if not all(isinstance(s, Let | Store | Guard | Var | Assign) for s in inside):
+        return False
+    return all(s.combine == "set" for s in inside if isinstance(s, Store))
+
+
+def _of_arguments(value: Scalar) -> bool:
+    return not any(isinstance(p, Index | Local | Load) for p in walk(value))
+
+
+# -- groups of channels
+
+
+def _split_groups(parts: _Parts) -> _Parts:
+    """Cut a parallel index i that is used as i // d or i % d into a group and what is inside it."""
+    for index, extent in parts.parallel.items():
+        divisors = [
+            p.operands[1]
+            for value in (parts.left, parts.right)
+            for p in walk(value)
+            if isinstance(p, Call)
+            and p.function in ("floordiv", "mod")
+            and p.operands[0] == Index(index)
+        ]
+        if divisors and all(d == divisors[0] and _of_arguments(d) for d in divisors):
+            return _split(parts, index, extent, divisors[0])
+    return parts
+
+
+def _split(parts: _Parts, index: str, extent: Scalar, inside: Scalar) -> _Parts:
+    group, member = f"{index}_group", f"{index}_member"
+    whole = Index(group) * inside + Index(member)
+    names: Names = {index: whole}
+    parallel: dict[str, Scalar] = {}
+    for name, size in parts.parallel.items():
+        if name == index:
+            parallel[group] = (extent + inside - 1) // inside
+            parallel[member] = inside
+        else:
+            parallel[name] = size
+    ranges = {**parallel, **parts.depth}
+
+    def renamed(value: Scalar) -> Scalar:
+        return simplify(substitute(value, names), ranges)
+
+    def kept(value: Scalar) -> Scalar:
+        inner = renamed(value)
+        return Select(exists, inner, zero) if member in indices_of(inner) else inner
+
+    exists = whole < extent
+    zero = constant(0, parts.left.dtype)
+    guarded = (Guard(exists, map_scalars(parts.epilogue, renamed)),)
+    return replace(
+        parts,
+        parallel=parallel,
+        left=kept(parts.left),
+        right=kept(parts.right),
+        epilogue=guarded,
+    )
+
+
+# -- sides
+
+
+def _sides(parts: _Parts) -> tuple[_Parts, str] | None:
+    """The parts with the columns on the right, and the index that is contiguous in the result."""
+    contiguous = _contiguous(parts)
+    if contiguous is None:
+        return None
+    left, right = indices_of(parts.left), indices_of(parts.right)
+    if contiguous in left and contiguous not in right:
+        return replace(parts, left=parts.right, right=parts.left), contiguous
+    return (parts, contiguous) if contiguous in right and contiguous not in left else None
+
+
+def _contiguous(parts: _Parts) -> str | None:
+    """The parallel index along which the elements of the first result are neighbours."""
+    for statement in statements(parts.epilogue):
+        if isinstance(statement, Store) and statement.indices:
+            last = to_polynomial(statement.indices[-1], {})
+            found = [i for i in parts.parallel if last.get((Index(i),)) == 1]
+            return found[-1] if found else None
+    return None
+
+
+# -- one axis for every buffer
+
+
+def _flattened(parts: _Parts, contiguous: str) -> Contraction:
+    flat = Flat(parts.nest, {**parts.parallel, **parts.depth})
+    left, right = flat.value(parts.left), flat.value(parts.right)
+    epilogue = flat.block(parts.epilogue)
+    groups = _groups(parts, left, right, contiguous)
+    extents = {**parts.parallel, **parts.depth}
+    whole: list[Axes] = []
+    for group in groups:
+        axes = [Axis(i, extents[i]) for i in group]
+        place = len(axes) - 1
+        while place > 0:
+            outer, inner = axes[place - 1], axes[place]
+            if walked_as_one(outer, inner, (left, right, *scalars(epilogue))):
+                names: Names = {outer.index: constant(0, dtypes.int64)}
+                left, right = _without(left, names), _without(right, names)
+                epilogue = map_scalars(epilogue, functools.partial(_without, names=names))
+                axes[place - 1 : place + 1] = [
+                    Axis(inner.index, simplify(outer.extent * inner.extent))
+                ]
+            place -= 1
+        whole.append(tuple(axes))
+    strides = Strides()
+    left, right = strides.value(left), strides.value(right)
+    epilogue = map_scalars(epilogue, strides.value)
+    return Contraction(
+        flat.emptied(),
+        (*parts.before, *strides.lets),
+        whole[0],
+        whole[1],
+        whole[2],
+        whole[3],
+        left,
+        right,
+        parts.state.name,
+        parts.state.initial,
+        epilogue,
+    )
+
+
+def _without(value: Scalar, names: Names) -> Scalar:
+    return simplify(substitute(value, names))
+
+
+def _groups(
+    parts: _Parts, left: Scalar, right: Scalar, contiguous: str
+) -> tuple[list[str], list[str], list[str], list[str]]:
+    """The indices of batch, rows, columns and depth, in the order in which they are walked."""
+    moved_left, moved_right = indices_of(left), indices_of(right)
+    sides: tuple[list[str], ...] = ([], [], [])
+    for index in parts.parallel:
+        one = (index in moved_left) != (index in moved_right)
+        sides[0 if not one else 1 if index in moved_left else 2].append(index)
+    batch, rows, columns = sides
+    columns.sort(key=lambda index: index == contiguous)
+    depth = list(parts.depth)
+    runs = [i for value in (left, right) for i in depth if step_of(value, i) == ONE]
+    if runs:
+        depth.sort(key=lambda index: index == runs[0])
+    return batch, rows, columns, depth

@@ -1,0 +1,261 @@
+"""How the work of a contraction is cut up: numbers of its kernel, as expressions of arguments.
+
+A *panel* is a tile's width of columns, a *tile* a tile's height of rows. An item takes some panels
+and one tile, or several; the right operand of its panels stays in the second cache meanwhile.
+
+A deep contraction is taken in *pieces* of the depth, so that the operands of a piece stay in the
+cache. The sums of an item's tiles then wait in memory, and if the depth is *split* they wait in
+memory that all threads share, until the last stage adds the sums of all splits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias, final
+
+from talweg.base import dtypes
+from talweg.base.frozen import frozen
+from talweg.loops.nest import Block, Let
+from talweg.loops.scalar import Argument, Numeric, Scalar, call, constant
+from talweg.schedule.contraction import Contraction
+from talweg.schedule.contraction_places import Axes, indices_of
+from talweg.schedule.contraction_tiles import Tiles
+from talweg.schedule.target import Target
+
+CACHED = 1 << 20  # bytes of the right operand that stay in the second cache while rows go by
+DEEP = 384  # how deep a piece is
+HELD = 1 << 19  # bytes of sums that wait for the next piece
+PARTS = 16  # items that there should be at least, so that threads end at the same time
+TICKET = 1 << 20  # floating operations that are worth a ticket
+COPIED = 1 << 14  # elements of a packed copy that are
+
+Table: TypeAlias = Literal["none", "shared", "rows"]
+PREFIX = "work_"
+
+
+@final
+@frozen
+class Tile:
+    """The registers of a tile.
+
+    Args:
+        rows, vectors, lanes: its size.
+        table: what the micro-kernel is told of every step of the outer depth: "none", as there is
+            one step only; "shared": how far the left rows and the right operand move; "rows": how
+            far the right operand moves, and the addresses of the left rows.
+        step: how far from each other the elements of a left row are; 0 where it is not known.
+        stride: the same of the rows of the right operand.
+    """
+
+    rows: int
+    vectors: int
+    lanes: int
+    table: Table
+    step: int
+    stride: int
+
+    @property
+    def padded(self) -> int:
+        """The rows, as many as a vector has lanes."""
+        return padded(self.rows)
+
+    @property
+    def columns(self) -> int:
+        """The columns of a tile."""
+        return self.vectors * self.lanes
+
+    @property
+    def entry(self) -> int:
+        """The int64s of an entry of the table."""
+        return {"none": 0, "shared": 2, "rows": 1 + self.padded}[self.table]
+
+
+def padded(rows: int) -> int:
+    """Return the number of lanes, a power of two and more than one, that rows are kept in."""
+    return max(2, 1 << (rows - 1).bit_length())
+
+
+def tile_of(contraction: Contraction, tiles: Tiles, target: Target) -> Tile:
+    """Return the registers that a schedule means on a machine."""
+    lanes = target.vector_bytes // contraction.dtype.itemsize
+    table: Table = "none" if len(contraction.depth) == 1 else "shared"
+    return Tile(
+        tiles.rows,
+        tiles.vectors,
+        lanes,
+        "rows" if tiles.left == "taps" else table,
+        {"rows": 0, "taps": 1, "depth": 1, "columns": padded(tiles.rows)}[tiles.left],
+        0 if tiles.right == "direct" else tiles.vectors * lanes,
+    )
+
+
+@final
+class Work:
+    """The numbers of one kernel; each has a name, under which `lets` bind it.
+
+    batch, rows, blocks, columns, steps, inner: the sizes of the groups: of the columns and of the
+    depth the outer axes, and the last one. panels, tiles: how many there are. taken, high: panels
+    and tiles of an item; parts, stacks: items along the panels and the tiles. piece_steps,
+    piece_inner: the depth of a piece; pieces: how many; ahead: pieces of a split.
+    """
+
+    def __init__(self, contraction: Contraction, tiles: Tiles, target: Target) -> None:
+        self.contraction, self.tiles = contraction, tiles
+        self.tile = tile_of(contraction, tiles, target)
+        self.size = contraction.dtype.itemsize
+        self._numbers: dict[str, Scalar] = {}
+        self.extents: dict[str, Scalar] = {}
+        self._sizes()
+        self._cut()
+
+    @property
+    def before(self) -> Block:
+        """The Lets that the numbers need: those of the contraction, and the extents of axes."""
+        extents = (Let(name, value) for name, value in self.extents.items())
+        return (*self.contraction.before, *extents)
+
+    @property
+    def lets(self) -> Block:
+        """The Lets of all numbers, which are natural."""
+        return tuple(Let(PREFIX + name, value) for name, value in self._numbers.items())
+
+    def __getitem__(self, name: str) -> Scalar:
+        return Argument(PREFIX + name, dtypes.int64)
+
+    def _set(self, name: str, value: Numeric) -> Scalar:
+        self._numbers[name] = _whole(value)
+        return self[name]
+
+    def _product(self, axes: Axes) -> Scalar:
+        """How many combinations of indices some axes have."""
+        total: Scalar = _whole(1)
+        for n, axis in enumerate(axes):
+            name = f"{PREFIX}extent_{axis.index}"
+            self.extents[name] = axis.extent
+            size = most(Argument(name, dtypes.int64), 0)
+            total = total * size if n else size
+        return total
+
+    def _sizes(self) -> None:
+        c = self.contraction
+        self._set("batch", self._product(c.batch))
+        self._set("rows", self._product(c.rows))
+        self._set("blocks", self._product(c.columns[:-1]))
+        self._set("columns", self._product(c.columns[-1:]))
+        self._set("steps", self._product(c.depth[:-1]))
+        self._set("inner", self._product(c.depth[-1:]))
+        self._set("along", over(self["columns"], self.tile.columns))
+        self._set("panels", self["blocks"] * self["along"])
+        self._set("tiles", over(self["rows"], self.tile.rows))
+        moved = indices_of(c.right)
+        own = any(axis.index in moved for axis in c.batch)
+        self.batched = own
+        self._set("copies", self["batch"] if own else 1)
+
+    def _cut(self) -> None:
+        deep, splits, size = self.tiles.deep, self.tiles.splits, self.size
+        inner, steps = self["inner"], self["steps"]
+        if deep:
+            self._set("piece_inner", least(most(inner, 1), DEEP))
+            self._set("piece_steps", most(_whole(DEEP) // self["piece_inner"], 1))
+            self._set("inner_pieces", most(over(inner, self["piece_inner"]), 1))
+            outer = most(over(steps, self["piece_steps"]), 1)
+            self._set("pieces", outer * self["inner_pieces"])
+            self._set("ahead", over(self["pieces"], splits))
+        else:
+            self._set("piece_inner", inner)
+            self._set("piece_steps", steps)
+        self._set("piece", self["piece_inner"] * self["piece_steps"])
+        width = self.tile.columns * size
+        fits = most(_whole(CACHED) // most(self["piece"] * width, 1), 1)
+        count = self["batch"] * self["panels"] * (1 if deep else self["tiles"]) * splits
+        self._set("fits", least(fits, most(count // PARTS, 1)))
+        self._set("parts", most(over(self["panels"], self["fits"]), 1))
+        self._set("taken", most(over(self["panels"], self["parts"]), 1))
+        self._set("width", self["panels" if splits > 1 else "taken"] * self.tile.columns)
+        if deep:
+            row = self["taken"] * (width * self.tile.rows)
+            fits = most(least(_whole(HELD) // row, self["tiles"]), 1)
+            self._set("stacks", most(over(self["tiles"], fits), 1))
+            self._set("high", most(over(self["tiles"], self["stacks"]), 1))
+        else:
+            self._set("high", 1)
+            self._set("stacks", self["tiles"])
+
+    # -- what the runtime is told
+
+    def scratch(self) -> dict[str, Scalar]:
+        """Return the bytes that a thread needs, part by part."""
+        tile, size, left = self.tile, self.size, self.tiles.left
+        parts: dict[str, Numeric] = {
+            "rows": tile.padded * 8,
+            "state": tile.padded * 8 * len(self.contraction.rows),
+        }
+        if self.tiles.splits == 1:
+            parts["sums"] = self["high"] * self["width"] * (tile.rows * size)
+        if tile.table == "shared":
+            parts["table"] = self["steps"] * (tile.entry * 8)
+        elif tile.table == "rows":
+            parts["table"] = self["piece_steps"] * (tile.entry * 8)
+        if left == "taps":
+            parts["zeros"] = self["inner"] * size
+        elif left in ("depth", "columns"):
+            parts["left"] = self["piece"] * ((tile.rows if left == "depth" else tile.padded) * size)
+        if self.tiles.right != "direct" and self.tiles.near:
+            parts["right"] = self["taken"] * self["piece"] * (tile.columns * size)
+        return {name: _whole(value) for name, value in parts.items()}
+
+    def shared(self) -> dict[str, Scalar]:
+        """Return the bytes that all threads need together, part by part."""
+        parts: dict[str, Scalar] = {}
+        width = self["panels"] * (self.tile.columns * self.size)
+        if self.tiles.right != "direct" and not self.tiles.near:
+            parts["right"] = self["copies"] * width * self["steps"] * self["inner"]
+        if self.tiles.splits > 1:
+            rows = self["batch"] * self["tiles"] * (self.tile.rows * self.tiles.splits)
+            parts["sums"] = rows * width
+        return parts
+
+    def stages(self) -> list[tuple[Scalar, Scalar]]:
+        """Return the items and the grain of every stage."""
+        found: list[tuple[Scalar, Scalar]] = []
+        tile = self.tile
+        if "right" in self.shared():
+            items = self["copies"] * self["panels"] * self["steps"]
+            found.append((items, over(_whole(COPIED), most(self["inner"] * tile.columns, 1))))
+        items = self["batch"] * self["parts"] * self["stacks"] * self.tiles.splits
+        one = self["taken"] * self["high"] * (2 * tile.rows * tile.columns)
+        one = one * self["steps"] * self["inner"] // self.tiles.splits
+        found.append((items, over(_whole(TICKET), most(one, 1))))
+        if self.tiles.splits > 1:
+            added = self["panels"] * (tile.columns * tile.rows * self.tiles.splits)
+            items = self["batch"] * self["tiles"]
+            found.append((items, over(_whole(COPIED), most(added, 1))))
+        return found
+
+
+def _whole(value: Numeric) -> Scalar:
+    return constant(value, dtypes.int64)
+
+
+def most(a: Scalar, b: Numeric) -> Scalar:
+    """Return the larger one."""
+    return call("maximum", a, _whole(b))
+
+
+def least(a: Scalar, b: Numeric) -> Scalar:
+    """Return the smaller one."""
+    return call("minimum", a, _whole(b))
+
+
+def over(a: Scalar, b: Numeric) -> Scalar:
+    """Return a / b rounded up, for a >= 0 and b > 0."""
+    return (a + (_whole(b) - 1)) // b if isinstance(b, Scalar) else (a + (int(b.real) - 1)) // b
+
+
+def bytes_of(parts: Mapping[str, Scalar], alignment: int) -> Scalar:
+    """Return how many bytes parts take that begin at multiples of an alignment."""
+    total = _whole(0)
+    for size in parts.values():
+        total = total + over(size, alignment) * alignment
+    return total
