@@ -12,6 +12,7 @@ import numpy as np
 from talweg.base.deferred import deferred
 from talweg.base.errors import IndexOutOfRange
 from talweg.engine.counters import count
+from talweg.engine.scalars import is_scalar
 from talweg.engine.state import CONFIG
 from talweg.ir.interpret import interpret
 from talweg.ir.node import Graph, Node
@@ -71,7 +72,7 @@ def _interpreted(graph: Graph) -> list[Any]:
 
 def _program_of(graph: Graph) -> Program | None:
     """The compiled form of a Graph; None for a small one that is seen for the first time."""
-    scalars = tuple(programs.is_scalar(n) for n in graph.inputs)
+    scalars = tuple(is_scalar(n) for n in graph.inputs)
     key = graph.key, scalars
     found = _PROGRAMS.get(key)
     if found is not None:

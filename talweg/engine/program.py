@@ -13,6 +13,7 @@ from talweg.base import dtypes
 from talweg.codegen.cpu import host
 from talweg.codegen.executor import compile_executor
 from talweg.engine.kernels import kernel_of
+from talweg.engine.scalars import format_of
 from talweg.engine.state import CONFIG
 from talweg.ir.interpret import run as run_reference
 from talweg.ir.node import Node
@@ -23,30 +24,10 @@ from talweg.runtime.buffer import Buffer, address_of
 from talweg.runtime.executor import Executor
 from talweg.runtime.pool import Pool
 
-_FORMATS = {"float": {64: "d", 32: "f4x", 16: "e6x"}, "bool": {8: "?7x"}}
-_INTS = {8: "b7x", 16: "h6x", 32: "i4x", 64: "q"}
-
 
 @cache
 def _pool() -> Pool:
     return Pool(compile_executor(host()), CONFIG.threads)
-
-
-def is_scalar(node: Node) -> bool:
-    """Whether the value of an input travels with the call: a number in a dtype of 8 bytes."""
-    return node.number is not None and _format(node.type) != ""
-
-
-@cache
-def _format(type: TensorType) -> str:
-    """How `struct` packs a number of a dtype into 8 bytes; empty where it cannot."""
-    dtype = type.dtype
-    if dtype is dtypes.bfloat16:
-        return ""
-    if dtype.category in ("int", "uint"):
-        form = _INTS[dtype.bits]
-        return form if dtype.category == "int" else form.upper().replace("X", "x")
-    return _FORMATS.get(dtype.category, {}).get(dtype.bits, "")
 
 
 @final
@@ -66,7 +47,7 @@ class Program:
         self.plan = plan
         self.scalars = tuple(scalars)
         self._packer = struct.Struct(
-            "=" + "".join(_format(t) for t, s in zip(plan.inputs, scalars, strict=True) if s)
+            "=" + "".join(format_of(t) for t, s in zip(plan.inputs, scalars, strict=True) if s)
         )
         self._hosted = any(isinstance(s, HostCall) for s in plan.steps)
         self._slots: list[tuple[str, int]] = []
