@@ -23,7 +23,7 @@ from talweg.codegen.cpu import compile_text
 from talweg.codegen.team import STAGE, SYSTEM, WAITING
 from talweg.schedule.target import Target
 
-LINE = 128
+_LINE = 128
 """Bytes between places that different threads write; processors fetch lines of 64 in pairs."""
 
 _SLOTS = {
@@ -52,9 +52,9 @@ def _places() -> dict[str, tuple[str, int]]:
         for n, slot in enumerate(slots.split())
     }
     for line, (name, slots) in enumerate(_LINES.items()):
-        places[f"pool.{name}"] = ("pool", LINE * line)
+        places[f"pool.{name}"] = ("pool", _LINE * line)
         for n, slot in enumerate(slots.split()):
-            places[f"{name}.{slot}"] = ("pool", LINE * line + 8 * n)
+            places[f"{name}.{slot}"] = ("pool", _LINE * line + 8 * n)
     return places
 
 

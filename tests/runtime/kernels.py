@@ -7,6 +7,7 @@ the number of a check. Argument 0 is the number of items, argument 1 the grain.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -14,7 +15,9 @@ import numpy as np
 
 from talweg.codegen.cpu import compile_text, host
 from talweg.codegen.executor import compile_executor
+from talweg.runtime.executor import Executor, Launch, Place
 from talweg.runtime.jit import Kernel
+from talweg.runtime.pool import Pool
 
 STAGE = """
 define internal i32 @{name}.item.{s}(ptr %block, ptr %scratch, i64 %i) {{
@@ -225,3 +228,28 @@ def gate() -> Kernel:
 
 def addresses(*arrays: np.ndarray) -> list[int]:
     return [array.ctypes.data for array in arrays]
+
+
+def held(pool: Pool) -> tuple[Executor, np.ndarray]:
+    """A plan that another thread must help with, and its output."""
+    launch = Launch(hold(), [Place("output")], [8, 1])
+    return Executor(pool, [launch], 0, 0, 0, 1), np.zeros(1, int)
+
+
+def run_held(pool: Pool) -> None:
+    executor, done = held(pool)
+    executor.run([], b"", addresses(done))
+    assert done[0] == 7
+
+
+def shared(pool: Pool, n: int = 300) -> Callable[[int], bool]:
+    """A function that runs a plan of split stages and says whether the result is right."""
+    launch = Launch(share(), [Place("input"), Place("output")], [n, 1])
+    executor = Executor(pool, [launch] * 3, 0, 1, 0, 1)
+
+    def right(seed: int) -> bool:
+        x, y = np.arange(seed, seed + n), np.zeros(n, int)
+        executor.run(addresses(x), b"", addresses(y))
+        return np.array_equal(y, x[::-1] + 1)
+
+    return right

@@ -156,7 +156,7 @@ def test_many_different_sizes_are_not_remembered_for_ever(monkeypatch: pytest.Mo
 
 def test_no_memory_is_an_error_that_leaves_nothing() -> None:
     Buffer(1 << 20)
-    with pytest.raises(MemoryError, match="has no .* bytes for a buffer"):
+    with pytest.raises(MemoryError, match=r"has no .* bytes for a buffer"):
         Buffer(1 << 55)
     gc.collect()
     assert buffer.idle() == 0  # all was tried

@@ -13,8 +13,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ import pytest
 from talweg.runtime.executor import CheckFailed, Executor, Launch, Place
 from talweg.runtime.pool import Pool
 from tests.runtime import kernels
-from tests.runtime.kernels import addresses
+from tests.runtime.kernels import addresses, run_held, shared
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 WAITS = {"futex": True, "pipe": False}
@@ -33,33 +33,6 @@ def pool(request: pytest.FixtureRequest) -> Iterator[Pool]:
     pool = Pool(kernels.executor_code(), 2, futex=WAITS[request.param])
     yield pool
     pool.close()
-
-
-def held(pool: Pool, items: int = 8, times: int = 1) -> tuple[Executor, np.ndarray]:
-    """A plan whose item 0 waits until another thread has done all other items."""
-    launch = Launch(kernels.hold(), [Place("arena", 0)], [items, 1])
-    counted = Launch(kernels.hold(), [Place("output", 0)], [items, 1])
-    del launch
-    return Executor(pool, [counted] * times, 0, 0, 0, 1), np.zeros(1, int)
-
-
-def run_held(pool: Pool) -> None:
-    executor, done = held(pool)
-    executor.run([], b"", addresses(done))
-    assert done[0] == 7
-
-
-def shared(pool: Pool, n: int = 300) -> Callable[[int], bool]:
-    """A function that runs a plan and says whether the result is right."""
-    launch = Launch(kernels.share(), [Place("input"), Place("output")], [n, 1])
-    executor = Executor(pool, [launch] * 3, 0, 1, 0, 1)
-
-    def right(seed: int) -> bool:
-        x, y = np.arange(seed, seed + n), np.zeros(n, int)
-        executor.run(addresses(x), b"", addresses(y))
-        return np.array_equal(y, x[::-1] + 1)
-
-    return right
 
 
 def test_a_thread_that_is_held_up_holds_up_nothing_but_its_ticket(pool: Pool) -> None:
@@ -93,18 +66,19 @@ def test_a_caller_sleeps_until_the_last_ticket_is_done(pool: Pool) -> None:
         assert door.tolist() == [1, 2]
 
 
-def test_a_caller_that_waits_sleeps_and_is_woken() -> None:
-    """Item 0 keeps the one thread for a while; the other has done all else and must wait."""
-    for futex in WAITS.values():
-        pool = Pool(kernels.executor_code(), 3, spin=1000, linger=1000, patience=1000, futex=futex)
-        right = shared(pool, 20)
-        slow = Launch(kernels.count(), [Place("output")], [3, 1, 200_000])
-        executor, out = Executor(pool, [slow] * 20, 0, 0, 0, 1), np.zeros(3, int)
-        for n in range(5):
-            executor.run([], b"", addresses(out))
-            assert out.tolist() == [20 * (n + 1)] * 3
-            assert right(n)
-        pool.close()
+@pytest.mark.parametrize("wait", WAITS)
+def test_threads_that_sleep_at_once_lose_no_wake(wait: str) -> None:
+    pool = Pool(
+        kernels.executor_code(), 3, spin=1000, linger=1000, patience=1000, futex=WAITS[wait]
+    )
+    right = shared(pool, 20)
+    slow = Launch(kernels.count(), [Place("output")], [3, 1, 100_000])
+    executor, out = Executor(pool, [slow] * 20, 0, 0, 0, 1), np.zeros(3, int)
+    for n in range(5):
+        executor.run([], b"", addresses(out))
+        assert out.tolist() == [20 * (n + 1)] * 3
+        assert right(n)
+    pool.close()
 
 
 def test_one_ticket_starts_no_thread_and_wakes_nobody() -> None:
@@ -276,19 +250,19 @@ def test_where_no_thread_can_be_started_plans_run_alone(monkeypatch: pytest.Monk
     assert right(2)  # and is warned of once
 
 
-def script(body: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run a program in a process of its own; it has `pool`, `shared` and `run_held`."""
-    text = f"""
+def script(body: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in a process of its own."""
+    head = """
 import os, sys, threading, time
-from tests.runtime.test_pool import *
-from tests.runtime.test_pool import shared, run_held, held
-pool = Pool(kernels.executor_code(), 2)
-{body}
+from talweg.runtime.pool import Pool
+from tests.runtime.kernels import addresses, executor_code, held, run_held, shared
+pool = Pool(executor_code(), 2)
 """
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    path = os.pathsep.join([*sys.path[:1], os.environ.get("PYTHONPATH", ""), root])
+    root = str(Path(__file__).parents[2])
+    path = os.pathsep.join([os.environ.get("PYTHONPATH", ""), root]).lstrip(os.pathsep)
+    options = ["-X", "faulthandler", "-W", "ignore::DeprecationWarning"]
     return subprocess.run(
-        [sys.executable, *options, "-c", text],
+        [sys.executable, *options, "-c", head + body],
         capture_output=True,
         text=True,
         timeout=120,
@@ -336,7 +310,19 @@ raise SystemExit(0)
 
 @pytest.mark.parametrize("end", ENDS)
 def test_a_process_ends_cleanly(end: str) -> None:
-    done = script(ENDS[end], "-X", "faulthandler")
+    done = script(ENDS[end])
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_program_that_closes_all_files_closes_the_pipes_too() -> None:
+    done = script("""
+pipes = Pool(executor_code(), 2, futex=False)
+run_held(pipes)
+time.sleep(0.01)
+os.closerange(3, 1000)
+right = shared(pipes)
+assert all(right(seed) for seed in range(20))
+""")
     assert (done.returncode, done.stderr) == (0, "")
 
 
