@@ -28,6 +28,21 @@ def here() -> Source | None:
     return None
 
 
+def entered() -> tuple[list[str], Source | None]:
+    """Return what the user's line called, and that line.
+
+    Returns:
+        The qualified names of the functions of talweg that are running, the innermost first, down
+        to the one that the nearest frame outside talweg called; and that frame's line.
+    """
+    names: list[str] = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        names.append(frame.f_code.co_qualname)
+        frame = frame.f_back
+    return names, None if frame is None else (frame.f_code, frame.f_lasti)
+
+
 def warn(message: str) -> None:
     """Give a UserWarning that points at the user's line."""
     frame: FrameType | None = sys._getframe(1)

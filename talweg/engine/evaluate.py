@@ -14,6 +14,7 @@ from talweg.base.errors import IndexOutOfRange
 from talweg.engine.counters import count
 from talweg.engine.scalars import is_scalar
 from talweg.engine.state import CONFIG
+from talweg.engine.watch import WATCHERS, interpreting, observe, wanted_anew
 from talweg.ir.interpret import interpret
 from talweg.ir.node import Graph, Node
 from talweg.ir.op import INPUT
@@ -23,10 +24,8 @@ from talweg.ir.verify import verify
 if TYPE_CHECKING:
     from talweg.engine import program as programs
     from talweg.engine.program import Program
-    from talweg.passes import pipeline
 else:
     programs = deferred("talweg.engine.program")
-    pipeline = deferred("talweg.passes.pipeline")
 
 FIRST_SIGHT = 1 << 14  # elements below which a graph is run once by the references
 PROGRAMS = 4096
@@ -55,6 +54,10 @@ def evaluate(nodes: Sequence[Node]) -> None:
 
 def run(graph: Graph) -> list[Any]:
     """Return what `Node.value` of each output of a Graph becomes; its inputs are known."""
+    return observe(_run, graph) if WATCHERS else _run(graph)
+
+
+def _run(graph: Graph) -> list[Any]:
     program = _program_of(graph)
     if program is not None:
         try:
@@ -62,7 +65,7 @@ def run(graph: Graph) -> list[Any]:
         except IndexOutOfRange:
             _interpreted(graph)  # raises again, naming the user's line
             raise
-    return _interpreted(graph)
+    return interpreting(_interpreted, graph) if WATCHERS else _interpreted(graph)
 
 
 def _interpreted(graph: Graph) -> list[Any]:
@@ -75,18 +78,17 @@ def _program_of(graph: Graph) -> Program | None:
     scalars = tuple(is_scalar(n) for n in graph.inputs)
     key = graph.key, scalars
     found = _PROGRAMS.get(key)
-    if found is not None:
+    anew = bool(WATCHERS) and wanted_anew(key)
+    if found is not None and not anew:
         count(hits=1)
         return found
     if len(_PROGRAMS) >= PROGRAMS:
         _PROGRAMS.popitem(last=False)
-    if CONFIG.compile == "never" or (key not in _PROGRAMS and _is_small(graph)):
+    if CONFIG.compile == "never" or (not anew and key not in _PROGRAMS and _is_small(graph)):
         _PROGRAMS[key] = None
         count(first_sight=len(graph.order))
         return None
-    plan = pipeline.compile_graph(graph, CONFIG.check)
-    count(plans=1)
-    program = _PROGRAMS[key] = programs.Program(plan, scalars)
+    program = _PROGRAMS[key] = programs.build(graph, scalars)
     return program
 
 

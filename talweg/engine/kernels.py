@@ -12,6 +12,7 @@ from talweg.codegen.cpu import host
 from talweg.codegen.object import ObjectCache, compile_nest
 from talweg.engine.counters import count
 from talweg.engine.state import CONFIG
+from talweg.engine.watch import WATCHERS, now, tell_kernel
 from talweg.loops.nest import LoopNest
 from talweg.loops.scalar import Number
 from talweg.runtime.jit import Kernel
@@ -42,11 +43,13 @@ def _compiler_state() -> str:
 def kernel_of(nest: LoopNest, values: tuple[Number, ...]) -> Kernel:
     """Return the kernel of a nest, scheduled for about these sizes."""
     named = {a.name: v for a, v in zip(nest.arguments, values, strict=True)}
+    start = now() if WATCHERS else 0
     schedule = choose(nest, named, host())
     key = nest, schedule
     kernel = _KERNELS.get(key)
     if kernel is not None:
         count(reused=1)
+        tell_kernel(nest, schedule, "reused", start)
         return kernel
     folder = disk_cache()
     hits = folder.hits
@@ -54,4 +57,6 @@ def kernel_of(nest: LoopNest, values: tuple[Number, ...]) -> Kernel:
     loaded = folder.hits > hits
     count(loaded=int(loaded), compiled=int(not loaded))
     with _LOCK:
-        return _KERNELS.setdefault(key, Kernel(made.code, made.signature))
+        kernel = _KERNELS.setdefault(key, Kernel(made.code, made.signature))
+    tell_kernel(nest, schedule, "loaded" if loaded else "compiled", start)
+    return kernel

@@ -12,12 +12,15 @@ import numpy as np
 from talweg.base import dtypes
 from talweg.codegen.cpu import host
 from talweg.codegen.executor import compile_executor
+from talweg.engine.counters import count
 from talweg.engine.kernels import kernel_of
 from talweg.engine.scalars import format_of
 from talweg.engine.state import CONFIG
+from talweg.engine.watch import WATCHERS, now, run_part
 from talweg.ir.interpret import run as run_reference
-from talweg.ir.node import Node
+from talweg.ir.node import Graph, Node
 from talweg.ir.types import TensorType
+from talweg.passes.pipeline import compile_graph
 from talweg.passes.plan import ARENA, INPUT, OUTPUT, HostCall, Launch, Place, Plan, Step
 from talweg.runtime import executor
 from talweg.runtime.buffer import Buffer, address_of
@@ -28,6 +31,21 @@ from talweg.runtime.pool import Pool
 @cache
 def _pool() -> Pool:
     return Pool(compile_executor(host()), CONFIG.threads)
+
+
+def build(graph: Graph, scalars: Sequence[bool]) -> Program:
+    """Return the Program of a Graph: planned, and its kernels made.
+
+    Args:
+        graph: without data but in its inputs.
+        scalars: for each input, whether it is given as a number.
+    """
+    start = now()
+    program = Program(compile_graph(graph, CONFIG.check), scalars)
+    count(plans=1)
+    for watcher in tuple(WATCHERS):
+        watcher.planned(graph, program, start, now() - start)
+    return program
 
 
 @final
@@ -124,6 +142,8 @@ class Program:
         for part in self.parts:
             if isinstance(part, HostCall):
                 self._call_host(part, inputs, buffers, kept)
+            elif WATCHERS:
+                run_part(self, part, addresses, scalars, buffers)
             else:
                 part.run(addresses, scalars, outputs)
         return [

@@ -21,7 +21,8 @@ from __future__ import annotations
 import ctypes
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final, Literal, NamedTuple, Protocol, final
 
 from talweg.base.errors import IndexOutOfRange, InvalidValue
@@ -93,6 +94,30 @@ class Launch(NamedTuple):
     places: Sequence[Place]
     values: Sequence[Any]
     label: object = None
+
+
+class Step(NamedTuple):
+    """A launch that is about to run.
+
+    Args:
+        launch: the kernel with its operands.
+        addresses: where the operands lie in this run.
+        timed: runs it; returns nanoseconds.
+        call: how many of them a foreign call takes that runs nothing.
+    """
+
+    launch: Launch
+    addresses: Sequence[int]
+    timed: Callable[[], int]
+    call: int
+
+    def run(self) -> int:
+        """Run the launch; return the nanoseconds that it took.
+
+        Raises:
+            CheckFailed: when a check of the kernel fails.
+        """
+        return max(self.timed() - self.call, 0)
 
 
 class Memory(NamedTuple):
@@ -302,15 +327,26 @@ class Executor:
         error.launch, error.check, error.label = number, failed - 1, launch.label
         return error
 
-    def profile(self, inputs: Sequence[int], scalars: bytes, outputs: Sequence[int]) -> list[int]:
-        """Run the plan launch by launch; return the nanoseconds that each took.
+    def steps(
+        self, inputs: Sequence[int], scalars: bytes, outputs: Sequence[int]
+    ) -> Iterator[Step]:
+        """Yield the launches one by one, for the caller to run.
 
-        What a foreign call costs that runs nothing is taken off.
-
-        Raises:
-            CheckFailed: as `run` does.
+        Args:
+            inputs, scalars, outputs: as for `run`.
         """
-        table, arena = self._laid_out(), take(self._arena)
+        if self._split and not self._pool.started:
+            self._pool.start()
+        table = self._tables.pop() if self._tables else self._laid_out()
+        arena = take(self._arena)
+        packed = ctypes.create_string_buffer(scalars, max(len(scalars), 1))
+        numbers = ctypes.addressof(packed)
+        bases: dict[str, Sequence[int]] = {
+            "arena": [arena.address],
+            "input": inputs,
+            "scalar": range(numbers, numbers + len(scalars), 8),
+            "output": outputs,
+        }
 
         def timed(first: int, last: int) -> int:
             table.put(_FIRST, [first, last])
@@ -322,7 +358,20 @@ class Executor:
             return nanoseconds
 
         call = min(timed(0, 0) for _ in range(8))
-        ends = list(itertools.accumulate((len(one.stages) for one in self._work), initial=0))
-        spent = [max(timed(*ends) - call, 0) for ends in itertools.pairwise(ends)]
+        end = 0
+        for one in self._work:
+            first, end = end, end + len(one.stages)
+            launch = one.launch
+            addresses = [bases[p.source][p.number] + p.offset for p in launch.places]
+            yield Step(launch, addresses, partial(timed, first, end), call)
+        table.put(_FIRST, [0, len(self._launches)])
         arena.home.append(arena)
-        return spent
+        self._tables.append(table)
+
+    def profile(self, inputs: Sequence[int], scalars: bytes, outputs: Sequence[int]) -> list[int]:
+        """Run the plan launch by launch; return the nanoseconds that each took.
+
+        Raises:
+            CheckFailed: as `run` does.
+        """
+        return [step.run() for step in self.steps(inputs, scalars, outputs)]
