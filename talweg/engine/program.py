@@ -18,7 +18,7 @@ from talweg.engine.scalars import format_of
 from talweg.engine.state import CONFIG
 from talweg.engine.watch import WATCHERS, now, run_part
 from talweg.ir.interpret import run as run_reference
-from talweg.ir.node import Graph, Node
+from talweg.ir.node import Graph, Node, input_node, make_node
 from talweg.ir.types import TensorType
 from talweg.passes.pipeline import compile_graph
 from talweg.passes.plan import ARENA, INPUT, OUTPUT, HostCall, Launch, Place, Plan, Step
@@ -37,15 +37,23 @@ def build(graph: Graph, scalars: Sequence[bool]) -> Program:
     """Return the Program of a Graph: planned, and its kernels made.
 
     Args:
-        graph: without data but in its inputs.
+        graph: the Program keeps nothing of it that holds a value.
         scalars: for each input, whether it is given as a number.
     """
     start = now()
-    program = Program(compile_graph(graph, CONFIG.check), scalars)
+    program = Program(compile_graph(_without_values(graph), CONFIG.check), scalars)
     count(plans=1)
     for watcher in tuple(WATCHERS):
         watcher.planned(graph, program, start, now() - start)
     return program
+
+
+def _without_values(graph: Graph) -> Graph:
+    made = {node: input_node(node.type) for node in graph.inputs}
+    for node in graph.order:
+        inputs = tuple(made[i] for i in node.inputs)
+        made[node] = make_node(node.op, inputs, node.type, node.source)
+    return Graph([made[i] for i in graph.inputs], [made[o] for o in graph.outputs])
 
 
 @final

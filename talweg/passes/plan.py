@@ -41,6 +41,7 @@ class Launch:
         nest: what is computed.
         values: of the nest's arguments.
         places: one per buffer, inputs before outputs.
+        operands: the Nodes whose values lie there.
         owners: for each check of the nest, the Node whose line a failure names.
         nodes: the Nodes that are computed, for reports.
         nbytes: what is read and written at least, each operand counted once.
@@ -50,6 +51,7 @@ class Launch:
     nest: LoopNest
     values: tuple[Number, ...]
     places: tuple[Place, ...]
+    operands: tuple[Node, ...]
     owners: tuple[Node, ...]
     nodes: tuple[Node, ...]
     nbytes: int
@@ -146,6 +148,7 @@ def _step(
         kernel.nest,
         kernel.values,
         tuple(places[fusion.root(n)] for n in operands),
+        operands,
         kernel.owners,
         nodes,
         sum(n.type.nbytes for n in operands),
