@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import product
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -190,6 +190,8 @@ class Conv(_Convolution):
     2. Both operands have one dtype, which the result keeps; half types accumulate in float32.
     """
 
+    images: ClassVar[tuple[int, ...]] = (0, -1)
+
     def infer(self, *types: TensorType) -> TensorType:
         x, weight = types
         _check_operands(self, x, weight)
@@ -245,6 +247,7 @@ class ConvInputGrad(_Convolution):
     2. `shape` are the input's spatial sizes: those from which Conv makes the sizes of ct.
     """
 
+    images: ClassVar[tuple[int, ...]] = (0, -1)
     shape: Shape
 
     def infer(self, *types: TensorType) -> TensorType:
@@ -318,6 +321,8 @@ class ConvWeightGrad(_Convolution):
     1. result[o, c, k] = sum over n, p of ct[n, o, p] * x[n, c, p * strides + k * dilation - low].
     2. `kernel` are the kernel's spatial sizes.
     """
+
+    images: ClassVar[tuple[int, ...]] = (0, 1)
 
     kernel: Shape
 

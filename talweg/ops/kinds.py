@@ -140,7 +140,13 @@ class View(Op):
 
 @frozen
 class Contract(Op):
-    """Sums of products over contracted axes: batched dot, convolution."""
+    """Sums of products over contracted axes: batched dot, convolution.
+
+    Attributes:
+        images: which operands have the axes N, C, *spatial; -1 is the result.
+    """
+
+    images: ClassVar[tuple[int, ...]] = ()
 
 
 @frozen

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from talweg.loops.affine import simplify_nest
 from talweg.loops.nest import (
+    Allocate,
     Buffer,
     Loop,
     LoopNest,
@@ -19,7 +20,6 @@ from talweg.loops.nest import (
     scalars,
     statements,
 )
-from talweg.loops.nest import Allocate
 from talweg.loops.scalar import Argument, Index, Load, Number, Scalar, substitute, walk
 
 
@@ -28,7 +28,7 @@ def settle_extents(
 ) -> tuple[LoopNest, tuple[Number, ...]]:
     """Return the nest with as few arguments as it needs, simplified, and their values."""
     same = _equal_extents(nest, values)
-    names: dict[str, Scalar] = {old: new for old, new in same.items()}
+    names: dict[str, Scalar] = dict(same)
     body = map_scalars(nest.body, lambda value: substitute(value, names)) if names else nest.body
     inputs, outputs = (
         tuple(replace(b, shape=tuple(substitute(n, names) for n in b.shape)) for b in listed)

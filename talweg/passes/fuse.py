@@ -38,6 +38,7 @@ from talweg.ops.kinds import (
     View,
     Window,
 )
+from talweg.passes.layout import Order
 from talweg.passes.reads import composed, indices_of, place_of, same_place
 
 MEMBERS = 48  # a kernel of more Nodes compiles slowly and runs out of registers
@@ -54,6 +55,7 @@ class Group:
     Attributes:
         number: groups run in this order.
         space: the sizes the loops run over.
+        order: of its axes in memory; None where it is row-major.
         rows: how many leading axes make a row; None where nothing is reduced inside.
         members: the Nodes on both levels, in order.
         row_level: those of them with one value for each row.
@@ -63,6 +65,7 @@ class Group:
 
     number: int
     space: Shape
+    order: Order | None = None
     rows: int | None = None
     members: dict[Node, None] = field(default_factory=dict)
     row_level: set[Node] = field(default_factory=set)
@@ -103,14 +106,19 @@ class Fusion:
         return node
 
 
-def fuse(graph: Graph) -> Fusion:
-    """Return the groups of a Graph without Control ops."""
-    return _Fuser(graph).run()
+def fuse(graph: Graph, orders: Mapping[Node, Order]) -> Fusion:
+    """Return the groups of a Graph without Control ops.
+
+    Args:
+        graph: what is fused.
+        orders: of the axes of Nodes that are not stored row-major.
+    """
+    return _Fuser(graph, orders).run()
 
 
 class _Fuser:
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, orders: Mapping[Node, Order]) -> None:
+        self.graph, self.orders = graph, orders
         self.groups: list[Group] = []
         self.group_of: dict[Node, Group] = {}
         self.alias: dict[Node, Node] = {}
@@ -189,7 +197,7 @@ class _Fuser:
     def _absorbing(self, user: Node, node: Node) -> Node | None:
         """The user itself if it reads each element of the Node once."""
         if isinstance(user.op, Reduce):
-            return None if _rows_of(user) is not None else user
+            return None if self._rows_of(user) is not None else user
         if isinstance(user.op, Scatter) and node is not user.inputs[0]:
             return user
         if isinstance(user.op, Gather) and node is not user.inputs[0]:
@@ -226,7 +234,7 @@ class _Fuser:
             self._rename(node)
         elif isinstance(op, Elementwise):
             self._join(node) or self._found(node, node.shape)
-        elif isinstance(op, Reduce) and _rows_of(node) is not None:
+        elif isinstance(op, Reduce) and self._rows_of(node) is not None:
             self._reduce_rows(node)
         else:
             self._found(node, _space_of(node), opens=_has_point(node))
@@ -251,7 +259,7 @@ class _Fuser:
 
     def _found(self, node: Node, space: Shape, opens: bool = True) -> Group:
         """Open a group with a Node."""
-        group = Group(len(self.groups), space, open=opens)
+        group = Group(len(self.groups), space, self.orders.get(node), open=opens)
         self.groups.append(group)
         self._enter(node, group)
         return group
@@ -283,7 +291,7 @@ class _Fuser:
             if group.has_room and self._fits(node, group):
                 return group
         for reader in later:
-            if reader.has_room and reader.space == node.shape:
+            if reader.has_room and reader.space == node.shape and self._in_order(node, reader):
                 return reader
         return None
 
@@ -297,10 +305,15 @@ class _Fuser:
             group.row_level.add(node)
         return True
 
+    def _in_order(self, node: Node, group: Group) -> bool:
+        return self.orders.get(node) == group.order
+
     def _fits(self, node: Node, group: Group) -> bool:
         """Whether the group has, at each of its points, all that the Node reads of it."""
         if node.shape == group.space:
-            return self._reads_fit(node, group, indices_of(len(group.space)))
+            return self._in_order(node, group) and self._reads_fit(
+                node, group, indices_of(len(group.space))
+            )
         if group.rows is None or not _is_row(node.shape, group):
             return False
         return self._reads_fit(node, group, indices_of(group.rows))
@@ -342,8 +355,22 @@ class _Fuser:
 
     # -- reductions of rows
 
+    def _rows_of(self, node: Node) -> int | None:
+        """How many axes make a row, for a reduction of the last axes that threads can share."""
+        if not isinstance(node.op, Reduce) or not isinstance(node.type, TensorType):
+            return None
+        (operand,) = node.inputs
+        rows = operand.rank - len(node.op.axes)
+        if not node.op.axes or node.op.axes != tuple(range(rows, operand.rank)):
+            return None
+        if operand in self.orders:
+            return None
+        if size_of(operand.shape[:rows]) < FEW_ROWS and operand.type.size > SHORT:
+            return None
+        return rows
+
     def _reduce_rows(self, node: Node) -> None:
-        rows = _rows_of(node)
+        rows = self._rows_of(node)
         (operand,) = node.inputs
         group = self._latest_space(node, operand)
         if group is None or (group.rows is not None and group.rows != rows):
@@ -412,19 +439,6 @@ def _has_point(node: Node) -> bool:
 
 def _space_of(node: Node) -> Shape:
     return node.type.shape if isinstance(node.type, TensorType) else ()
-
-
-def _rows_of(node: Node) -> int | None:
-    """How many axes make a row, for a reduction of the last axes that threads can share."""
-    if not isinstance(node.op, Reduce) or not isinstance(node.type, TensorType):
-        return None
-    (operand,) = node.inputs
-    rows = operand.rank - len(node.op.axes)
-    if not node.op.axes or node.op.axes != tuple(range(rows, operand.rank)):
-        return None
-    if size_of(operand.shape[:rows]) < FEW_ROWS and operand.type.size > SHORT:
-        return None
-    return rows
 
 
 def is_heavy(node: Node) -> bool:

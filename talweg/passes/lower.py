@@ -25,8 +25,7 @@ from talweg.loops.verify import verify
 from talweg.ops.kinds import Elementwise, Reduce, View
 from talweg.passes.extents import settle_extents
 from talweg.passes.fuse import Fusion, Group, is_heavy
-
-Order = tuple[int, ...]
+from talweg.passes.layout import Order
 
 
 @final
@@ -138,7 +137,7 @@ class _Lowering:
     ) -> None:
         values = [self.value(node, at) for node in nodes]
         for node, value in zip(nodes, values, strict=True):
-            self.nest.store(targets[node], at, value)
+            self.nest.store(targets[node], [at[a] for a in self._order(node)], value)
 
     def _run_alone(self, node: Node) -> None:
         """An Op that writes its results itself, or has several."""
@@ -184,9 +183,7 @@ class _Lowering:
 
     def _make_operand(self, node: Node) -> Operand:
         if self._is_here(node):
-            return Operand(
-                node.dtype, self._extents(node.shape), lambda i: self.value(node, i)
-            )
+            return Operand(node.dtype, self._extents(node.shape), lambda i: self.value(node, i))
         made = self._declared(node, self.nest.input, f"x{len(self.inputs)}")
         self.inputs.append(node)
         if self.fusion.uses.get(node, 0) < 2:

@@ -11,6 +11,7 @@ from talweg.ir.verify import verify
 from talweg.loops.text import format_nest
 from talweg.passes.cse import merge_equal
 from talweg.passes.fuse import fuse
+from talweg.passes.layout import choose_orders
 from talweg.passes.lower import lower_group
 from talweg.passes.plan import Plan, make_plan
 from talweg.passes.simplify import results_of, write_out_calls
@@ -38,9 +39,10 @@ def compile_graph(graph: Graph, checking: bool = False, dump: Dump | None = None
         if dump is not None:
             dump(run.__name__, print_graph(graph))
     results = results_of(graph)
-    fusion = fuse(graph)  # which Nodes one kernel computes: values stay in registers
+    orders = choose_orders(graph)  # images channels last: no reordering between convolutions
+    fusion = fuse(graph, orders)  # which Nodes one kernel computes: values stay in registers
     kernels = [  # every group as one loop nest, made of the rules of its Ops
-        lower_group(group, fusion, results, {}, checking) for group in fusion.groups
+        lower_group(group, fusion, results, orders, checking) for group in fusion.groups
     ]
     if dump is not None:
         dump("lower", "\n".join(format_nest(k.nest) for k in kernels))
