@@ -128,8 +128,8 @@ _FLOAT = _ARITHMETIC | {
     "mod": remainder.mod,
     "fmod": remainder.fmod,
     "copysign": copysign,
-    "maximum": lambda x, y: where((x >= y) | is_nan(x), x, y),
-    "minimum": lambda x, y: where((x <= y) | is_nan(x), x, y),
+    "maximum": lambda x, y: _or_nan(where(y > x, y, x), y),
+    "minimum": lambda x, y: _or_nan(where(y < x, y, x), y),
     "abs": absolute,
     "sign": lambda x: where(x > 0, x.like(1.0), where(x < 0, x.like(-1.0), 0.0)),
     "imag": lambda x: x.like(0.0),
@@ -141,6 +141,11 @@ _FLOAT = _ARITHMETIC | {
     "isinf": lambda x: absolute(x).equals(float("inf")),
     "isfinite": lambda x: absolute(x) < float("inf"),
 }
+
+
+def _or_nan(chosen: Lanes, y: Lanes) -> Lanes:
+    """What was chosen of x and y, which is x where one is NaN; y where that is NaN."""
+    return chosen if y.is_number else where(is_nan(y), y, chosen)
 
 
 def _float(name: str, operands: list[Lanes]) -> Lanes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import final
+from dataclasses import replace
+from typing import Any, final
+from typing import cast as cast_type
 
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
@@ -26,8 +28,8 @@ from talweg.loops.scalar import (
     Local,
     Scalar,
     Select,
-    walk,
 )
+from talweg.schedule.place import Place, Terms, walk
 
 
 @final
@@ -35,7 +37,8 @@ class Scope:
     """What is known at one place of a kernel.
 
     Attributes:
-        names: the values of arguments, indices and locals.
+        names: the values of arguments, indices and locals; and of what `places` keeps.
+        variables: the names of locals that change.
         arrays: the buffers.
         lanes: 1 outside vector loops, else how many iterations run at once.
         mask: which lanes are alive, None for all.
@@ -45,10 +48,16 @@ class Scope:
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
         self.names: dict[str, Value] = {}
+        self.variables: set[str] = set()
         self.arrays: dict[str, Array] = {}
         self.lanes = 1
         self.mask: Lanes | None = None
         self.alive: Lanes | None = None
+
+    @property
+    def kept(self) -> dict[Any, Any]:
+        """What is kept beside the names, by keys that are no text."""
+        return cast_type("dict[Any, Any]", self.names)
 
     def value(self, value: Scalar) -> Value:
         """Write an expression."""
@@ -57,9 +66,10 @@ class Scope:
                 return Value(dtype, number(self.writer, value.value, dtype))
             case Argument(name) | Index(name) | Local(name):
                 return self.names[name]
+            case Place():
+                return self.place(value)
             case Load(buffer, indices, _):
-                array = self.arrays[buffer]
-                return self.load(array, self.offset(array, indices))
+                return self.load(*self.element(self.arrays[buffer], indices))
             case Call(function, operands, dtype):
                 return self.call(function, dtype, [self.value(o) for o in operands])
             case Select(condition, then, otherwise):
@@ -98,6 +108,49 @@ class Scope:
         """Read elements. What all lanes share exists if any of them is surely alive."""
         sure = offset.is_uniform and self.mask is self.alive
         return memory.load(array, offset, self.lanes, None if sure else self.mask)
+
+    def element(self, array: Array, indices: Sequence[Scalar]) -> tuple[Array, Value]:
+        """The array, or a row of it, and where in it an element stands."""
+        if len(indices) != 1 or not isinstance(indices[0], Place):
+            return array, self.offset(array, indices)
+        row: tuple[str, Place] | None = self.kept.get(("row", array.pointer, indices[0]))
+        pointer, rest = row or (array.pointer, indices[0])
+        return replace(array, pointer=pointer), self.place(rest)
+
+    def place(self, place: Place) -> Value:
+        """Write a place: what is known of it already, and the rest."""
+        known: tuple[Value, Place] | None = self.kept.get(("known", place))
+        if known is None:
+            return self.sum_of(place.terms, place)
+        base, rest = known
+        return self.call("add", dtypes.int64, (base, self.sum_of(rest.terms, rest)))
+
+    def sum_of(self, terms: Terms, place: Place) -> Value:
+        """Write a sum of products of the atoms of a place; its number comes last."""
+        total: Value | None = None
+        for monomial, factor in terms.items():
+            if not monomial:
+                continue
+            term: Value | None = None
+            for atom in monomial:
+                value = self.value(place.table.atoms[atom])
+                term = value if term is None else self.call("mul", dtypes.int64, (term, value))
+            assert term is not None
+            if factor not in (1, -1):
+                term = self.call("mul", dtypes.int64, (term, self.whole(factor)))
+            if total is None:
+                total = term if factor != -1 else self.call("neg", dtypes.int64, (term,))
+            else:
+                sign = "sub" if factor == -1 else "add"
+                total = self.call(sign, dtypes.int64, (total, term))
+        number = terms.get((), 0)
+        if total is None:
+            return self.whole(number)
+        return self.call("add", dtypes.int64, (total, self.whole(number))) if number else total
+
+    def whole(self, number: int) -> Value:
+        """An int64 constant."""
+        return Value(dtypes.int64, (constant(self.writer, number, "i64", 1),))
 
     def offset(self, array: Array, indices: Sequence[Scalar]) -> Value:
         """The row-major place of an element."""

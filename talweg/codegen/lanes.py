@@ -65,6 +65,14 @@ class Lanes:
         """The width of an element."""
         return BITS[self.kind] if self.floating else int(self.kind[1:])
 
+    @property
+    def is_number(self) -> bool:
+        """Whether this is a constant other than NaN, as far as its text shows."""
+        text = self.name.removeprefix(f"splat ({self.kind} ").removesuffix(")")
+        if text.startswith(("%", "<")):
+            return False
+        return not self.floating or not text.startswith(("0x7FF8", "0xFFF8", "0xH7E", "0xHFE"))
+
     def like(self, value: Number) -> Lanes:
         """Return a constant of this kind and width; Lanes are returned as they are."""
         if isinstance(value, Lanes):
@@ -364,6 +372,23 @@ def shuffled(x: Lanes, order: Sequence[int]) -> Lanes:
         f"shufflevector {x.type} {x.name}, {x.type} poison, <{len(order)} x i32> <{listed}>"
     )
     return Lanes(x.writer, name, x.kind, len(order))
+
+
+def lower_put(whole: Lanes, low: Lanes) -> Lanes:
+    """Return a vector with other first lanes."""
+    writer, count = whole.writer, whole.lanes
+    if low.lanes == 1:
+        name = writer.emit(f"insertelement {whole.type} {whole.name}, {low.type} {low.name}, i64 0")
+        return Lanes(writer, name, whole.kind, count)
+    spread = ", ".join(f"i32 {n}" if n < low.lanes else "i32 poison" for n in range(count))
+    wide = writer.emit(
+        f"shufflevector {low.type} {low.name}, {low.type} poison, <{count} x i32> <{spread}>"
+    )
+    chosen = ", ".join(f"i32 {n if n < low.lanes else count + n}" for n in range(count))
+    name = writer.emit(
+        f"shufflevector {whole.type} {wide}, {whole.type} {whole.name}, <{count} x i32> <{chosen}>"
+    )
+    return Lanes(writer, name, whole.kind, count)
 
 
 def joined(parts: Sequence[Lanes]) -> Lanes:

@@ -14,6 +14,8 @@ from talweg.base.dtypes import DType
 from talweg.codegen import calls, memory
 from talweg.codegen.elements import Parts, cast, kind_of
 from talweg.codegen.expressions import Scope, chosen_parts, merged, replace_parts
+from talweg.codegen.folds import Folds
+from talweg.codegen.hoist import hoist
 from talweg.codegen.lanes import (
     Lanes,
     any_lane,
@@ -22,7 +24,6 @@ from talweg.codegen.lanes import (
     fma,
     lane,
     resize,
-    shuffled,
     smaller,
     splat,
     where,
@@ -31,9 +32,8 @@ from talweg.codegen.memory import Array
 from talweg.codegen.repeat import repeat
 from talweg.codegen.signature import symbol
 from talweg.codegen.sizes import ALIGNMENT
-from talweg.codegen.values import Value, widened
+from talweg.codegen.values import Value
 from talweg.codegen.writer import Writer
-from talweg.loops.functions import identity
 from talweg.loops.nest import (
     Accumulate,
     Assign,
@@ -51,9 +51,6 @@ from talweg.loops.nest import (
 from talweg.loops.scalar import (
     Call,
     Scalar,
-)
-from talweg.loops.scalar import (
-    constant as scalar_constant,
 )
 from talweg.schedule.stages import Stage, Staged
 from talweg.schedule.target import Target
@@ -81,8 +78,10 @@ class Body:
         self.writer, self.kernel, self.nest = writer, kernel, kernel.nest
         self.chosen = kernel.vectors
         self.scope = Scope(writer)
+        self.scope.variables = {s.name for s in statements(self.nest.body) if isinstance(s, Var)}
         self.ending: Lanes | None = None  # the extent of a vector loop that has such masks
         self.reducing = 0
+        self.folds: Folds | None = None  # of the vector loops that are being written
         self.checks = [s for s in statements(self.nest.body) if isinstance(s, Check)]
 
     # -- entry
@@ -128,9 +127,11 @@ class Body:
             left = left.binary("udiv", size)
         digits.append(left)
         outer = dict(self.scope.names)
+        hoist(self.scope, stage.body)
+        before = dict(self.scope.names)
 
         def body(_: Lanes, now: list[Lanes]) -> list[Lanes]:
-            self.scope.names = dict(outer)
+            self.scope.names = dict(before)
             for name, digit in zip(reversed(stage.indices), now, strict=True):
                 self.scope.names[name] = Value(dtypes.int64, (digit,))
             self.statements(stage.body)
@@ -200,7 +201,7 @@ class Body:
             case Accumulate(combine, names, values):
                 self.accumulate(combine, names, values)
             case Store(buffer, indices, value, combine):
-                self.store(self.scope.arrays[buffer], indices, value, combine)
+                self.store(buffer, indices, value, combine)
             case Guard():
                 self.guard(statement)
             case Check():
@@ -229,9 +230,9 @@ class Body:
         for name, old, parts in zip(names, state, new, strict=True):
             self.assign(name, replace_parts(old, parts))
 
-    def store(self, array: Array, indices: Sequence[Scalar], value: Scalar, combine: str) -> None:
+    def store(self, buffer: str, indices: Sequence[Scalar], value: Scalar, combine: str) -> None:
         """Write an element, or fold into it."""
-        offset = self.scope.offset(array, indices)
+        array, offset = self.scope.element(self.scope.arrays[buffer], indices)
         new = self.scope.wide(self.scope.value(value))
         if combine != "set":
             old = self.scope.wide(self.scope.load(array, offset))
@@ -286,14 +287,35 @@ class Body:
 
     def loop(self, loop: Loop, first: Lanes | None = None, last: Lanes | None = None) -> None:
         """Write a loop, or a range of its iterations; as a vector loop where one was chosen."""
+        outer = dict(self.scope.names)
+        hoist(self.scope, loop.body)
         self.reducing += loop.order == "reduction"
         extent = self.scope.value(loop.extent).single if last is None else last
-        choice = self.chosen.get(loop.index)
-        if choice is not None and self.scope.lanes == 1:
+        choice = self.chosen.get(loop.index) if self.scope.lanes == 1 else None
+        folds = None if self.folds else self._folds_of(loop)
+        self.folds = self.folds or folds
+        if choice is not None:
             self._vector_loop(loop, extent, choice, first)
         else:
             self._plain_loop(loop, extent, first)
+        if folds is not None:
+            folds.finish()
+            self.folds = None
         self.reducing -= loop.order == "reduction"
+        after = {name: self.scope.names[name] for name in _assigned(loop.body) & outer.keys()}
+        self.scope.names = outer | after
+
+    def _folds_of(self, loop: Loop) -> Folds | None:
+        """The folds of a vector loop, or of loops around it that hold nothing else."""
+        inner = loop
+        while inner.order == "reduction" and self.scope.lanes == 1:
+            if inner.index in self.chosen:
+                return Folds(self.scope, loop, self.chosen[inner.index].widest)
+            loops = [s for s in inner.body if isinstance(s, Loop)]
+            if len(loops) != 1 or any(not isinstance(s, Loop | Let) for s in inner.body):
+                break
+            inner = loops[0]
+        return None
 
     def _plain_loop(self, loop: Loop, count: Lanes, start: Lanes | None, step: int = 1) -> None:
         """One iteration after the other, or `step` of them at once in as many lanes."""
@@ -326,65 +348,26 @@ class Body:
         count = extent - base if first is not None else extent
         count = where(count < 0, 0, count)
         start = base
-        folds = _folds(loop) if loop.order == "reduction" else []
-        outer = {name: self.scope.names[name] for fold in folds for name in fold.names}
-        widths = [*choice.whole, *([choice.rest] if choice.rest > 1 else [])]
-        for fold in folds:
-            self._start_lanes(fold, widths[0])
-        for n, width in enumerate(widths):
+        folds = self.folds if loop.order == "reduction" else None
+        for n, width in enumerate((*choice.whole, choice.rest)):
+            whole = folds.narrow(width) if folds else {}
             self.scope.lanes = width
-            if n:
-                self._narrow(folds, widths[n - 1], width)
             if n < len(choice.whole):
                 self._plain_loop(loop, extent - (width - 1), start, width)
                 start = base + (count & -width)
-        if choice.rest > 1:
-            self.ending = extent
-            self._plain_loop(loop, extent, start, choice.rest)
-            self.ending = self.scope.mask = self.scope.alive = None
-        self._narrow(folds, widths[-1], 1)
-        self.scope.lanes = 1
-        for fold in folds:
-            self._fold_in(fold, [outer[name] for name in fold.names])
-        if choice.rest == 1:
-            self._plain_loop(loop, extent, start)
+            else:
+                self.ending = extent if width > 1 else None
+                self._plain_loop(loop, extent, start, width)
+                self.ending = self.scope.mask = self.scope.alive = None
+            self.scope.lanes = 1
+            if folds:
+                folds.widen(whole)
 
     def _mask_of(self, at: Lanes, extent: Lanes) -> Lanes:
         """Which lanes of a vector that begins at an index are inside the extent: at least one."""
         left = resize(smaller(extent - at, self.scope.lanes), "i32")
         places = constants(self.writer, range(self.scope.lanes), "i32")
         return places < splat(left, self.scope.lanes)
-
-    def _start_lanes(self, fold: Accumulate, width: int) -> None:
-        """Give the variables of a fold one state in each lane, that changes nothing."""
-        dtype = self.scope.names[fold.names[0]].dtype
-        for name, first in zip(fold.names, identity(fold.combine, dtype), strict=True):
-            kept = self.scope.names[name].dtype
-            text = scalar_constant(first, kept)
-            self.scope.names[name] = widened(self.scope.value(text), width)
-
-    def _fold_in(self, fold: Accumulate, before: Sequence[Value]) -> None:
-        """Fold what all lanes gave into the states before the loop."""
-        dtype = before[0].dtype
-        now = [self.scope.names[name].parts for name in fold.names]
-        new = calls.combine(fold.combine, dtype, [v.parts for v in before], now)
-        for name, old, parts in zip(fold.names, before, new, strict=True):
-            self.scope.names[name] = replace_parts(old, parts)
-
-    def _narrow(self, folds: Sequence[Accumulate], lanes: int, width: int) -> None:
-        """Fold the upper half of the lanes into the lower, until so many are left."""
-        while lanes > width:
-            half = lanes // 2
-            for fold in folds:
-                states = [self.scope.names[name] for name in fold.names]
-                lower, upper = (
-                    [tuple(shuffled(p, range(at, at + half)) for p in s.parts) for s in states]
-                    for at in (0, half)
-                )
-                new = calls.combine(fold.combine, states[0].dtype, lower, upper)
-                for name, old, parts in zip(fold.names, states, new, strict=True):
-                    self.scope.names[name] = replace_parts(old, parts)
-            lanes = half
 
 
 def _first_lane(flags: Lanes) -> Lanes:
@@ -407,14 +390,3 @@ def _assigned(block: Block) -> set[str]:
         elif isinstance(statement, Accumulate):
             found.update(statement.names)
     return found
-
-
-def _folds(loop: Loop) -> list[Accumulate]:
-    """One Accumulate for each state outside the loop that it folds into."""
-    inside = list(statements(loop.body))
-    own = {s.name for s in inside if isinstance(s, Var)}
-    found: dict[tuple[str, ...], Accumulate] = {}
-    for statement in inside:
-        if isinstance(statement, Accumulate) and statement.names[0] not in own:
-            found.setdefault(statement.names, statement)
-    return list(found.values())

@@ -32,7 +32,16 @@ class Array:
     shape: tuple[Value, ...]
 
 
+def pointer(writer: Writer, array: Array, offset: Lanes) -> str:
+    """Write the address of an element, or of both parts of a complex one."""
+    if array.dtype.is_complex:
+        offset = offset * 2
+    return _pointer(writer, array, offset)
+
+
 def _pointer(writer: Writer, array: Array, offset: Lanes) -> str:
+    if offset.name == "0":
+        return array.pointer
     kind = stored_kind(array.dtype, writer)
     return writer.emit(f"getelementptr {kind}, ptr {array.pointer}, i64 {offset.name}")
 

@@ -5,12 +5,13 @@ Compiling such a function would cost as much as a small kernel, and it is asked 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from talweg.base import dtypes
 from talweg.base.errors import GraphError
 from talweg.loops.nest import Buffer, Let
-from talweg.loops.scalar import Argument, Call, Cast, Constant, Local, Scalar, substitute
+from talweg.loops.scalar import Argument, Call, Cast, Constant, Local, Scalar
+from talweg.schedule.place import Place
 from talweg.schedule.stages import Staged
 
 ALIGNMENT = 64
@@ -34,14 +35,11 @@ def expression_of(kernel: Staged) -> str:
     Raises:
         GraphError: when the size of scratch memory depends on more than arguments.
     """
-    lets: dict[str, Scalar] = {}
-    for statement in kernel.before:
-        if isinstance(statement, Let):
-            lets[statement.name] = substitute(statement.value, lets)
+    lets = {s.name: s.value for s in kernel.before if isinstance(s, Let)}
     places = {a.name: n for n, a in enumerate(kernel.nest.arguments)}
 
     def text(value: Scalar) -> str:
-        return _text(substitute(value, lets) if lets else value, places)
+        return _text(value, places, lets)
 
     def room(buffers: Iterable[Buffer]) -> str:
         parts = [_bytes([text(n) for n in b.shape], b.dtype.itemsize) for b in buffers]
@@ -65,17 +63,27 @@ def _bytes(extents: Sequence[str], size: int) -> str:
     return f"-(-({count}) // {ALIGNMENT}) * {ALIGNMENT}"
 
 
-def _text(value: Scalar, places: dict[str, int]) -> str:
+def _text(value: Scalar, places: dict[str, int], lets: Mapping[str, Scalar]) -> str:
     match value:
+        case Place():
+            return _place(value, places, lets)
         case Constant():
             return str(value.value)
         case Argument(name):
             return f"v[{places[name]}]"
         case Cast(operand, dtype):
             kind = "int" if dtype is dtypes.int64 else "float"
-            return f"{kind}({_text(operand, places)})"
+            return f"{kind}({_text(operand, places, lets)})"
         case Call(function, operands, _):
-            return _FORMS[function](*(_text(o, places) for o in operands))
+            return _FORMS[function](*(_text(o, places, lets) for o in operands))
         case Local(name):
-            raise KeyError(name)
+            return _text(lets[name], places, lets)
     raise KeyError(type(value).__name__)
+
+
+def _place(place: Place, places: dict[str, int], lets: Mapping[str, Scalar]) -> str:
+    terms = []
+    for monomial, factor in place.terms.items():
+        parts = [_text(place.table.atoms[atom], places, lets) for atom in monomial]
+        terms.append(" * ".join([str(factor), *parts] if factor != 1 or not parts else parts))
+    return f"({' + '.join(terms)})" if terms else "0"

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from talweg.base import dtypes
 from talweg.loops.nest import Block, Loop, Statement, Store, blocks, expressions
-from talweg.loops.scalar import Call, Index, Load, Local, Scalar, call, cast, walk
+from talweg.loops.scalar import Call, Load, Scalar, call, cast
 from talweg.loops.scalar import constant as number
+from talweg.schedule.place import names_in, walk
 from talweg.schedule.vectors import Choice, cost_of
 
 TICKET = 20_000.0  # cycles that are worth a ticket of their own: some 10 microseconds
@@ -23,15 +24,11 @@ def grain(body: Block, block: int, items: Sequence[str], vectors: Mapping[str, C
         items: the index that the item itself counts.
         vectors: the loops that run in vectors.
     """
-    lanes = max((_lanes(vectors[i]) for i in items if i in vectors), default=1)
+    lanes = max((vectors[i].widest for i in items if i in vectors), default=1)
     one = _cycles(body, vectors, lanes) * float(block)
     bounded = call("maximum", one, number(1.0, dtypes.float64))
     tickets = call("div", number(TICKET, dtypes.float64), bounded)
     return cast(tickets, dtypes.int64) + 1
-
-
-def _lanes(choice: Choice) -> int:
-    return max((*choice.whole, choice.rest))
 
 
 def _cycles(block: Iterable[Statement], vectors: Mapping[str, Choice], lanes: int) -> Scalar:
@@ -41,7 +38,7 @@ def _cycles(block: Iterable[Statement], vectors: Mapping[str, Choice], lanes: in
         own += 2.0 * isinstance(statement, Store)
         total = total + own / lanes
         if isinstance(statement, Loop):
-            inner = _lanes(vectors[statement.index]) if statement.index in vectors else lanes
+            inner = vectors[statement.index].widest if statement.index in vectors else lanes
             total = total + _times(statement.extent) * _cycles(statement.body, vectors, inner)
             continue
         for part in blocks(statement):
@@ -61,6 +58,6 @@ def _instructions(value: Scalar) -> float:
 
 
 def _times(extent: Scalar) -> Scalar:
-    if any(isinstance(p, Index | Local | Load) for p in walk(extent)):
+    if names_in(extent) or any(isinstance(p, Load) for p in walk(extent)):
         return number(LONG, dtypes.float64)
     return call("maximum", cast(extent, dtypes.float64), number(0.0, dtypes.float64))

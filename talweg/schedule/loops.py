@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import final
 
 from talweg.loops.nest import LoopNest
+from talweg.schedule.moves import collapsed, unrolled
+from talweg.schedule.place import placed
 from talweg.schedule.stages import Staged, split
 from talweg.schedule.target import Target
 from talweg.schedule.vectors import choose
@@ -25,4 +27,5 @@ class Loops:
 
 def staged(nest: LoopNest, schedule: Loops, target: Target) -> Staged:
     """Apply a schedule to a verified nest."""
-    return split(nest, choose(nest, target) if schedule.vectors else {})
+    moved = collapsed(unrolled(placed(nest)))
+    return split(moved, choose(moved, target) if schedule.vectors else {})

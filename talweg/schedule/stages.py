@@ -13,10 +13,10 @@ the thread that runs the item.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import final
 
 from talweg.base import dtypes
+from talweg.base.frozen import frozen
 from talweg.loops.nest import (
     Accumulate,
     Allocate,
@@ -28,16 +28,17 @@ from talweg.loops.nest import (
     LoopNest,
     Statement,
     Var,
-    scalars,
+    expressions,
     statements,
 )
-from talweg.loops.scalar import Index, Load, Local, Scalar, call, constant, walk
+from talweg.loops.scalar import Load, Scalar, call, constant
 from talweg.schedule.cost import grain
+from talweg.schedule.place import names_in, walk
 from talweg.schedule.vectors import Choice
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Stage:
     """Work items that are independent of each other.
 
@@ -58,7 +59,7 @@ class Stage:
 
     def items(self) -> Scalar:
         """Return how many items there are."""
-        total = constant(1, dtypes.int64)
+        total: Scalar = constant(1, dtypes.int64)
         for n, extent in enumerate(self.extents):
             size = call("maximum", extent, constant(0, dtypes.int64))
             total = total * size if n else size
@@ -72,7 +73,7 @@ class Stage:
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Staged:
     """A nest cut into stages.
 
@@ -128,8 +129,7 @@ ITERATIONS = 1024  # of a vector loop that are one item
 def _block_of(choice: Choice | None) -> int:
     if choice is None:
         return 1
-    widest = max((*choice.whole, choice.rest))
-    return max(widest, ITERATIONS // widest * widest)
+    return max(choice.widest, ITERATIONS // choice.widest * choice.widest)
 
 
 def _alone(block: Sequence[Statement]) -> bool:
@@ -140,10 +140,9 @@ def _alone(block: Sequence[Statement]) -> bool:
 
 def _of_arguments(value: Scalar, lets: Iterable[Statement]) -> bool:
     known = {s.name for s in lets if isinstance(s, Let)}
-    return not any(
-        isinstance(p, Index | Load) or (isinstance(p, Local) and p.name not in known)
-        for p in walk(value)
-    )
+    if any(isinstance(p, Load) for p in walk(value)):
+        return False
+    return names_in(value) <= known
 
 
 def _groups(rest: Sequence[Statement]) -> Iterator[list[Statement]]:
@@ -174,10 +173,11 @@ def _names(block: Block) -> set[str]:
     """The locals that a block uses and does not bind."""
     inside = list(statements(block))
     bound = {s.name for s in inside if isinstance(s, Let | Var)}
-    used = {p.name for p in scalars(block) if isinstance(p, Local)}
+    indices = {s.index for s in inside if isinstance(s, Loop)}
+    used = {name for s in inside for v in expressions(s) for name in names_in(v)}
     for statement in inside:
         if isinstance(statement, Assign):
             used.add(statement.name)
         elif isinstance(statement, Accumulate):
             used.update(statement.names)
-    return used - bound
+    return used - bound - indices

@@ -8,12 +8,11 @@ one instruction for all lanes, reading across it is one for each.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
-from talweg.loops.affine import to_polynomial
+from talweg.base.frozen import frozen
 from talweg.loops.nest import (
     Allocate,
     Let,
@@ -26,7 +25,8 @@ from talweg.loops.nest import (
     expressions,
     statements,
 )
-from talweg.loops.scalar import Call, Constant, Index, Load, Local, Scalar, substitute, walk
+from talweg.loops.scalar import Call, Load, Scalar
+from talweg.schedule.place import Place, names_in, walk
 from talweg.schedule.target import Target
 
 LONG = 16.0  # how often a loop of unknown extent is taken to run
@@ -42,7 +42,7 @@ _ONE_INSTRUCTION = (
 COSTS |= dict.fromkeys(_ONE_INSTRUCTION.split(), 1.0)
 
 
-@dataclass(frozen=True)
+@frozen
 class Choice:
     """How one loop becomes vectors.
 
@@ -55,22 +55,39 @@ class Choice:
     whole: tuple[int, ...]
     rest: int
 
+    @property
+    def widest(self) -> int:
+        """The most lanes that run at once."""
+        return max((*self.whole, self.rest))
+
 
 def choose(nest: LoopNest, target: Target) -> dict[str, Choice]:
-    """Return the loops to be made vectors, by their indices."""
-    lets = {s.name: s.value for s in statements(nest.body) if isinstance(s, Let)}
+    """Return the loops of a nest of places to be made vectors, by their indices."""
+    counter = _Counter(target, _varying(nest))
     chosen: dict[str, Choice] = {}
     for statement in nest.body:
-        chosen |= _best(statement, _Counter(target, lets))[1]
+        chosen |= _best(statement, counter)[1]
     return chosen
 
 
-@dataclass(frozen=True)
+def _varying(nest: LoopNest) -> dict[str, frozenset[str]]:
+    """The indices and variables on which the value of each Let depends."""
+    found: dict[str, frozenset[str]] = {}
+    for statement in statements(nest.body):
+        if isinstance(statement, Let):
+            names = names_in(statement.value)
+            found[statement.name] = frozenset(
+                name for n in names for name in found.get(n, frozenset((n,)))
+            )
+    return found
+
+
+@frozen
 class _Counter:
     """Counts instructions of one iteration of everything outside a statement."""
 
     target: Target
-    lets: dict[str, Scalar]
+    lets: Mapping[str, frozenset[str]]
 
     def block(self, block: Iterable[Statement], index: str, lanes: int) -> float:
         """The cost of statements where `index` runs over so many lanes at once."""
@@ -90,38 +107,27 @@ class _Counter:
                 cost += self.access(part.indices, index, lanes)
             elif isinstance(part, Call):
                 scalar = part.dtype is dtypes.int64 and part.function in ("floordiv", "mod")
-                cost += cost_of(part) * (lanes if scalar else 1)
+                cost += cost_of(part) * (lanes if scalar and index else 1)
         return cost
 
     def access(self, indices: Sequence[Scalar], index: str, lanes: int) -> float:
         """1 for an element of all lanes or of neighbours, else the number of lanes."""
-        last = len(indices) - 1
-        if lanes == 1:
+        if lanes == 1 or not indices:
             return 1.0
-        for axis, value in enumerate(indices):
-            found = self.step(value, index)
-            if found is None or (found != 0 and axis != last) or abs(found) > 1:
-                return float(lanes)
-        return 1.0
-
-    def step(self, value: Scalar, index: str) -> int | None:
-        """How an int64 expression moves with the index, or None."""
-        while any(isinstance(p, Local) and p.name in self.lets for p in walk(value)):
-            value = substitute(value, self.lets)
-        moving = Index(index)
-        if not any(p == moving or isinstance(p, Local) for p in walk(value)):
-            return 0
-        total = 0
-        for monomial, factor in to_polynomial(value, {}).items():
-            if any(p == moving or isinstance(p, Local) for atom in monomial for p in walk(atom)):
-                if monomial != (moving,):
-                    return None
-                total = factor
-        return total
+        place = indices[0]
+        assert isinstance(place, Place)
+        if any(index in self.lets.get(name, ()) for name in place.names()):
+            return float(lanes)
+        factor = place.factor(index)
+        step = factor.number if factor is not None else None
+        if step is None:
+            return float(lanes)
+        return 1.0 if abs(step) < 2 else min(1.0 + abs(step), float(lanes))
 
 
 def _repeats(loop: Loop) -> float:
-    return float(loop.extent.text) if isinstance(loop.extent, Constant) else LONG
+    number = loop.extent.number if isinstance(loop.extent, Place) else None
+    return LONG if number is None else float(number)
 
 
 def _best(statement: Statement, count: _Counter) -> tuple[float, dict[str, Choice]]:
@@ -155,8 +161,8 @@ def _choice(loop: Loop, target: Target) -> Choice | None:
     """
     types = _element_types(loop)
     width = target.vector_bytes // max(map(_bytes, types), default=4)
-    extent = loop.extent
-    if width < 2 or (isinstance(extent, Constant) and int(extent.text) < width):
+    count = loop.extent.number if isinstance(loop.extent, Place) else None
+    if width < 2 or (count is not None and count < width):
         return None
     masked = all(target.masks(t.bits) for t in types)
     calls = [
@@ -214,6 +220,4 @@ def _allowed(loop: Loop) -> bool:
 
 
 def _depends(value: Scalar, names: set[str]) -> bool:
-    return any(isinstance(p, Index | Local) and p.name in names for p in walk(value)) or any(
-        isinstance(p, Load) for p in walk(value)
-    )
+    return bool(names_in(value) & names) or any(isinstance(p, Load) for p in walk(value))

@@ -25,6 +25,7 @@ from talweg.loops.text import parse
 from talweg.ops import OPS
 from talweg.runtime.jit import Kernel
 from talweg.schedule.loops import Loops, staged
+from talweg.schedule.place import placed
 from talweg.schedule.vectors import Choice, choose
 from tests.codegen.machine import check_same, close, launch, launch_nest, targets
 from tests.suite.cases import cases_of, lowered
@@ -344,7 +345,7 @@ def matmul() -> Lowered:
 
 def test_vectors_run_along_memory() -> None:
     """A product is a vector of columns; a row sum, of what it sums; a column sum, of columns."""
-    chosen = choose(matmul().nest, targets()["short16"])
+    chosen = choose(placed(matmul().nest), targets()["short16"])
     assert chosen == {"i1": Choice((16,), 4) if host().masks(32) else Choice((16, 4), 1)}
     for axes, index in (((1,), "k0"), ((0,), "i0")):
         nest = NestBuilder("sum")
@@ -352,7 +353,7 @@ def test_vectors_run_along_memory() -> None:
         kept = [n for axis, n in enumerate(x.shape) if axis not in axes]
         out = nest.output("out", d.float32, kept)
         nest.pointwise([out], nest.reduction(x, "add", axes))
-        assert set(choose(nest.build().nest, host())) == {index}
+        assert set(choose(placed(nest.build().nest), host())) == {index}
 
 
 def test_sums_and_products_are_fused_in_reductions_only() -> None:

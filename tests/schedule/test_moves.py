@@ -1,0 +1,150 @@
+"""Moves keep what a nest means: the interpreter runs it before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from talweg.base import dtypes as d
+from talweg.base.errors import IndexOutOfRange
+from talweg.ir.types import tensor_type
+from talweg.loops.build import Lowered, NestBuilder, lower
+from talweg.loops.interpret import interpret
+from talweg.loops.nest import Loop, LoopNest, statements
+from talweg.loops.text import format_nest
+from talweg.ops import OPS
+from talweg.schedule.moves import collapsed, unrolled
+from talweg.schedule.place import placed, spelled
+from tests.codegen.test_random import INPUTS, ROOTS, nests, values_of
+from tests.loops.conftest import Type
+from tests.suite.cases import Case, cases_of, lowered
+
+Move = Callable[[LoopNest], LoopNest]
+
+MOVES: dict[str, Move] = {
+    "placed": lambda nest: nest,
+    "unrolled": unrolled,
+    "collapsed": collapsed,
+    "all": lambda nest: collapsed(unrolled(nest)),
+}
+
+
+def outcome(nest: LoopNest, arrays: Sequence[np.ndarray], values: Mapping[str, Any]) -> Any:
+    """The results of a nest, or the message of the check that failed."""
+    try:
+        return interpret(nest, arrays, values)
+    except IndexOutOfRange as error:
+        return str(error)
+
+
+def check_kept(
+    nest: LoopNest, arrays: Sequence[np.ndarray], values: Mapping[str, Any], move: Move
+) -> LoopNest:
+    """The nest gives the same after a move, but for how sums are rounded."""
+    moved = spelled(move(placed(nest)))
+    rows = [a.reshape(-1) if a.ndim else a for a in arrays]
+    with np.errstate(all="ignore"):
+        expected, got = outcome(nest, arrays, values), outcome(moved, rows, values)
+    if isinstance(expected, str):
+        assert got == expected
+        return moved
+    for one, other in zip(got, expected, strict=True):
+        np.testing.assert_allclose(one, other.reshape(one.shape), rtol=1e-5, atol=1e-6)
+    return moved
+
+
+@pytest.mark.parametrize("move", MOVES)
+@settings(max_examples=25)
+@given(nest=nests(), shape=st.sampled_from([(3, 7), (1, 1), (3, 0)]))
+def test_random_nests(move: str, nest: LoopNest, shape: tuple[int, int]) -> None:
+    arrays = [values_of(b.dtype, shape) for b in INPUTS] + [values_of(b.dtype, ()) for b in ROOTS]
+    check_kept(nest, arrays, {"n": shape[0], "m": shape[1], "s": 0.75}, MOVES[move])
+
+
+QUICK = [case for op in OPS if op.lowered for case in list(cases_of(op))[:2]]
+
+
+@pytest.mark.parametrize("case", QUICK, ids=str)
+def test_the_nests_of_ops(case: Case) -> None:
+    values = case.values()
+    made = lowered(case.op, [tensor_type(t, v.shape) for v, t in values])
+    check_kept(made.nest, [v for v, _ in values], made.values, MOVES["all"])
+
+
+def loops_of(nest: LoopNest) -> list[str]:
+    return [s.index for s in statements(nest.body) if isinstance(s, Loop)]
+
+
+def elementwise(shape: tuple[int, ...]) -> Lowered:
+    types = [Type(d.float32, shape)]
+    return lower("twice", lambda nest, x: x * 2, types, types, elementwise=True)
+
+
+def test_loops_that_walk_memory_as_one_become_one() -> None:
+    made = elementwise((2, 3, 4))
+    x = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    moved = check_kept(made.nest, [x], made.values, collapsed)
+    assert loops_of(moved) == ["i2"]
+    assert "for i2 in parallel(n_0 * n_1 * n_2):\n        out0[i2] = x0[i2] * float32(2.0)" in (
+        format_nest(moved)
+    )
+
+
+def test_a_broadcast_axis_keeps_its_loop() -> None:
+    nest = NestBuilder("bias")
+    x = nest.input("x", d.float32, (2, 3, 4, 5))
+    bias = nest.input("bias", d.float32, (x.shape[1],))
+    out = nest.output("out", d.float32, x.shape)
+    nest.pointwise([out], lambda i: x[i] + bias[[i[1]]])
+    made = nest.build()
+    arrays = [np.random.default_rng(0).random(s, np.float32) for s in ((2, 3, 4, 5), (3,))]
+    assert loops_of(check_kept(made.nest, arrays, made.values, collapsed)) == ["i0", "i1", "i3"]
+
+
+def test_an_index_that_is_a_value_keeps_its_loop() -> None:
+    nest = NestBuilder("index")
+    out = nest.output("out", d.float32, (3, 4))
+    nest.pointwise([out], lambda i: nest.cast(i[1], d.float32))
+    made = nest.build()
+    assert loops_of(check_kept(made.nest, [], made.values, collapsed)) == ["i0", "i1"]
+
+
+def test_reduced_axes_that_are_neighbours_become_one() -> None:
+    nest = NestBuilder("sum")
+    x = nest.input("x", d.float32, (2, 3, 4, 5))
+    out = nest.output("out", d.float32, (x.shape[1],))
+    nest.pointwise([out], nest.reduction(x, "add", (0, 2, 3)))
+    made = nest.build()
+    x_values = np.random.default_rng(1).random((2, 3, 4, 5), np.float32)
+    assert loops_of(check_kept(made.nest, [x_values], made.values, collapsed)) == ["i0", "k0", "k2"]
+
+
+def test_windows_are_written_out() -> None:
+    nest = NestBuilder("pool")
+    x = nest.input("x", d.float32, (7, 6))
+    out = nest.output("out", d.float32, (3, 2))
+
+    def point(i: Any) -> Any:
+        return nest.fold("maximum", [3, 2], lambda k: x[i[0] * 2 + k[0], i[1] * 3 + k[1]])
+
+    nest.pointwise([out], point)
+    made = nest.build()
+    x_values = np.random.default_rng(2).random((7, 6), np.float32)
+    moved = check_kept(made.nest, [x_values], made.values, unrolled)
+    assert loops_of(moved) == ["i0", "i1"]
+    assert format_nest(moved).count(".maximum(") == 6
+
+
+def test_a_reshape_leaves_no_division() -> None:
+    nest = NestBuilder("reshape")
+    x = nest.input("x", d.float32, (3, 4, 5))
+    out = nest.output("out", d.float32, (3, 20))
+    nest.pointwise([out], lambda i: x[i[0], i[1] // x.shape[2] % x.shape[1], i[1] % x.shape[2]])
+    made = nest.build()
+    x_values = np.random.default_rng(3).random((3, 4, 5), np.float32)
+    check_kept(made.nest, [x_values], made.values, MOVES["all"])
