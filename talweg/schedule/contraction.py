@@ -41,6 +41,7 @@ from talweg.loops.nest import (
 from talweg.loops.scalar import (
     Argument,
     Call,
+    Cast,
     Index,
     Load,
     Local,
@@ -102,7 +103,7 @@ class Contraction:
 @functools.lru_cache(maxsize=1024)
 def recognise(nest: LoopNest) -> Contraction | None:
     """Return the contraction that a verified nest is, or None."""
-    parts = _parts(nest)
+    parts = _parts(nest) if _sums_products(nest) else None
     if parts is None:
         return None
     parts = _split_groups(parts)
@@ -111,6 +112,20 @@ def recognise(nest: LoopNest) -> Contraction | None:
 
 
 # -- the form
+
+
+def _sums_products(nest: LoopNest) -> bool:
+    """Whether there is a sum of products at all: all else is refused at once."""
+    return any(
+        isinstance(s, Accumulate) and s.combine == "add" and _is_product(s.values[0])
+        for s in statements(nest.body)
+    )
+
+
+def _is_product(value: Scalar) -> bool:
+    while isinstance(value, Cast):
+        value = value.operand
+    return isinstance(value, Call) and value.function == "mul" or isinstance(value, Local)
 
 
 @dataclass
@@ -127,11 +142,7 @@ class _Parts:
 
 def _parts(nest: LoopNest) -> _Parts | None:
     """Take the nest apart; Lets outside the epilogue are put in place of their names."""
-    before, rest = _leading_lets(nest.body)
-    fixed: Names = {s.name: Argument(s.name, s.value.dtype) for s in before}
-    if any(isinstance(p, Load | Index) for s in before for p in walk(s.value)):
-        return None
-    body = map_scalars(rest, lambda value: substitute(value, fixed))
+    before, body = _leading_lets(nest.body)
     lets: Names = {}
     parallel: dict[str, Scalar] = {}
     while len(body) == 1 and isinstance(body[0], Loop) and body[0].order == "parallel":
@@ -156,13 +167,17 @@ def _parts(nest: LoopNest) -> _Parts | None:
     return _Parts(nest, list(before), parallel, depth, state, *factors, tuple(epilogue))
 
 
-def _leading_lets(block: Block) -> tuple[list[Let], Block]:
+def _leading_lets(body: Block) -> tuple[list[Let], Block]:
+    """The Lets of arguments that a body begins with, and the rest without any."""
     lets: list[Let] = []
-    for n, statement in enumerate(block):
-        if not isinstance(statement, Let):
-            return lets, block[n:]
-        lets.append(statement)
-    return lets, ()
+    while body and isinstance(body[0], Let):
+        let, body = body[0], body[1:]
+        known: Scalar = let.value
+        if _of_arguments(known):
+            lets.append(let)
+            known = Argument(let.name, known.dtype)
+        body = map_scalars(body, functools.partial(substitute, names={let.name: known}))
+    return lets, body
 
 
 def _inlined(block: Block, lets: Names) -> Block:
