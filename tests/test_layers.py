@@ -11,6 +11,7 @@ import ast
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -66,7 +67,7 @@ class Import:
     depth: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
     """One file of the package: its dotted name below `talweg`, and what it holds."""
 
@@ -101,23 +102,25 @@ def for_types_only(node: ast.If) -> bool:
     return ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
-def imports_of(source: Source) -> Iterator[Import]:
+@cache
+def imports_of(source: Source) -> tuple[Import, ...]:
     """Every import that runs, also `import_module("literal")` and `deferred("literal")`.
 
     Relative ones are made absolute.
     """
-    yield from _imports(source.tree.body, source, 0)
-
-
-def _imports(nodes: Iterable[ast.AST], source: Source, depth: int) -> Iterator[Import]:
-    for node in nodes:
+    found = []
+    stack: list[tuple[ast.AST, int]] = [(source.tree, 0)]
+    while stack:
+        node, depth = stack.pop()
         inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         if isinstance(node, ast.If) and for_types_only(node):
-            yield from _imports(node.orelse, source, depth)
-            continue
-        for module in imported_by(node, source):
-            yield Import(module, getattr(node, "lineno", 0), depth)
-        yield from _imports(ast.iter_child_nodes(node), source, depth + inside)
+            children: Iterable[ast.AST] = node.orelse
+        else:
+            children = ast.iter_child_nodes(node)
+            line = getattr(node, "lineno", 0)
+            found += [Import(module, line, depth) for module in imported_by(node, source)]
+        stack += [(child, depth + inside) for child in children]
+    return tuple(sorted(found, key=lambda item: item.line))
 
 
 def imported_by(node: ast.AST, source: Source) -> list[str]:
@@ -130,11 +133,16 @@ def imported_by(node: ast.AST, source: Source) -> list[str]:
             up = node.level - (source.path.name == "__init__.py")
             base = here[: len(here) - up] + base
         return [".".join([*base, alias.name]) for alias in node.names]
-    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(BY_NAME):
+    if isinstance(node, ast.Call) and name_of(node.func).endswith(BY_NAME):
         first = node.args[0] if node.args else None
         if isinstance(first, ast.Constant) and isinstance(first.value, str):
             return [first.value]
     return []
+
+
+def name_of(function: ast.expr) -> str:
+    """The last part of a dotted name; empty for what has none."""
+    return getattr(function, "attr", "") or getattr(function, "id", "")
 
 
 def target_of(module: str, sources: dict[str, Source]) -> str | None:
@@ -194,10 +202,10 @@ def import_cycle(sources: dict[str, Source]) -> list[str]:
     return []
 
 
-def functions_of(source: Source) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(source.tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node
+@cache
+def functions_of(source: Source) -> tuple[ast.FunctionDef | ast.AsyncFunctionDef, ...]:
+    found = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return tuple(node for node in ast.walk(source.tree) if isinstance(node, found))
 
 
 def too_long(sources: dict[str, Source]) -> Iterator[str]:
