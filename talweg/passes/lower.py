@@ -26,6 +26,7 @@ from talweg.ops.kinds import Elementwise, Reduce, View
 from talweg.passes.extents import settle_extents
 from talweg.passes.fuse import Fusion, Group, is_heavy
 from talweg.passes.layout import Order
+from talweg.passes.signature import Signature, is_inside, signature_of
 
 
 @final
@@ -67,18 +68,49 @@ def lower_group(
         orders: the order of axes in memory of every Node that is not row-major.
         checking: verify the nest.
     """
-    lowering = _Lowering(group, fusion, results, orders)
-    lowering.run()
+    signature, nodes = signature_of(group, fusion, results, orders)
+    known = _KNOWN.get(signature)
+    if known is None:
+        lowering = _Lowering(group, fusion, results, orders)
+        lowering.run()
+        known = _settled(lowering, {node: number for number, node in enumerate(nodes)})
+        if len(_KNOWN) >= _LIMIT:
+            _KNOWN.clear()
+        _KNOWN[signature] = known
+    if checking:
+        verify(known.nest)
+    inputs, outputs = (tuple(nodes[n] for n in s) for s in (known.inputs, known.outputs))
+    in_place = frozenset((nodes[old], nodes[new]) for old, new in known.in_place)
+    owners = tuple(nodes[n] for n in known.owners)
+    return Kernel(known.nest, known.values, inputs, outputs, owners, in_place, group)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A Kernel with the numbers of a signature in the place of Nodes."""
+
+    nest: LoopNest
+    values: tuple[Number, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    owners: tuple[int, ...]
+    in_place: tuple[tuple[int, int], ...]
+
+
+_KNOWN: dict[Signature, _Known] = {}
+_LIMIT = 8192
+
+
+def _settled(lowering: _Lowering, numbers: Mapping[Node, int]) -> _Known:
     lowering.nest.name = _name_of(lowering.computed)
     made = lowering.nest.build(verified=False)
     nest, values = settle_extents(made.nest, made.values)
-    if checking:
-        verify(nest)
-    inputs, outputs = tuple(lowering.inputs), tuple(lowering.outputs)
+    inputs, outputs = (tuple(numbers[n] for n in s) for s in (lowering.inputs, lowering.outputs))
     names = {b.name: n for b, n in zip(nest.inputs, inputs, strict=True)}
     names |= {b.name: n for b, n in zip(nest.outputs, outputs, strict=True)}
-    in_place = frozenset((names[old], names[new]) for old, new in replaceable(nest))
-    return Kernel(nest, values, inputs, outputs, made.owners, in_place, group)
+    pairs = tuple((names[old], names[new]) for old, new in replaceable(nest))
+    owners = tuple(numbers[n] for n in made.owners)
+    return _Known(nest, values, inputs, outputs, owners, pairs)
 
 
 class _Lowering:
@@ -199,15 +231,7 @@ class _Lowering:
 
     def _is_here(self, node: Node) -> bool:
         """Whether a Node is computed in this kernel, at each place where it is read."""
-        if node in self.group.members:
-            return True
-        fusion = self.fusion
-        if node in fusion.given or node in fusion.alias or node in fusion.group_of:
-            return False
-        return not self._is_result(node)
-
-    def _is_result(self, node: Node) -> bool:
-        return bool(node.inputs) and node.inputs[0] in self.results
+        return is_inside(node, self.group, self.fusion, self.results)
 
     def _readers(self, node: Node) -> int:
         users = self.group.members
