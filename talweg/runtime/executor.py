@@ -32,6 +32,8 @@ from talweg.runtime.pool import Pool
 TICKETS: Final = 4
 """Tickets of a stage for each thread: a thread that is held up leaves the others work to take."""
 
+_MOST_TICKETS = 0xFFFF
+
 _FIRST, _ARENA = 2, 14
 _RECORD, _PATCH = 5, 3
 _NOWHERE = (1 << 64) - 1
@@ -165,10 +167,11 @@ class _Work(NamedTuple):
 def _measured(launch: Launch, threads: int) -> _Work:
     """Ask a kernel how much memory and work there is; cut its stages into tickets."""
     scratch, shared, *work = launch.kernel.sizes(launch.values)
+    tickets = min(threads * TICKETS, _MOST_TICKETS)
     stages = []
     for function, items, grain in zip(launch.kernel.stages, work[::2], work[1::2], strict=True):
         if items > 0:
-            step = max(grain, -(-items // (threads * TICKETS)), 1)
+            step = max(grain, -(-items // tickets), 1)
             stages.append(_Stage(function, items, step, -(-items // step)))
     return _Work(launch, scratch, shared, stages)
 
@@ -220,6 +223,7 @@ class Executor:
         outputs: int,
     ) -> None:
         self._pool = pool
+        self._call = pool.run
         self._work = work = [_measured(launch, pool.threads) for launch in launches]
         self._split = any(stage.tickets > 1 for one in work for stage in one.stages)
         self._shared = _aligned(arena_bytes)
@@ -233,7 +237,9 @@ class Executor:
             "scalar": (_ARENA + 1 + inputs, scalars),
             "output": (_ARENA + 1 + inputs + scalars, outputs),
         }
-        self._home = take(self._arena).home
+        arena = take(self._arena)
+        self._home = arena.home
+        self._home.append(arena)
         sizes = (-(-one.launch.kernel.block_bytes // 8) for one in work)
         first = _ARENA + 1 + inputs + scalars + outputs
         self._blocks = list(itertools.accumulate(sizes, initial=first))
@@ -308,7 +314,7 @@ class Executor:
             arena = self._home.pop()
         except IndexError:
             arena = take(self._arena)
-        code = self._pool.run(table.address, arena.address, inputs, scalars, outputs)
+        code = self._call(table.address, arena.address, inputs, scalars, outputs)
         error = self._error(table, code) if code else None
         self._home.append(arena)
         self._tables.append(table)
@@ -351,7 +357,7 @@ class Executor:
         def timed(first: int, last: int) -> int:
             table.put(_FIRST, [first, last])
             start = time.perf_counter_ns()
-            code = self._pool.run(table.address, arena.address, inputs, scalars, outputs)
+            code = self._call(table.address, arena.address, inputs, scalars, outputs)
             nanoseconds = time.perf_counter_ns() - start
             if code:
                 raise self._error(table, code)

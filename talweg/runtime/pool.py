@@ -26,6 +26,12 @@ from talweg.runtime.jit import load
 SPIN: Final = 20_000
 """Nanoseconds that a waiting thread spins before it lets others have the processor."""
 
+LINGER: Final = 500_000
+"""Nanoseconds that a worker looks for work, letting others run in between, before it sleeps."""
+
+PATIENCE: Final = 200_000
+"""Nanoseconds that a caller looks in this way for the end of the last tickets."""
+
 _LINE = 128
 _SLEEP, _JOIN, _LIMITS, _SYSTEM, _PYTHON, _LINES = 3, 4, 5, 6, 7, 8
 _FUTEX = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "loongarch64": 98, "ppc64le": 221}
@@ -59,12 +65,11 @@ def _system(futex: bool) -> list[int]:
         library = ctypes.CDLL("ucrtbase")
         return [0, 0, 0, 0, 0, _address(library, "_read"), _address(library, "_write")]
     library = ctypes.CDLL(None)
-    number = 0
-    if futex and sys.platform == "linux" and sys.maxsize > 1 << 32:
-        number = _FUTEX.get(os.uname().machine, 0)
+    wide = sys.maxsize > 1 << 32  # where a time is two numbers of 64 bits
+    number = _FUTEX.get(os.uname().machine, 0) if futex and wide and sys.platform == "linux" else 0
     names = ("clock_gettime", "sched_yield", "syscall", "read", "write")
     clock, give, call, reader, writer = (_address(library, name) for name in names)
-    return [clock, time.CLOCK_MONOTONIC, give, number, call, reader, writer]
+    return [clock if wide else 0, time.CLOCK_MONOTONIC, give, number, call, reader, writer]
 
 
 def _serve(work: Callable[[int, int], int], address: int, index: int, _memory: object) -> None:
@@ -79,10 +84,9 @@ class Pool:
     Args:
         code: the object code that `codegen.executor.compile_executor` returns.
         threads: how many threads work at once, the caller included.
-        spin: nanoseconds that a waiting thread spins.
-        linger: nanoseconds that a worker goes on looking, between letting others run, before it
-            sleeps; not less than `spin`.
-        patience: the same, of a caller that waits for the last tickets.
+        spin: as `SPIN`.
+        linger: as `LINGER`; not less than `spin`.
+        patience: as `PATIENCE`; not less than `spin`.
         futex: whether the system's futex may be used, where there is one, rather than a pipe.
 
     Attributes:
@@ -99,8 +103,8 @@ class Pool:
         code: bytes,
         threads: int,
         spin: int = SPIN,
-        linger: int = SPIN,
-        patience: int = SPIN,
+        linger: int = LINGER,
+        patience: int = PATIENCE,
         futex: bool = True,
     ) -> None:
         names = ["talweg_bind", "talweg_call", "talweg_work", "talweg_stop"]

@@ -6,11 +6,14 @@ What it does is tested by running it, in `tests/runtime/test_executor.py` and `t
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from llvmlite import binding
 
-from talweg.codegen.executor import _places, executor_text
+from talweg.codegen.cpu import host
+from talweg.codegen.executor import _places, compile_executor, executor_text
+from talweg.codegen.object import ObjectCache
 from talweg.runtime import executor, pool
 from talweg.schedule.target import Target
 
@@ -48,6 +51,14 @@ def test_every_machine_can_have_it(triple: str, level: int) -> None:
 def test_a_spin_loop_tells_the_processor() -> None:
     assert "llvm.x86.sse2.pause" in executor_text(Target("x86_64-unknown-linux-gnu", "", ""))
     assert "llvm.aarch64.hint" in executor_text(Target("aarch64-unknown-linux-gnu", "", ""))
+
+
+def test_another_process_finds_it_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = ObjectCache(tmp_path, "1")
+    code = compile_executor(host(), folder)
+    assert code == compile_executor(host())
+    monkeypatch.setattr("talweg.codegen.executor.compile_text", None)
+    assert compile_executor(host(), ObjectCache(tmp_path, "1")) == code
 
 
 def test_both_halves_mean_the_same_places() -> None:
