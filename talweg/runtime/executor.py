@@ -303,13 +303,8 @@ class Executor:
             CheckFailed: when a check of a kernel fails: always the first in the order of the
                 items. The launches before it have run.
         """
-        if self._split and not self._pool.started:
-            self._pool.start()
         # What an exception keeps from being put back is freed, and made anew when it is needed.
-        try:
-            table = self._tables.pop()
-        except IndexError:
-            table = self._laid_out()
+        table = self._table()
         try:
             arena = self._home.pop()
         except IndexError:
@@ -320,6 +315,15 @@ class Executor:
         self._tables.append(table)
         if error is not None:
             raise error
+
+    def _table(self) -> _Table:
+        """Return a table that no other thread uses; see to it that the workers are there."""
+        if self._split and not self._pool.started:
+            self._pool.start()
+        try:
+            return self._tables.pop()
+        except IndexError:
+            return self._laid_out()
 
     def _error(self, table: _Table, code: int) -> Exception:
         if code < 0:
@@ -341,9 +345,7 @@ class Executor:
         Args:
             inputs, scalars, outputs: as for `run`.
         """
-        if self._split and not self._pool.started:
-            self._pool.start()
-        table = self._tables.pop() if self._tables else self._laid_out()
+        table = self._table()
         arena = take(self._arena)
         packed = ctypes.create_string_buffer(scalars, max(len(scalars), 1))
         numbers = ctypes.addressof(packed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import threading
 import time
@@ -179,6 +180,31 @@ def test_profile_runs_the_plan_and_sees_where_the_time_goes(pool: Pool) -> None:
     assert spent[1] > 0
     executor.run([], b"", addresses(out))
     assert out.tolist() == [6] * 8
+
+
+def test_a_plan_can_be_run_step_by_step(pool: Pool) -> None:
+    n = 4
+    launches = [
+        scaled(Place("input"), Place("arena", 0, 64), n, 2),
+        Launch(kernels.share(), [Place("arena", 0, 64), Place("arena", 0, 128)], [n, 1]),
+        scaled(Place("scalar", 1), Place("output", 0, 8 * n), 1, 3),
+        scaled(Place("arena", 0, 128), Place("output"), n, 5),
+    ]
+    executor = Executor(pool, launches, 192, 1, 2, 1)
+    x, y = np.arange(n), np.zeros(n + 1, int)
+    expected = [2 * x, 2 * x[::-1] + 1, [21], 5 * (2 * x[::-1] + 1)]
+    for _ in range(2):
+        y[:] = 0
+        found = []
+        steps = executor.steps(addresses(x), np.array([0, 7]).tobytes(), addresses(y))
+        for step, launch in zip(steps, launches, strict=True):
+            assert step.launch is launch
+            assert step.run() >= 0
+            size = launch.values[0]
+            found.append((ctypes.c_int64 * size).from_address(step.addresses[1])[:])
+        assert found == [list(one) for one in expected]
+        executor.run(addresses(x), np.array([0, 1]).tobytes(), addresses(y))
+        assert y.tolist() == [*expected[3], 3]
 
 
 def test_an_interrupt_waits_for_the_plan_and_breaks_nothing(pool: Pool) -> None:
