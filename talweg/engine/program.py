@@ -13,7 +13,7 @@ from talweg.base import dtypes
 from talweg.codegen.cpu import host
 from talweg.codegen.executor import compile_executor
 from talweg.engine.counters import count
-from talweg.engine.kernels import kernel_of
+from talweg.engine.kernels import disk_cache, kernel_of
 from talweg.engine.scalars import format_of
 from talweg.engine.state import CONFIG
 from talweg.engine.watch import WATCHERS, now, run_part
@@ -30,7 +30,7 @@ from talweg.runtime.pool import Pool
 
 @cache
 def _pool() -> Pool:
-    return Pool(compile_executor(host()), CONFIG.threads)
+    return Pool(compile_executor(host(), disk_cache()), CONFIG.threads)
 
 
 def build(graph: Graph, scalars: Sequence[bool]) -> Program:
