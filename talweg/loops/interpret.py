@@ -6,17 +6,17 @@ Memory that was never written reads as a value that spoils results: NaN, or a la
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from typing import Any, TypeAlias, final
 
 import numpy as np
 
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import GraphError, IndexOutOfRange, ShapeError
-from talweg.loops.functions import FUNCTIONS, combine_values
+from talweg.loops.functions import COMBINES, FUNCTIONS, combine_values
 from talweg.loops.nest import (
     Accumulate,
     Allocate,
@@ -46,6 +46,9 @@ from talweg.loops.scalar import (
     Select,
     evaluate_cast,
 )
+
+Action: TypeAlias = Callable[[], None]
+Value: TypeAlias = Callable[[], Any]
 
 
 def interpret(
@@ -78,25 +81,27 @@ def interpret(
     for buffer in nest.outputs:
         run.allocate(buffer)
     with np.errstate(all="ignore"):
-        run.block(nest.body)
+        run.block(nest.body)()
     return tuple(run.memory[buffer.name] for buffer in nest.outputs)
 
 
-@dataclass(init=False)
+@final
 class _Run:
-    """What one run knows: the values of names, and the arrays."""
+    """One run of a nest: the values of names, and the arrays.
 
-    nest: LoopNest
-    names: dict[str, Any]
-    memory: dict[str, np.ndarray]
+    Every statement and expression becomes a Python function first, so that a loop does not ask
+    again for each element what stands in its body.
+    """
 
     def __init__(self, nest: LoopNest, values: Mapping[str, Number]) -> None:
         self.nest = nest
-        self.names = {a.name: _typed(values[a.name], a.dtype) for a in nest.arguments}
-        self.memory = {}
+        self.names: dict[str, Any] = {
+            a.name: _typed(a.dtype)(values[a.name]) for a in nest.arguments
+        }
+        self.memory: dict[str, np.ndarray] = {}
 
     def shape(self, buffer: Buffer) -> tuple[int, ...]:
-        return tuple(int(self.value(size)) for size in buffer.shape)
+        return tuple(int(self.value(size)()) for size in buffer.shape)
 
     def allocate(self, buffer: Buffer) -> None:
         shape = self.shape(buffer)
@@ -105,75 +110,168 @@ class _Run:
         unset = {"float": np.nan, "complex": np.nan, "bool": True}.get(buffer.dtype.category, 113)
         self.memory[buffer.name] = np.full(shape, unset, buffer.dtype.compute)
 
-    def block(self, block: Block) -> None:
-        for statement in block:
-            self.statement(statement)
+    def block(self, block: Block) -> Action:
+        steps = [self.statement(statement) for statement in block]
 
-    def statement(self, statement: Statement) -> None:
+        def run() -> None:
+            for step in steps:
+                step()
+
+        return run
+
+    def statement(self, statement: Statement) -> Action:
         match statement:
             case Loop(index, extent, _, body):
-                for count in range(int(self.value(extent))):
-                    self.names[index] = np.int64(count)
-                    self.block(body)
+                return self.loop(index, self.value(extent), self.block(body))
             case Let(name, value) | Var(name, value) | Assign(name, value):
-                self.names[name] = self.value(value)
+                return self.assign(name, self.value(value))
             case Accumulate(combine, names, values):
-                state = tuple(self.names[name] for name in names)
-                new = combine_values(combine, state, tuple(self.value(v) for v in values))
-                for name, old, folded in zip(names, values, new, strict=True):
-                    self.names[name] = _typed(folded, old.dtype)
+                return self.accumulate(combine, names, values)
             case Store(buffer, indices, value, combine):
-                self.store(buffer, indices, value, combine)
+                return self.store(buffer, indices, value, combine)
             case Guard(condition, body, otherwise):
-                self.block(body if self.value(condition) else otherwise)
+                return _either(self.value(condition), self.block(body), self.block(otherwise))
             case Check(condition, message, values):
-                if not self.value(condition):
-                    raise IndexOutOfRange(message.format(*(int(self.value(v)) for v in values)))
+                return _check(self.value(condition), message, [self.value(v) for v in values])
             case Allocate(buffer):
-                self.allocate(buffer)
+                return partial(self.allocate, buffer)
 
-    def store(self, name: str, indices: tuple[Scalar, ...], value: Scalar, combine: str) -> None:
-        place = self.place(name, indices)
-        new = self.value(value)
-        if combine != "set":
-            (new,) = combine_values(combine, (self.memory[name][place],), (new,))
-        self.memory[name][place] = _typed(new, value.dtype)
+    def loop(self, index: str, extent: Value, body: Action) -> Action:
+        names = self.names
 
-    def place(self, name: str, indices: tuple[Scalar, ...]) -> tuple[int, ...]:
-        place = tuple(int(self.value(index)) for index in indices)
-        shape = self.memory[name].shape
-        if any(not 0 <= i < n for i, n in zip(place, shape, strict=True)):
-            raise GraphError(f"{self.nest.name}: {name}{list(place)} lies outside {shape}")
-        return place
+        def run() -> None:
+            for count in np.arange(int(extent()), dtype=np.int64):
+                names[index] = count
+                body()
 
-    def value(self, value: Scalar) -> Any:
+        return run
+
+    def assign(self, name: str, value: Value) -> Action:
+        names = self.names
+
+        def run() -> None:
+            names[name] = value()
+
+        return run
+
+    def accumulate(
+        self, combine: str, targets: tuple[str, ...], values: tuple[Scalar, ...]
+    ) -> Action:
+        names = self.names
+        parts = [self.value(v) for v in values]
+        finished = [_typed(v.dtype) for v in values]
+        fold = _fold(combine)
+
+        def run() -> None:
+            new = fold(tuple([names[name] for name in targets]), tuple([part() for part in parts]))
+            for name, finish, value in zip(targets, finished, new, strict=True):
+                names[name] = finish(value)
+
+        return run
+
+    def store(self, name: str, indices: tuple[Scalar, ...], value: Scalar, combine: str) -> Action:
+        memory, place, new = self.memory, self.place(name, indices), self.value(value)
+        finish = _typed(value.dtype)
+        fold = None if combine == "set" else _fold(combine)
+
+        def run() -> None:
+            at = place()
+            if fold is None:
+                memory[name][at] = finish(new())
+            else:
+                memory[name][at] = finish(fold((memory[name][at],), (new(),))[0])
+
+        return run
+
+    def place(self, name: str, indices: tuple[Scalar, ...]) -> Callable[[], tuple[int, ...]]:
+        memory, parts = self.memory, [self.value(index) for index in indices]
+
+        def run() -> tuple[int, ...]:
+            place = tuple([int(part()) for part in parts])
+            shape = memory[name].shape
+            for i, n in zip(place, shape, strict=True):
+                if not 0 <= i < n:
+                    raise GraphError(f"{self.nest.name}: {name}{list(place)} lies outside {shape}")
+            return place
+
+        return run
+
+    def value(self, value: Scalar) -> Value:
+        names, memory = self.names, self.memory
         match value:
             case Constant():
-                return _constant(value)
+                constant = _typed(value.dtype)(value.value)
+                return lambda: constant
             case Argument(name) | Index(name) | Local(name):
-                return self.names[name]
+                return lambda: names[name]
             case Load(buffer, indices, _):
-                return self.memory[buffer][self.place(buffer, indices)]
+                place = self.place(buffer, indices)
+                return lambda: memory[buffer][place()]
             case Call(function, operands, dtype):
-                return _typed(FUNCTIONS[function].meaning(*map(self.value, operands)), dtype)
+                return _call(function, [self.value(o) for o in operands], dtype)
             case Select(condition, then, otherwise):
-                return self.value(then if self.value(condition) else otherwise)
+                return _either(self.value(condition), self.value(then), self.value(otherwise))
             case Cast(operand, dtype):
-                return evaluate_cast(self.value(operand), operand.dtype, dtype)[()]
+                source, given = operand.dtype, self.value(operand)
+                return lambda: evaluate_cast(given(), source, dtype)[()]
             case Bitcast(operand, dtype):
-                bits = dtypes.encode(np.asarray(self.value(operand)), operand.dtype)
-                return dtypes.decode(bits.view(dtype.storage), dtype)[()]
+                source, given = operand.dtype, self.value(operand)
+                return lambda: _bits(given(), source, dtype)
         raise GraphError(f"{value!r} is not a Scalar")
 
 
-def _typed(value: Any, dtype: DType) -> Any:
-    """The value as a NumPy scalar of the dtype, rounded where the dtype needs it."""
+def _call(function: str, operands: list[Value], dtype: DType) -> Value:
+    meaning, finish = _OF_SCALARS.get(function) or FUNCTIONS[function].meaning, _typed(dtype)
+    if len(operands) == 2:
+        one, other = operands
+        return lambda: finish(meaning(one(), other()))
+    return lambda: finish(meaning(*[operand() for operand in operands]))
+
+
+def _either(condition: Value, then: Value, otherwise: Value) -> Value:
+    return lambda: then() if condition() else otherwise()
+
+
+def _check(condition: Value, message: str, values: list[Value]) -> Action:
+    def run() -> None:
+        if not condition():
+            raise IndexOutOfRange(message.format(*(int(value()) for value in values)))
+
+    return run
+
+
+def _fold(combine: str) -> Callable[[tuple[Any, ...], tuple[Any, ...]], tuple[Any, ...]]:
+    rule = COMBINES[combine]
+    if rule.arity != 1:
+        return partial(combine_values, combine)
+    meaning = _OF_SCALARS.get(rule.function) or FUNCTIONS[rule.function].meaning
+    return lambda state, values: (meaning(state[0], values[0]),)
+
+
+def _bits(value: Any, source: DType, target: DType) -> Any:
+    bits = dtypes.encode(np.asarray(value), source)
+    return dtypes.decode(bits.view(target.storage), target)[()]
+
+
+@cache
+def _typed(dtype: DType) -> Callable[[Any], Any]:
+    """Return what makes a NumPy scalar of the dtype, rounded where the dtype needs it."""
     if dtype is dtypes.bfloat16:
-        return dtypes.round_to_bfloat16(np.asarray(value, np.float32))[()]
+        return lambda value: dtypes.round_to_bfloat16(np.asarray(value, np.float32))[()]
     kind = dtype.compute.type
-    return value if type(value) is kind else kind(value)
+    return lambda value: value if type(value) is kind else kind(value)
 
 
-@lru_cache(maxsize=1024)
-def _constant(constant: Constant) -> Any:
-    return _typed(constant.value, constant.dtype)
+_OF_SCALARS: dict[str, Callable[..., Any]] = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "lt": operator.lt,
+    "le": operator.le,
+    "gt": operator.gt,
+    "ge": operator.ge,
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "logical_and": operator.and_,
+}
+"""Functions whose meaning NumPy's scalars have as an operator, which is much faster."""
