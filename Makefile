@@ -2,6 +2,7 @@
 #   make demo    train on handwritten digits, write the model and pictures to demo-out/
 #   make test    lint, types, and every test
 #   make peer    the tests that compare with PyTorch, which this installs for the purpose
+#   make bench   talweg beside its peers, which this installs; the figures go to benchmarks/README.md
 #   make clean   forget the environment and every cache
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3 python; do \
@@ -14,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test peer clean
+.PHONY: demo test peer bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/talweg demo
@@ -27,6 +28,9 @@ test: $(VENV)/.test
 
 peer: $(VENV)/.peer
 	$(BIN)/pytest -q -n $(JOBS) tests/peer
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks --write --json benchmarks/results.json
 
 clean:
 	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
@@ -46,4 +50,8 @@ $(VENV)/.demo $(VENV)/.test: $(VENV)/.%: $(VENV)/.made pyproject.toml
 
 $(VENV)/.peer: $(VENV)/.test
 	$(PIP) install torch==$(TORCH)
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.peer
+	$(PIP) install jax onnx onnxruntime
 	@touch $@

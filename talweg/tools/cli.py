@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     import llvmlite
     import llvmlite.binding as llvm
 
+    from talweg.tools import bench as benchmark
     from talweg.tools import demo as demonstration
 else:
     llvmlite = deferred("llvmlite")
     llvm = deferred("llvmlite.binding")
+    benchmark = deferred("talweg.tools.bench")
     demonstration = deferred("talweg.tools.demo")
 
 WELCOME = (
@@ -124,6 +126,16 @@ def application(typer: ModuleType) -> Any:
         with plain_errors():
             demonstration.run(data, epochs, out, seed, data_dir, resume)
 
+    def peak(
+        again: bool = typer.Option(False, "--again", help="Measure even if the figures are known."),
+    ) -> None:
+        """Show what this machine reaches at most: arithmetic and memory, 1 thread and all."""
+        with plain_errors():
+            benchmark.show_peak(again)
+
+    bench = typer.Typer(help="Measure this machine.", no_args_is_help=True)
+    bench.command()(peak)
+
     app = typer.Typer(
         name="talweg",
         help=WELCOME,
@@ -134,6 +146,7 @@ def application(typer: ModuleType) -> Any:
     )
     app.command()(demo)
     app.command()(info)
+    app.add_typer(bench, name="bench")
     return app
 
 

@@ -31,6 +31,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "import talweg as tw" in out
     assert "demo" in out
     assert "info" in out
+    assert "bench" in out
 
 
 def test_info_says_what_is_true_here(
