@@ -336,6 +336,17 @@ def trunc(x: Lanes) -> Lanes:
     return copysign(floor(absolute(x)), x)
 
 
+def scaled(x: Lanes, power: Lanes) -> Lanes:
+    """Return x * 2**power, rounded once, for a whole power; where `Target.scales` says so."""
+    width = x.lanes * x.bits
+    mask = f"i{max(x.lanes, 8)}"
+    given = [(x.type, x.name), (x.type, power.name), (x.type, "zeroinitializer"), (mask, "-1")]
+    given += [("i32", "4")] if width == 512 else []  # round as usual
+    kind = "ps" if x.kind == "float" else "pd"
+    name = x.writer.intrinsic(f"llvm.x86.avx512.mask.scalef.{kind}.{width}", x.type, *given)
+    return Lanes(x.writer, name, x.kind, x.lanes)
+
+
 def is_nan(x: Lanes) -> Lanes:
     """Whether floats are NaN."""
     return x.binary("fcmp uno", x, "i1")

@@ -9,7 +9,7 @@ from talweg.loops.nest import LoopNest
 from talweg.loops.scalar import Number
 from talweg.schedule.contraction import recognise
 from talweg.schedule.contraction_tiles import Tiles, choose_tiles
-from talweg.schedule.loops import Loops
+from talweg.schedule.loops import Loops, choose_loops
 from talweg.schedule.target import Target
 
 Schedule: TypeAlias = Loops | Tiles
@@ -25,4 +25,4 @@ def choose(nest: LoopNest, values: Mapping[str, Number], target: Target) -> Sche
     """
     contraction = recognise(nest)
     tiles = None if contraction is None else choose_tiles(contraction, values, target)
-    return tiles or Loops()
+    return tiles or choose_loops(nest, values)

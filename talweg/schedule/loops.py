@@ -2,30 +2,80 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import final
 
-from talweg.loops.nest import LoopNest
+from talweg.base.frozen import frozen
+from talweg.loops.count import extent
+from talweg.loops.nest import Loop, LoopNest, Statement, expressions, statements
+from talweg.loops.scalar import Index, Load, Number, walk
 from talweg.schedule.moves import collapsed, unrolled
 from talweg.schedule.place import placed
+from talweg.schedule.reductions import chunked
 from talweg.schedule.stages import Staged, split
 from talweg.schedule.target import Target
 from talweg.schedule.vectors import choose
 
+FEW = 8  # work items that do not keep all threads busy
+LANES = 64  # neighbouring results that are one work item
+WORTH = 1 << 15  # elements that are worth several threads
+
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Loops:
     """Loops are cut into stages, and some of them become vectors.
 
     Args:
-        vectors: whether any do.
+        vectors: whether any become vectors.
+        chunks: whether reductions are cut into chunks.
     """
 
     vectors: bool = True
+    chunks: bool = False
 
 
 def staged(nest: LoopNest, schedule: Loops, target: Target) -> Staged:
     """Apply a schedule to a verified nest."""
     moved = collapsed(unrolled(placed(nest)))
+    if schedule.chunks:
+        moved = chunked(moved)
     return split(moved, choose(moved, target) if schedule.vectors else {})
+
+
+def choose_loops(nest: LoopNest, values: Mapping[str, Number]) -> Loops:
+    """Return the schedule for about these values of the arguments."""
+    if not values:
+        return Loops()
+    alone = any(isinstance(s, Loop) and s.order == "reduction" for s in nest.body)
+    listed = [nest.body] if alone else [(s,) for s in nest.body]
+    return Loops(chunks=any(_is_narrow(block, values) for block in listed))
+
+
+def _is_narrow(block: tuple[Statement, ...], values: Mapping[str, Number]) -> bool:
+    """Whether few results come from many elements."""
+    results = 1
+    while len(block) == 1 and isinstance(block[0], Loop) and block[0].order == "parallel":
+        results *= extent(block[0].extent, values)
+        block = block[0].body
+    for statement in block:
+        if isinstance(statement, Loop) and statement.order == "reduction":
+            folded, last = 1, statement
+            for inner in statements((statement,)):
+                if isinstance(inner, Loop):
+                    folded, last = folded * extent(inner.extent, values), inner
+            many = folded >= LANES or (results < FEW and folded > FEW)
+            narrow = results < FEW if _runs_along(last) else results < WORTH
+            if many and narrow and results * folded >= WORTH:
+                return True
+    return False
+
+
+def _runs_along(loop: Loop) -> bool:
+    """Whether neighbouring iterations read neighbouring elements."""
+    return any(
+        isinstance(part, Load) and part.indices and Index(loop.index) in walk(part.indices[-1])
+        for statement in loop.body
+        for value in expressions(statement)
+        for part in walk(value)
+    )

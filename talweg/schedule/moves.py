@@ -24,8 +24,8 @@ from talweg.loops.nest import (
     map_scalars,
     statements,
 )
-from talweg.loops.scalar import Local, Scalar
-from talweg.schedule.place import Fresh, Place, put, rebuilt, settled, walk
+from talweg.loops.scalar import Index, Local, Scalar
+from talweg.schedule.place import Fresh, Place, names_in, put, rebuilt, settled, walk
 from talweg.schedule.place import children as parts_of
 
 COPIES = 16  # iterations of small loops that are written out
@@ -125,6 +125,42 @@ def _renamed_statement(
             )
     (plain,) = map_scalars((statement,), value)
     return plain
+
+
+def copied(block: Block, fresh: Fresh) -> Block:
+    """Return a block that binds new names."""
+    inside = list(statements(block))
+    names = {s.name: fresh.name(s.name + "_") for s in inside if isinstance(s, Let | Var)}
+    block = renamed(block, names) if names else block
+
+    def counted(loop: Loop) -> Block:
+        assert isinstance(loop.extent, Place)
+        index = fresh.name(loop.index + "_")
+        new = settled(Index(index), loop.extent.table)
+        body = map_scalars(loop.body, lambda value: put(value, loop.index, new))
+        return (Loop(index, loop.extent, loop.order, body),)
+
+    return each_loop(block, counted)
+
+
+def assigned_in(block: Block) -> set[str]:
+    """Return the names that a block gives new values."""
+    found: set[str] = set()
+    for statement in statements(block):
+        if isinstance(statement, Assign):
+            found.add(statement.name)
+        elif isinstance(statement, Accumulate):
+            found.update(statement.names)
+    return found
+
+
+def used_in(block: Block) -> set[str]:
+    """Return the indices and locals that a block uses and does not bind."""
+    inside = list(statements(block))
+    bound = {s.name for s in inside if isinstance(s, Let | Var)}
+    bound |= {s.index for s in inside if isinstance(s, Loop)}
+    used = {name for s in inside for v in expressions(s) for name in names_in(v)}
+    return (used | assigned_in(block)) - bound
 
 
 # -- loops that walk memory as one

@@ -18,9 +18,7 @@ from typing import final
 from talweg.base import dtypes
 from talweg.base.frozen import frozen
 from talweg.loops.nest import (
-    Accumulate,
     Allocate,
-    Assign,
     Block,
     Buffer,
     Let,
@@ -28,11 +26,11 @@ from talweg.loops.nest import (
     LoopNest,
     Statement,
     Var,
-    expressions,
     statements,
 )
 from talweg.loops.scalar import Load, Scalar, call, constant
 from talweg.schedule.cost import grain
+from talweg.schedule.moves import used_in
 from talweg.schedule.place import names_in, walk
 from talweg.schedule.vectors import Choice
 
@@ -105,6 +103,7 @@ def split(nest: LoopNest, vectors: dict[str, Choice]) -> Staged:
         else:
             rest.append(statement)
     stages = []
+    known = frozenset(s.name for s in before if isinstance(s, Let))
     for group in _groups(rest):
         indices: list[str] = []
         extents: list[Scalar] = []
@@ -117,18 +116,20 @@ def split(nest: LoopNest, vectors: dict[str, Choice]) -> Staged:
             indices.append(loop.index)
             extents.append(loop.extent)
             body = loop.body
-        block = _block_of(vectors.get(indices[0])) if indices else 1
-        made = grain(body, block, indices[:1], vectors)
+        block = _block_of(vectors.get(indices[0]), body) if indices else 1
+        made = grain(body, block, indices[:1], vectors, known)
         stages.append(Stage(tuple(indices), tuple(extents), block, body, made))
     return Staged(nest, tuple(before), tuple(shared), tuple(stages), vectors)
 
 
-ITERATIONS = 1024  # of a vector loop that are one item
+ITERATIONS = 1024  # of a vector loop without loops inside that are one item
 
 
-def _block_of(choice: Choice | None) -> int:
+def _block_of(choice: Choice | None, body: Block) -> int:
     if choice is None:
         return 1
+    if any(isinstance(s, Loop) for s in statements(body)):
+        return choice.widest
     return max(choice.widest, ITERATIONS // choice.widest * choice.widest)
 
 
@@ -147,7 +148,7 @@ def _of_arguments(value: Scalar, lets: Iterable[Statement]) -> bool:
 
 def _groups(rest: Sequence[Statement]) -> Iterator[list[Statement]]:
     """Runs of statements that share names, and single parallel loops between them."""
-    last = {name: n for n, s in enumerate(rest) for name in _names((s,))}
+    last = {name: n for n, s in enumerate(rest) for name in used_in((s,))}
     group: list[Statement] = []
     open_until = -1
     for n, statement in enumerate(rest):
@@ -159,7 +160,7 @@ def _groups(rest: Sequence[Statement]) -> Iterator[list[Statement]]:
             group = []
             continue
         group.append(statement)
-        used = _names((statement,)) | _binds(statement)
+        used = used_in((statement,)) | _binds(statement)
         open_until = max([open_until, *(last.get(name, n) for name in used)])
     if group:
         yield group
@@ -167,17 +168,3 @@ def _groups(rest: Sequence[Statement]) -> Iterator[list[Statement]]:
 
 def _binds(statement: Statement) -> set[str]:
     return {statement.name} if isinstance(statement, Let | Var) else set()
-
-
-def _names(block: Block) -> set[str]:
-    """The locals that a block uses and does not bind."""
-    inside = list(statements(block))
-    bound = {s.name for s in inside if isinstance(s, Let | Var)}
-    indices = {s.index for s in inside if isinstance(s, Loop)}
-    used = {name for s in inside for v in expressions(s) for name in names_in(v)}
-    for statement in inside:
-        if isinstance(statement, Assign):
-            used.add(statement.name)
-        elif isinstance(statement, Accumulate):
-            used.update(statement.names)
-    return used - bound - indices

@@ -62,6 +62,11 @@ class Target:
         """Whether float16 converts to and from float32 in one instruction."""
         return self.is_aarch64 or (self.is_x86 and self.has("f16c"))
 
+    def scales(self, bits: int) -> bool:
+        """Whether vectors of that many bits are multiplied by powers of 2 in one instruction."""
+        short = self.has("avx512vl") and bits in (128, 256)
+        return self.is_x86 and self.has("avx512f") and (short or bits == 512)
+
     def masks(self, bits: int) -> bool:
         """Whether loads and stores of chosen lanes of that many bits are instructions."""
         if not self.is_x86:

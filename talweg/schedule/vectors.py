@@ -60,6 +60,11 @@ class Choice:
         """The most lanes that run at once."""
         return max((*self.whole, self.rest))
 
+    @property
+    def narrowest(self) -> int:
+        """The lanes of one register, as far as vectors go."""
+        return min(width for width in (*self.whole, self.rest) if width > 1)
+
 
 def choose(nest: LoopNest, target: Target) -> dict[str, Choice]:
     """Return the loops of a nest of places to be made vectors, by their indices."""

@@ -20,6 +20,7 @@ from talweg.loops.text import format_nest
 from talweg.ops import OPS
 from talweg.schedule.moves import collapsed, unrolled
 from talweg.schedule.place import placed, spelled
+from talweg.schedule.reductions import chunked
 from tests.codegen.test_random import INPUTS, ROOTS, nests, values_of
 from tests.loops.conftest import Type
 from tests.suite.cases import Case, cases_of, lowered
@@ -30,7 +31,8 @@ MOVES: dict[str, Move] = {
     "placed": lambda nest: nest,
     "unrolled": unrolled,
     "collapsed": collapsed,
-    "all": lambda nest: collapsed(unrolled(nest)),
+    "chunked": chunked,
+    "all": lambda nest: chunked(collapsed(unrolled(nest))),
 }
 
 

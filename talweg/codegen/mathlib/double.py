@@ -19,6 +19,7 @@ from talweg.codegen.lanes import (
     is_nan,
     larger,
     rint,
+    scaled,
     smaller,
     sqrt,
     trunc,
@@ -91,10 +92,15 @@ def _power_of_2(n: Lanes) -> Lanes:
     return from_bits((n + 1023) << 52)
 
 
-def _scaled(x: Lanes, power: Lanes) -> Lanes:
-    """x * 2**power, rounded once: a subnormal result is reached in two steps."""
-    half = power >> 1
-    return x * _power_of_2(half) * _power_of_2(power - half)
+def _times_power(x: Lanes, power: Lanes, whole: Lanes) -> Lanes:
+    """x * 2**power, rounded once; the power is given as double and as i64.
+
+    Where the machine has no instruction for it, a subnormal result is reached in two steps.
+    """
+    if x.writer.target.scales(x.lanes * x.bits):
+        return scaled(x, power)
+    half = whole >> 1
+    return x * _power_of_2(half) * _power_of_2(whole - half)
 
 
 def _exponential(x: Lanes, low: Lanes | None, shift: int) -> Lanes:
@@ -103,7 +109,8 @@ def _exponential(x: Lanes, low: Lanes | None, shift: int) -> Lanes:
     n, whole = _nearest((x if low is None else x + low) * LOG2_E)
     r = fma(n, -LN2_LOW, fma(n, -LN2_HIGH, x))
     r = r if low is None else r + low
-    return _scaled(fma(r * r, horner(EXP, r), r) + 1, whole + shift)
+    n, whole = (n + shift, whole + shift) if shift else (n, whole)
+    return _times_power(fma(r * r, horner(EXP, r), r) + 1, n, whole)
 
 
 def exp(x: Lanes) -> Lanes:
@@ -121,7 +128,7 @@ def exp2(x: Lanes) -> Lanes:
     x = smaller(larger(x, -1100.0), 1030.0)
     n, whole = _nearest(x)
     r = x - n
-    return _scaled(fma(r, horner(EXP2, r), 1), whole)
+    return _times_power(fma(r, horner(EXP2, r), 1), n, whole)
 
 
 def expm1(x: Lanes) -> Lanes:

@@ -20,6 +20,7 @@ from talweg.codegen.lanes import (
     horner,
     larger,
     resize,
+    scaled,
     smaller,
     to_double,
     to_float,
@@ -66,28 +67,33 @@ def _nearest(x: Lanes) -> tuple[Lanes, Lanes]:
     return shifted - SHIFT, bits_of(shifted) - bits_of(x.like(SHIFT))
 
 
-def scaled(x: Lanes, power: Lanes) -> Lanes:
-    """x * 2**power, |power| <= 250, rounded once: subnormal results are reached in two steps."""
-    half = power >> 1
-    return x * _power(half) * _power(power - half)
+def times_power(x: Lanes, power: Lanes, whole: Lanes) -> Lanes:
+    """x * 2**power, |power| <= 250, rounded once; the power is given as float and as i32.
+
+    Where the machine has no instruction for it, subnormal results are reached in two steps.
+    """
+    if x.writer.target.scales(x.lanes * x.bits):
+        return scaled(x, power)
+    half = whole >> 1
+    return x * _power(half) * _power(whole - half)
 
 
 def _power(n: Lanes) -> Lanes:
     return from_bits((n + 127) << 23)
 
 
-def _reduced(x: Lanes) -> tuple[Lanes, Lanes]:
-    """(r, n) with x = r + n ln(2) and |r| <= ln(2) / 2."""
+def _reduced(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
+    """(r, n, n as i32) with x = r + n ln(2) and |r| <= ln(2) / 2."""
     n, whole = _nearest(x * LOG2_E)
-    return fma(n, -LN2_LOW, fma(n, -LN2_HIGH, x)), whole
+    return fma(n, -LN2_LOW, fma(n, -LN2_HIGH, x)), n, whole
 
 
 def exp(x: Lanes) -> Lanes:
     """Error at most 1 ULP."""
     x = smaller(larger(x, -104.0), 89.0)
-    r, n = _reduced(x)
+    r, n, whole = _reduced(x)
     total = r + 1
-    return scaled(total + fma(r * r, horner(EXP, r), r - (total - 1)), n)
+    return times_power(total + fma(r * r, horner(EXP, r), r - (total - 1)), n, whole)
 
 
 def exp2(x: Lanes) -> Lanes:
@@ -95,17 +101,17 @@ def exp2(x: Lanes) -> Lanes:
     x = smaller(larger(x, -151.0), 129.0)
     n, whole = _nearest(x)
     r = x - n
-    return scaled(fma(r, horner(EXP2, r), 1), whole)
+    return times_power(fma(r, horner(EXP2, r), 1), n, whole)
 
 
 def expm1(x: Lanes) -> Lanes:
     """Error at most 2 ULP."""
     high = smaller(larger(x, -18.0), 89.0)
-    r, n = _reduced(high)
+    r, _, whole = _reduced(high)
     p = fma(r * r, horner(EXP, r), r)
-    half = _power(n - 1)
+    half = _power(whole - 1)
     result = fma(half, p, half - 0.5) * 2
-    return where(n.equals(0), where(absolute(x) < 2.0**-26, x, p), result)
+    return where(whole.equals(0), where(absolute(x) < 2.0**-26, x, p), result)
 
 
 def _split(x: Lanes) -> tuple[Lanes, Lanes]:
