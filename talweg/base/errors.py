@@ -18,6 +18,7 @@ __all__ = [
     "MissingFile",
     "ShapeError",
     "TalwegError",
+    "WrongResult",
     "located",
 ]
 
@@ -64,6 +65,10 @@ class MissingFile(DataError, FileNotFoundError):
 
 class MissingExtra(TalwegError, ImportError):
     """An optional package that is not installed; the message names the extra."""
+
+
+class WrongResult(TalwegError):
+    """A result of compiled code that the references contradict; a fault of talweg itself."""
 
 
 def located(error: Exception, where: str) -> Exception:

@@ -22,15 +22,20 @@ from talweg.ir.verify import verify
 
 # The compiler takes as long to import as NumPy, and a program may end before it compiles anything.
 if TYPE_CHECKING:
+    from talweg.engine import checking
     from talweg.engine import program as programs
     from talweg.engine.program import Program
 else:
+    checking = deferred("talweg.engine.checking")
     programs = deferred("talweg.engine.program")
 
 FIRST_SIGHT = 1 << 14  # elements below which a graph is run once by the references
 PROGRAMS = 4096
 
 _PROGRAMS: OrderedDict[Any, Program | None] = OrderedDict()
+
+if CONFIG.check:
+    WATCHERS.append(checking.Checker())
 
 
 def evaluate(nodes: Sequence[Node]) -> None:

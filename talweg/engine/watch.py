@@ -178,6 +178,8 @@ def run_part(
         spent = step.run()
         for watcher, note in zip(watchers, notes, strict=True):
             watcher.launched(launch, step.addresses, note, start, spent)
+    if len(program.parts) > 1 or not set(addresses).isdisjoint(inputs):
+        return  # a part may have written over what it read: it runs once
     for watcher in watchers:
         watcher.ran(run, outputs)
 

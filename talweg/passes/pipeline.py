@@ -15,6 +15,7 @@ from talweg.passes.layout import choose_orders
 from talweg.passes.lower import lower_group
 from talweg.passes.plan import Plan, make_plan
 from talweg.passes.simplify import results_of, write_out_calls
+from talweg.passes.verify import verify_plan
 
 Dump: TypeAlias = Callable[[str, str], None]
 
@@ -29,7 +30,7 @@ def compile_graph(graph: Graph, checking: bool = False, dump: Dump | None = None
 
     Args:
         graph: without data but in its inputs.
-        checking: verify the Graph and every loop nest after each pass.
+        checking: verify the Graph after each pass, every loop nest and the Plan.
         dump: called with the name of every pass and the text of what it gave.
     """
     for run in GRAPH_PASSES:
@@ -46,4 +47,7 @@ def compile_graph(graph: Graph, checking: bool = False, dump: Dump | None = None
     ]
     if dump is not None:
         dump("lower", "\n".join(format_nest(k.nest) for k in kernels))
-    return make_plan(graph, fusion, kernels, results)  # memory by liveness, operands by place
+    plan = make_plan(graph, fusion, kernels, results, orders)  # memory shared by liveness
+    if checking:
+        verify_plan(plan)
+    return plan

@@ -17,6 +17,7 @@ from talweg.loops.nest import LoopNest
 from talweg.loops.scalar import Number
 from talweg.ops.kinds import Effect
 from talweg.passes.fuse import Fusion
+from talweg.passes.layout import Order
 from talweg.passes.lower import Kernel
 from talweg.passes.memory import lay_out
 
@@ -42,6 +43,7 @@ class Launch:
         values: of the nest's arguments.
         places: one per buffer, inputs before outputs.
         operands: the Nodes whose values lie there.
+        orders: of their axes in memory; None for row-major.
         owners: for each check of the nest, the Node whose line a failure names.
         nodes: the Nodes that are computed, for reports.
         nbytes: what is read and written at least, each operand counted once.
@@ -52,6 +54,7 @@ class Launch:
     values: tuple[Number, ...]
     places: tuple[Place, ...]
     operands: tuple[Node, ...]
+    orders: tuple[Order | None, ...]
     owners: tuple[Node, ...]
     nodes: tuple[Node, ...]
     nbytes: int
@@ -103,6 +106,7 @@ def make_plan(
     fusion: Fusion,
     kernels: Sequence[Kernel],
     results: Mapping[Node, tuple[Node, ...]],
+    orders: Mapping[Node, Order],
 ) -> Plan:
     """Return the Plan of lowered groups, given in the order in which they run."""
     places: dict[Node, Place] = {n: Place(INPUT, i) for i, n in enumerate(graph.inputs)}
@@ -117,7 +121,7 @@ def make_plan(
     arena = lay_out(kernels, reads, writes, frozenset(places))
     places |= {n: Place(ARENA, offset) for n, offset in arena.offsets.items()}
     steps = tuple(
-        _step(kernel, fusion, places, results.get(next(iter(kernel.group.members)), ()))
+        _step(kernel, fusion, places, results.get(next(iter(kernel.group.members)), ()), orders)
         for kernel in kernels
     )
     return Plan(
@@ -130,7 +134,11 @@ def make_plan(
 
 
 def _step(
-    kernel: Kernel, fusion: Fusion, places: Mapping[Node, Place], results: tuple[Node, ...]
+    kernel: Kernel,
+    fusion: Fusion,
+    places: Mapping[Node, Place],
+    results: tuple[Node, ...],
+    orders: Mapping[Node, Order],
 ) -> Step:
     nodes = tuple(kernel.group.members)
     if isinstance(nodes[0].op, Effect):
@@ -149,6 +157,7 @@ def _step(
         kernel.values,
         tuple(places[fusion.root(n)] for n in operands),
         operands,
+        tuple(orders.get(fusion.root(n)) for n in operands),
         kernel.owners,
         nodes,
         sum(n.type.nbytes for n in operands),
