@@ -139,7 +139,8 @@ def _held(graph: Graph, wanted: set[Node]) -> list[Node]:
             inside[i] = inside.get(i, 0) + 1
     held: list[Node] = []
     for node in graph.order:
-        if not node.keep or node in wanted or node.type.__class__ is tuple:
+        several: Any = node.type
+        if not node.keep or node in wanted or several.__class__ is tuple:
             continue
         count_inside = inside.get(node, 0) + (node in inside)
         if sys.getrefcount(node) > count_inside + _OWN_REFERENCES:

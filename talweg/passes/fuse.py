@@ -24,7 +24,6 @@ from typing import final
 from talweg.base.shapes import Shape, size_of
 from talweg.ir.node import Graph, Node
 from talweg.ir.op import Pick
-from talweg.ir.types import TensorType
 from talweg.ops.kinds import (
     Contract,
     Effect,
@@ -40,6 +39,7 @@ from talweg.ops.kinds import (
 )
 from talweg.passes.layout import Order
 from talweg.passes.reads import composed, indices_of, place_of, same_place
+from talweg.passes.simplify import has_one_result
 
 MEMBERS = 48  # a kernel of more Nodes compiles slowly and runs out of registers
 READS = 24
@@ -131,6 +131,7 @@ class _Fuser:
         self.given = frozenset(graph.inputs)
         self.latest_reader: dict[Node, Group] = {}
         self.turned: set[Node] = set()
+        self.renamed = {self._renamed(n) for n in graph.order if self._is_name(n)}
         self.inlined = self._prologues()
 
     def run(self) -> Fusion:
@@ -159,7 +160,9 @@ class _Fuser:
         """Whether a Node is evaluated wherever it is read."""
         if node in self.group_of or node in self.alias:
             return False
-        if node in self.wanted or node in self.given or node in self.turned:
+        if node in self.wanted or node in self.given:
+            return False
+        if node in self.turned or node in self.renamed:
             return False
         return node in self.inlined or _is_plain_view(node) or _is_counting(node)
 
@@ -230,7 +233,7 @@ class _Fuser:
         op = node.op
         if isinstance(op, Pick) or self._virtual(node):
             return
-        if isinstance(op, View) and op.relabels:
+        if self._is_name(node):
             self._rename(node)
         elif isinstance(op, Elementwise):
             self._join(node) or self._found(node, node.shape)
@@ -248,13 +251,23 @@ class _Fuser:
             self._found(node, node.shape)
         self._store(node)
 
-    def _rename(self, node: Node) -> None:
+    def _is_name(self, node: Node) -> bool:
+        """Whether a Node is another name for stored memory."""
+        if not isinstance(node.op, View) or not node.op.relabels:
+            return False
+        return node in self.wanted or not _is_plain_view(node)
+
+    def _renamed(self, node: Node) -> Node:
+        """The Node whose memory has another name."""
         (base,) = node.inputs
-        while self._virtual(base) and isinstance(base.op, View) and base.op.relabels:
+        while isinstance(base.op, View) and base.op.relabels and base not in self.given:
+            if self._is_name(base):
+                break
             (base,) = base.inputs
-        if self._virtual(base):
-            self._found(base, base.shape)
-        self.alias[node] = base
+        return base
+
+    def _rename(self, node: Node) -> None:
+        base = self.alias[node] = self._renamed(node)
         self._store(base)
 
     def _found(self, node: Node, space: Shape, opens: bool = True) -> Group:
@@ -272,7 +285,7 @@ class _Fuser:
             if self.group_of.get(root) is not group:
                 self._store(base)
                 group.reads[root] = None
-                if base.shape == group.space and isinstance(node.op, Elementwise):
+                if base.shape == group.space and isinstance(node.op, Elementwise | Reduce):
                     self.latest_reader[root] = group
 
     def _number(self, base: Node) -> int:
@@ -357,7 +370,7 @@ class _Fuser:
 
     def _rows_of(self, node: Node) -> int | None:
         """How many axes make a row, for a reduction of the last axes that threads can share."""
-        if not isinstance(node.op, Reduce) or not isinstance(node.type, TensorType):
+        if not isinstance(node.op, Reduce):
             return None
         (operand,) = node.inputs
         rows = operand.rank - len(node.op.axes)
@@ -433,12 +446,11 @@ def _splits(node: Node) -> bool:
 
 def _has_point(node: Node) -> bool:
     """Whether elementwise Nodes may follow in the kernel: the rule gives a single Point."""
-    several = not isinstance(node.type, TensorType)
-    return not several and not isinstance(node.op, Scatter | Scan | Effect)
+    return has_one_result(node) and not isinstance(node.op, Scatter | Scan | Effect)
 
 
 def _space_of(node: Node) -> Shape:
-    return node.type.shape if isinstance(node.type, TensorType) else ()
+    return node.shape if has_one_result(node) else ()
 
 
 def is_heavy(node: Node) -> bool:

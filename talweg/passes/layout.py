@@ -12,8 +12,8 @@ from typing import TypeAlias
 
 from talweg.base.shapes import Shape
 from talweg.ir.node import Graph, Node
-from talweg.ir.types import TensorType
 from talweg.ops.kinds import Contract, Elementwise, View, Window
+from talweg.passes.simplify import has_one_result
 
 Order: TypeAlias = tuple[int, ...]
 
@@ -26,7 +26,7 @@ def choose_orders(graph: Graph) -> dict[Node, Order]:
     fixed |= {n.inputs[0] for n in graph.order if isinstance(n.op, View) and n.op.relabels}
     orders: dict[Node, Order] = {}
     for node in graph.order:
-        if node not in fixed and isinstance(node.type, TensorType):
+        if node not in fixed and has_one_result(node):
             order = _from_operands(node, orders)
             if order is not None:
                 orders[node] = order

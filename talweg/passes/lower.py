@@ -15,7 +15,6 @@ from typing import Any, final
 from talweg.base import dtypes
 from talweg.base.shapes import Shape, inverse_order
 from talweg.ir.node import Node
-from talweg.ir.types import TensorType
 from talweg.loops.build import NestBuilder
 from talweg.loops.count import replaceable
 from talweg.loops.nest import LoopNest
@@ -27,6 +26,7 @@ from talweg.passes.extents import settle_extents
 from talweg.passes.fuse import Fusion, Group, is_heavy
 from talweg.passes.layout import Order
 from talweg.passes.signature import Signature, is_inside, signature_of
+from talweg.passes.simplify import has_one_result
 
 
 @final
@@ -134,7 +134,7 @@ class _Lowering:
     def run(self) -> None:
         group, nest = self.group, self.nest
         first = next(iter(group.members))
-        if not isinstance(first.type, TensorType) or not group.open:
+        if not has_one_result(first) or not group.open:
             self._run_alone(first)
             return
         stored = [n for n in group.members if n in self.fusion.stored]
@@ -252,7 +252,10 @@ class _Lowering:
         self.computed[node] = None
         if isinstance(op, Elementwise):
             operands = [self.operand(i) for i in node.inputs]
-            value: Scalar = op.lower(nest, *(x[at] if x.rank else x[()] for x in operands))
+            read = [x[at] if x.rank else x[()] for x in operands]
+            if type(op).lower is not Elementwise.lower:  # such a rule may use an operand twice
+                read = [nest.let(x) for x in read]
+            value: Scalar = op.lower(nest, *read)
         else:
             made: Any = self._point(node)(at)
             value = made

@@ -11,6 +11,12 @@ from talweg.ir.types import TensorType
 from talweg.ops.kinds import Control
 
 
+def has_one_result(node: Node) -> bool:
+    """Whether a Node stands for a value; otherwise Pick Nodes stand for its results."""
+    several: Any = node.type
+    return isinstance(several, TensorType)
+
+
 def write_out_calls(graph: Graph) -> Graph:
     """Return the Graph with every called graph put in the place of its call."""
     results: dict[Node, tuple[Node, ...]] = {}
@@ -28,7 +34,7 @@ def write_out_calls(graph: Graph) -> Graph:
             here = tuple(new[i] for i in inner.inputs)
             new[inner] = make_node(inner.op, here, inner.type, node.source or inner.source)
         written = tuple(new[o] for o in body.outputs)
-        if isinstance(node.type, TensorType):
+        if has_one_result(node):
             return written[0]
         results[made] = written
         return made
@@ -42,8 +48,7 @@ def results_of(graph: Graph) -> dict[Node, tuple[Node, ...]]:
     """Return, for every Node with several results, one Pick Node for each of them."""
     found: dict[Node, dict[int, Node]] = {}
     for node in graph.order:
-        several: Any = node.type
-        if not isinstance(several, TensorType):
+        if not has_one_result(node):
             found[node] = {}
         elif isinstance(node.op, Pick):
             found[node.inputs[0]].setdefault(node.op.index, node)
