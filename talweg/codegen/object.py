@@ -145,7 +145,7 @@ def compile_nest(
 
 def _compiled(nest: LoopNest, target: Target, schedule: Schedule) -> Compiled:
     if isinstance(schedule, Tiles):
-        found = recognise(nest)
+        found = recognise(nest, schedule.swapped)
         if found is None:
             raise GraphError(f"{nest.name} is no contraction and cannot be computed in tiles")
         text, signature = contraction.emit(found, schedule, target)

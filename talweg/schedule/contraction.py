@@ -6,16 +6,18 @@
             s += left * right                                right[batch, column, depth])
         epilogue of s: Let, Store, Guard
 
-A parallel index that only one operand moves with is a row or a column; columns are the side whose
-index is contiguous in the result. Matrix products, convolutions and their gradients are all of
-this form. `recognise` flattens every buffer to one axis and joins neighbouring axes of a group
-that every access walks through as if they were one: pixels of a 1x1 convolution become rows of a
-matrix. What does not have the form is refused: the ordinary loops then run.
+A parallel index that only one operand moves with is a row or a column. Either side may be the
+columns; as a rule it is the one whose index is contiguous in the result. Matrix products,
+convolutions and their gradients are all of this form. `recognise` flattens every buffer to one
+axis and joins neighbouring axes of a group that every access walks through as if they were one:
+pixels of a 1x1 convolution become rows of a matrix. What does not have the form is refused: the
+ordinary loops then run.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -42,11 +44,13 @@ from talweg.loops.scalar import (
     Argument,
     Call,
     Cast,
+    Constant,
     Index,
     Load,
     Local,
     Scalar,
     Select,
+    call,
     constant,
     substitute,
     walk,
@@ -58,6 +62,7 @@ from talweg.schedule.contraction_places import (
     Flat,
     Strides,
     indices_of,
+    read_of,
     step_of,
     walked_as_one,
 )
@@ -72,6 +77,7 @@ class Contraction:
     """A nest in the form at the head of this module.
 
     Args:
+        source: the nest that was recognised.
         nest: its name, arguments and buffers, all of one axis; the body is empty.
         before: Lets of arguments that everything may use.
         batch, rows, columns, depth: the groups of axes; the last one of each runs fastest. Columns
@@ -82,6 +88,7 @@ class Contraction:
         epilogue: what is done with every sum.
     """
 
+    source: LoopNest
     nest: LoopNest
     before: Block
     batch: Axes
@@ -101,13 +108,17 @@ class Contraction:
 
 
 @functools.lru_cache(maxsize=1024)
-def recognise(nest: LoopNest) -> Contraction | None:
-    """Return the contraction that a verified nest is, or None."""
+def recognise(nest: LoopNest, swapped: bool = False) -> Contraction | None:
+    """Return the contraction that a verified nest is, or None.
+
+    Args:
+        nest: a verified nest.
+        swapped: whether the side that is contiguous in the result shall be the rows.
+    """
     parts = _parts(nest) if _sums_products(nest) else None
     if parts is None:
         return None
-    parts = _split_groups(parts)
-    sides = _sides(parts)
+    sides = _sides(_split_strides(_split_groups(parts)), swapped)
     return None if sides is None else _flattened(*sides)
 
 
@@ -125,7 +136,7 @@ def _sums_products(nest: LoopNest) -> bool:
 def _is_product(value: Scalar) -> bool:
     while isinstance(value, Cast):
         value = value.operand
-    return isinstance(value, Call) and value.function == "mul" or isinstance(value, Local)
+    return (isinstance(value, Call) and value.function == "mul") or isinstance(value, Local)
 
 
 @dataclass
@@ -225,22 +236,41 @@ def _of_arguments(value: Scalar) -> bool:
 
 def _split_groups(parts: _Parts) -> _Parts:
     """Cut a parallel index i that is used as i // d or i % d into a group and what is inside it."""
-    for index, extent in parts.parallel.items():
-        divisors = [
-            p.operands[1]
-            for value in (parts.left, parts.right)
-            for p in walk(value)
-            if isinstance(p, Call)
-            and p.function in ("floordiv", "mod")
-            and p.operands[0] == Index(index)
-        ]
+    for index in parts.parallel:
+        divisors = [d for i, d in _divisions(parts) if i == Index(index)]
         if divisors and all(d == divisors[0] and _of_arguments(d) for d in divisors):
-            return _split(parts, index, extent, divisors[0])
+            return _split(parts, index, divisors[0], "member")
     return parts
 
 
-def _split(parts: _Parts, index: str, extent: Scalar, inside: Scalar) -> _Parts:
-    group, member = f"{index}_group", f"{index}_member"
+def _split_strides(parts: _Parts) -> _Parts:
+    """Cut parallel indices of which an operand only meets every n-th into n residues.
+
+    Where such an index stands in a sum that is divided by n, rows of one residue meet the same
+    steps of the depth: they are made neighbours, and the other steps are left out.
+    """
+    for index in list(parts.parallel):
+        for dividend, divisor in _divisions(parts):
+            form = to_polynomial(dividend, {})
+            if isinstance(divisor, Constant) and form.get((Index(index),)) == 1 and len(form) > 1:
+                parts = _split(parts, index, divisor, "residue")
+                order = sorted(parts.parallel, key=lambda i: not i.endswith("_residue"))
+                parts = replace(parts, parallel={i: parts.parallel[i] for i in order})
+                break
+    return parts
+
+
+def _divisions(parts: _Parts) -> Iterator[tuple[Scalar, Scalar]]:
+    """Dividend and divisor of every quotient and remainder in the operands."""
+    for value in (parts.left, parts.right):
+        for part in walk(value):
+            if isinstance(part, Call) and part.function in ("floordiv", "mod"):
+                yield part.operands[0], part.operands[1]
+
+
+def _split(parts: _Parts, index: str, inside: Scalar, role: str) -> _Parts:
+    """Write a parallel index as group * inside + member."""
+    group, member, extent = f"{index}_group", f"{index}_{role}", parts.parallel[index]
     whole = Index(group) * inside + Index(member)
     names: Names = {index: whole}
     parallel: dict[str, Scalar] = {}
@@ -257,7 +287,13 @@ def _split(parts: _Parts, index: str, extent: Scalar, inside: Scalar) -> _Parts:
 
     def kept(value: Scalar) -> Scalar:
         inner = renamed(value)
-        return Select(exists, inner, zero) if member in indices_of(inner) else inner
+        if member not in indices_of(inner):
+            return inner
+        read = read_of(inner)
+        if read is None:
+            return Select(exists, inner, zero)
+        both = functools.reduce(functools.partial(call, "logical_and"), read.conditions, exists)
+        return Select(both, read.load, zero)
 
     exists = whole < extent
     zero = constant(0, parts.left.dtype)
@@ -274,15 +310,23 @@ def _split(parts: _Parts, index: str, extent: Scalar, inside: Scalar) -> _Parts:
 # -- sides
 
 
-def _sides(parts: _Parts) -> tuple[_Parts, str] | None:
-    """The parts with the columns on the right, and the index that is contiguous in the result."""
+def _sides(parts: _Parts, swapped: bool) -> tuple[_Parts, str] | None:
+    """The parts with the columns on the right, and the innermost column."""
     contiguous = _contiguous(parts)
     if contiguous is None:
         return None
     left, right = indices_of(parts.left), indices_of(parts.right)
-    if contiguous in left and contiguous not in right:
-        return replace(parts, left=parts.right, right=parts.left), contiguous
-    return (parts, contiguous) if contiguous in right and contiguous not in left else None
+    if (contiguous in left) == (contiguous in right):
+        return None
+    if (contiguous in left) != swapped:
+        parts = replace(parts, left=parts.right, right=parts.left)
+        left, right = right, left
+    columns = [i for i in parts.parallel if i in right and i not in left]
+    if not columns:
+        return None
+    flat = Flat(parts.nest, {}).value(parts.right)
+    runs = [i for i in columns if step_of(flat, i) == ONE]
+    return parts, contiguous if contiguous in columns and not runs else [*columns, *runs][-1]
 
 
 def _contiguous(parts: _Parts) -> str | None:
@@ -298,11 +342,11 @@ def _contiguous(parts: _Parts) -> str | None:
 # -- one axis for every buffer
 
 
-def _flattened(parts: _Parts, contiguous: str) -> Contraction:
+def _flattened(parts: _Parts, innermost: str) -> Contraction:
     flat = Flat(parts.nest, {**parts.parallel, **parts.depth})
     left, right = flat.value(parts.left), flat.value(parts.right)
     epilogue = flat.block(parts.epilogue)
-    groups = _groups(parts, left, right, contiguous)
+    groups = _groups(parts, left, right, innermost)
     extents = {**parts.parallel, **parts.depth}
     whole: list[Axes] = []
     for group in groups:
@@ -323,6 +367,7 @@ def _flattened(parts: _Parts, contiguous: str) -> Contraction:
     left, right = strides.value(left), strides.value(right)
     epilogue = map_scalars(epilogue, strides.value)
     return Contraction(
+        parts.nest,
         flat.emptied(),
         (*parts.before, *strides.lets),
         whole[0],
@@ -342,7 +387,7 @@ def _without(value: Scalar, names: Names) -> Scalar:
 
 
 def _groups(
-    parts: _Parts, left: Scalar, right: Scalar, contiguous: str
+    parts: _Parts, left: Scalar, right: Scalar, innermost: str
 ) -> tuple[list[str], list[str], list[str], list[str]]:
     """The indices of batch, rows, columns and depth, in the order in which they are walked."""
     moved_left, moved_right = indices_of(left), indices_of(right)
@@ -351,7 +396,7 @@ def _groups(
         one = (index in moved_left) != (index in moved_right)
         sides[0 if not one else 1 if index in moved_left else 2].append(index)
     batch, rows, columns = sides
-    columns.sort(key=lambda index: index == contiguous)
+    columns.sort(key=lambda index: index == innermost)
     depth = list(parts.depth)
     runs = [i for value in (left, right) for i in depth if step_of(value, i) == ONE]
     if runs:

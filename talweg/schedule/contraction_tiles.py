@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import Literal, TypeAlias, final
 
 from talweg.base.frozen import frozen
 from talweg.loops.affine import affine
 from talweg.loops.functions import evaluate
-from talweg.loops.nest import Let
+from talweg.loops.nest import Let, Store, statements
 from talweg.loops.scalar import Argument, Call, Constant, Load, Local, Number, Scalar
-from talweg.schedule.contraction import Contraction
+from talweg.schedule.contraction import Contraction, recognise
 from talweg.schedule.contraction_places import Axes, Read, indices_of, loads, read_of
 from talweg.schedule.target import Target
 
 Left: TypeAlias = Literal["rows", "taps", "depth", "columns"]
-Right: TypeAlias = Literal["direct", "columns", "depth"]
+Right: TypeAlias = Literal["direct", "steps", "each", "columns", "depth"]
 
 
 @final
@@ -30,12 +30,15 @@ class Tiles:
             far from there in all rows; "taps": from memory, at places that each row has for every
             step of the outer depth, or a row of zeros; "depth", "columns": from a packed copy that
             was made along the depth or across the rows.
-        right: how the right operand is read: "direct" from memory, or from a packed copy that was
-            made along its "columns" or its "depth".
+        right: how the right operand is read. "direct": from memory; "steps", "each": from memory
+            where its conditions hold, which depend on steps of the outer depth only, or on each
+            element of the depth; "columns", "depth": from a packed copy that was made along its
+            columns or its depth.
         near: whether that copy is made by every item for itself, not once for all.
         deep: whether the depth is taken in pieces.
         splits: into how many parts the depth is cut that are summed up at the same time; more than
             one only where it is deep.
+        swapped: whether columns are the side that is not contiguous in the result.
     """
 
     rows: int
@@ -45,20 +48,30 @@ class Tiles:
     near: bool = False
     deep: bool = False
     splits: int = 1
+    swapped: bool = False
+
+    @property
+    def packed(self) -> bool:
+        """Whether the right operand is copied."""
+        return self.right in ("columns", "depth")
+
+    @property
+    def by_panel(self) -> bool:
+        """Whether all tiles of an item meet a panel before the next one."""
+        return self.right in ("steps", "each")
 
 
-# Sizes of tiles, best first, and the time of one relative to the first for as much work. Sums, a
-# row of the right operand and two more registers must fit into the register file.
-_WIDE = ((6, 4, 1.0), (8, 3, 1.0), (8, 2, 1.1), (8, 1, 1.4))
+# Rows and vectors of tiles, and the time of one multiplication relative to the best. The sums, a
+# row of the right operand and two more values must fit into the register file.
+_WIDE = ((6, 4, 1.0), (8, 3, 1.0), (8, 2, 1.05), (8, 1, 1.25))
 _NARROW = ((6, 2, 1.0), (4, 3, 1.05), (8, 1, 1.2))
-_FLAT = ((1, 8), (2, 8), (3, 6), (4, 5), (5, 4))  # of one row, two, …
-_FLAT_NARROW = ((1, 6), (2, 4), (3, 3), (4, 2), (5, 2))
+_FLAT = ((1, 8, 2.0), (2, 8, 1.3), (3, 6, 1.1), (4, 5, 1.05), (5, 4, 1.0))  # of one row, two, …
+_FLAT_NARROW = ((1, 6, 2.0), (2, 4, 1.3), (3, 3, 1.2), (4, 2, 1.1), (5, 2, 1.1))
 
 DEEP = 4096  # the depth from which on it is taken in pieces
+EXPANDED = 512  # the same where the right operand is larger than the memory it is read from
 FEW = 1 << 19  # results below which the depth of a deep contraction is split
 SPLITS = 8
-REUSED = 12  # tiles of rows from which on the right operand is worth a copy
-SHORT = 8  # elements of the inner depth below which its loop costs more than a copy
 
 
 def choose_tiles(
@@ -68,17 +81,97 @@ def choose_tiles(
 
     Args:
         contraction: what is computed.
-        values: of the arguments where it is used first; only their rough size is looked at.
+        values: of its arguments where it is used first; only their rough size is looked at.
         target: the machine.
     """
-    sizes = _Sizes(contraction, values)
-    rows, vectors = _tile(sizes.rows, sizes.columns, contraction.dtype.itemsize, target)
-    left, right = _left(contraction, sizes), _right(contraction, sizes, rows, target)
-    if sizes.depth <= DEEP:
-        return Tiles(rows, vectors, left, right)
-    near = right != "direct" and sizes.right > sizes.held
-    splits = SPLITS if sizes.rows * sizes.columns * sizes.blocks * sizes.batch < FEW else 1
-    return Tiles(rows, vectors, left, right, near, True, splits)
+    best: tuple[float, Tiles] | None = None
+    for swapped, turned in enumerate((contraction, recognise(contraction.source, swapped=True))):
+        if turned is None:
+            continue
+        sizes = _Sizes(turned, values)
+        for left, right in ways(turned, target):
+            for tile in _tiles(sizes, target):
+                cost = _cost(turned, sizes, tile, left, right)
+                if best is None or cost < best[0]:
+                    best = cost, _tiled(sizes, tile, left, right, bool(swapped))
+    return None if best is None else best[1]
+
+
+def ways(contraction: Contraction, target: Target) -> Iterator[tuple[Left, Right]]:
+    """Yield the ways in which both operands can be read."""
+    for left in lefts(contraction):
+        for right in rights(contraction, target):
+            if left != "taps" or right not in ("steps", "each"):
+                yield left, right
+
+
+_Tile: TypeAlias = tuple[int, int, float]
+
+
+def _tiles(sizes: _Sizes, target: Target) -> Sequence[_Tile]:
+    wide = target.is_aarch64 or (target.is_x86 and target.has("avx512f"))
+    flat = _FLAT if wide else _FLAT_NARROW
+    few = flat[min(max(sizes.rows, 1), len(flat)) - 1]
+    sizes.lanes = target.vector_bytes // sizes.itemsize
+    return (few,) if sizes.rows < len(flat) else (*(_WIDE if wide else _NARROW), few)
+
+
+def _tiled(sizes: _Sizes, tile: _Tile, left: Left, right: Right, swapped: bool) -> Tiles:
+    rows, vectors, _ = tile
+    expanded = sizes.right > 1.5 * sizes.held
+    packed = right in ("columns", "depth")
+    large = expanded if packed else right in ("steps", "each")
+    deep = sizes.depth > (EXPANDED if large else DEEP)
+    few = sizes.batch * sizes.rows * sizes.blocks * sizes.columns < FEW
+    splits = SPLITS if deep and few else 1
+    return Tiles(rows, vectors, left, right, deep and expanded and packed, deep, splits, swapped)
+
+
+# Cycles of one vector, or of one element, of a copy.
+_COPY, _TURN, _GATHER = 2.5, 7.0, 1.4
+_STEP = 10.0  # of one more turn of a loop around a vector loop
+
+
+def _cost(contraction: Contraction, sizes: _Sizes, tile: _Tile, left: Left, right: Right) -> float:
+    """The cycles that a schedule takes, roughly."""
+    high, vectors, time = tile
+    lanes, depth, batch = sizes.lanes, sizes.depth, sizes.batch
+    panels = sizes.blocks * -(-sizes.columns // (lanes * vectors))
+    tiles = -(-sizes.rows // high)
+    meetings = batch * panels * tiles
+    total = meetings * depth * high * vectors * time / 2.0
+    total += meetings * (_STEP * (1.0 if right == "each" else sizes.steps) + high * vectors)
+    # The right operand.
+    size = batch * panels * vectors * depth * 1.0  # in vectors
+    along = contraction.columns[-1].index
+    if right == "columns":
+        total += size * (_COPY if _runs(contraction.right, along) else _GATHER * lanes)
+    elif right == "depth":
+        total += size * _TURN
+    elif right == "direct":
+        far = panels > 1 and depth * sizes.columns * sizes.itemsize > 1 << 16
+        total += meetings * depth * vectors * (0.6 if far else 0.1)
+    else:
+        total += batch * panels * (depth if right == "each" else sizes.steps) * _STEP / 2
+        total += meetings * depth * (1.0 if right == "each" else 0.0)
+    # The left operand, which is made ready again for every part of the panels.
+    times = batch * max(1.0, panels * vectors * lanes * min(depth, EXPANDED) * 4 / (1 << 20))
+    if left == "taps":
+        total += times * tiles * sizes.steps * _STEP
+    elif left == "depth":
+        total += times * sizes.rows * sizes.steps * (_STEP + _COPY * -(-sizes.inner // lanes))
+    elif left == "columns":
+        near = len(contraction.rows) == 1 and _runs(contraction.left, contraction.rows[-1].index)
+        total += times * tiles * depth * (_COPY if near else _GATHER * high)
+    # The epilogue.
+    results = batch * sizes.rows * sizes.blocks * sizes.columns
+    return total + results * (_COPY / lanes if _stores_run(contraction) else _GATHER)
+
+
+def _stores_run(contraction: Contraction) -> bool:
+    stores = [s for s in statements(contraction.epilogue) if isinstance(s, Store)]
+    along = contraction.columns[-1].index
+    return all(_step(Load(s.buffer, s.indices, s.value.dtype), along) == 1 for s in stores)
 
 
 class _Sizes:
@@ -97,6 +190,7 @@ class _Sizes:
         self.blocks, self.columns = size(contraction.columns[:-1]), size(contraction.columns[-1:])
         self.steps, self.inner = size(contraction.depth[:-1]), size(contraction.depth[-1:])
         self.depth = self.steps * self.inner
+        self.itemsize, self.lanes = contraction.dtype.itemsize, 1
         self.right = self.blocks * self.columns * self.depth
         read = {load.buffer for load in loads(contraction.right)}
         shapes = {b.name: b.shape for b in contraction.nest.inputs}
@@ -116,29 +210,6 @@ def _number(value: Scalar, names: Mapping[str, Number]) -> Number:
     raise TypeError(f"{value!r} is not made of arguments")
 
 
-def _tile(rows: int, columns: int, itemsize: int, target: Target) -> tuple[int, int]:
-    lanes = target.vector_bytes // itemsize
-    wide = target.is_aarch64 or (target.is_x86 and target.has("avx512f"))
-    flat = _FLAT if wide else _FLAT_NARROW
-    if rows <= len(flat):
-        return flat[max(rows, 1) - 1]
-    needed = -(-max(columns, 1) // lanes)
-
-    def cost(tile: tuple[int, int, float]) -> float:
-        high, vectors, time = tile
-        return -(-needed // vectors) * vectors * -(-rows // high) * high * time
-
-    high, vectors, _ = min(_WIDE if wide else _NARROW, key=cost)
-    return high, vectors
-
-
-def _left(contraction: Contraction, sizes: _Sizes) -> Left:
-    possible = lefts(contraction)
-    if sizes.steps == 1 or sizes.inner >= SHORT:
-        return possible[0]
-    return possible[-1]
-
-
 def lefts(contraction: Contraction) -> tuple[Left, ...]:
     """Return the ways in which the left operand can be read, the one with the least work first."""
     inner = contraction.depth[-1].index
@@ -153,11 +224,6 @@ def lefts(contraction: Contraction) -> tuple[Left, ...]:
     return (packed,)
 
 
-def _right(contraction: Contraction, sizes: _Sizes, rows: int, target: Target) -> Right:
-    possible = rights(contraction, target)
-    return possible[0] if sizes.rows <= REUSED * rows else possible[-1]
-
-
 def rights(contraction: Contraction, target: Target) -> tuple[Right, ...]:
     """Return the ways in which the right operand can be read, the one with the least work first."""
     column, inner = contraction.columns[-1].index, contraction.depth[-1].index
@@ -165,9 +231,14 @@ def rights(contraction: Contraction, target: Target) -> tuple[Right, ...]:
     turned = _runs(contraction.right, inner) and not _runs(contraction.right, column)
     packed: Right = "depth" if turned and masks else "columns"
     read = _even(contraction.right)
-    if read is None or read.conditions or read.load.dtype is not contraction.dtype:
+    if read is None or read.load.dtype is not contraction.dtype or not masks:
         return (packed,)
-    return ("direct", packed) if masks and _step(read.load, column) == 1 else (packed,)
+    used = indices_of(*read.conditions)
+    if column in used or _step(read.load, column) != 1:
+        return (packed,)
+    if not read.conditions:
+        return "direct", packed
+    return "steps" if inner not in used else "each", packed
 
 
 def _even(value: Scalar) -> Read | None:

@@ -29,7 +29,7 @@ PARTS = 16  # items that there should be at least, so that threads end at the sa
 TICKET = 1 << 20  # floating operations that are worth a ticket
 COPIED = 1 << 14  # elements of a packed copy that are
 
-Table: TypeAlias = Literal["none", "shared", "rows"]
+Table: TypeAlias = Literal["none", "shared", "rows", "each"]
 PREFIX = "work_"
 
 
@@ -42,7 +42,8 @@ class Tile:
         rows, vectors, lanes: its size.
         table: what the micro-kernel is told of every step of the outer depth: "none", as there is
             one step only; "shared": how far the left rows and the right operand move; "rows": how
-            far the right operand moves, and the addresses of the left rows.
+            far the right operand moves, and the addresses of the left rows; "each": the same as
+            "shared", for every element of the depth.
         step: how far from each other the elements of a left row are; 0 where it is not known.
         stride: the same of the rows of the right operand.
     """
@@ -67,7 +68,7 @@ class Tile:
     @property
     def entry(self) -> int:
         """The int64s of an entry of the table."""
-        return {"none": 0, "shared": 2, "rows": 1 + self.padded}[self.table]
+        return {"none": 0, "shared": 2, "each": 2, "rows": 1 + self.padded}[self.table]
 
 
 def padded(rows: int) -> int:
@@ -79,13 +80,17 @@ def tile_of(contraction: Contraction, tiles: Tiles, target: Target) -> Tile:
     """Return the registers that a schedule means on a machine."""
     lanes = target.vector_bytes // contraction.dtype.itemsize
     table: Table = "none" if len(contraction.depth) == 1 else "shared"
+    if tiles.left == "taps":
+        table = "rows"
+    elif tiles.right in ("steps", "each"):
+        table = "shared" if tiles.right == "steps" else "each"
     return Tile(
         tiles.rows,
         tiles.vectors,
         lanes,
-        "rows" if tiles.left == "taps" else table,
+        table,
         {"rows": 0, "taps": 1, "depth": 1, "columns": padded(tiles.rows)}[tiles.left],
-        0 if tiles.right == "direct" else tiles.vectors * lanes,
+        tiles.vectors * lanes if tiles.packed else 0,
     )
 
 
@@ -154,6 +159,7 @@ class Work:
 
     def _cut(self) -> None:
         deep, splits, size = self.tiles.deep, self.tiles.splits, self.size
+        stacked = deep or self.tiles.by_panel
         inner, steps = self["inner"], self["steps"]
         if deep:
             self._set("piece_inner", least(most(inner, 1), DEEP))
@@ -168,12 +174,13 @@ class Work:
         self._set("piece", self["piece_inner"] * self["piece_steps"])
         width = self.tile.columns * size
         fits = most(_whole(CACHED) // most(self["piece"] * width, 1), 1)
-        count = self["batch"] * self["panels"] * (1 if deep else self["tiles"]) * splits
-        self._set("fits", least(fits, most(count // PARTS, 1)))
+        count = self["batch"] * self["panels"] * (1 if stacked else self["tiles"]) * splits
+        even = most(count // PARTS, 1)
+        self._set("fits", least(fits, even) if self.tiles.packed else even)
         self._set("parts", most(over(self["panels"], self["fits"]), 1))
         self._set("taken", most(over(self["panels"], self["parts"]), 1))
         self._set("width", self["panels" if splits > 1 else "taken"] * self.tile.columns)
-        if deep:
+        if stacked:
             row = self["taken"] * (width * self.tile.rows)
             fits = most(least(_whole(HELD) // row, self["tiles"]), 1)
             self._set("stacks", most(over(self["tiles"], fits), 1))
@@ -197,11 +204,13 @@ class Work:
             parts["table"] = self["steps"] * (tile.entry * 8)
         elif tile.table == "rows":
             parts["table"] = self["piece_steps"] * (tile.entry * 8)
+        elif tile.table == "each":
+            parts["table"] = self["piece"] * (tile.entry * 8)
         if left == "taps":
             parts["zeros"] = self["inner"] * size
         elif left in ("depth", "columns"):
             parts["left"] = self["piece"] * ((tile.rows if left == "depth" else tile.padded) * size)
-        if self.tiles.right != "direct" and self.tiles.near:
+        if self.tiles.packed and self.tiles.near:
             parts["right"] = self["taken"] * self["piece"] * (tile.columns * size)
         return {name: _whole(value) for name, value in parts.items()}
 
@@ -209,7 +218,7 @@ class Work:
         """Return the bytes that all threads need together, part by part."""
         parts: dict[str, Scalar] = {}
         width = self["panels"] * (self.tile.columns * self.size)
-        if self.tiles.right != "direct" and not self.tiles.near:
+        if self.tiles.packed and not self.tiles.near:
             parts["right"] = self["copies"] * width * self["steps"] * self["inner"]
         if self.tiles.splits > 1:
             rows = self["batch"] * self["tiles"] * (self.tile.rows * self.tiles.splits)

@@ -12,7 +12,7 @@ itself; the last one where the depth is not split.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import final
+from typing import TypeAlias, final
 
 from talweg.base import dtypes
 from talweg.codegen.contraction.left import LeftRows
@@ -20,6 +20,7 @@ from talweg.codegen.contraction.memory import Piece, at, flat, number, step_of
 from talweg.codegen.contraction.micro import Micro
 from talweg.codegen.contraction.numbers import Numbers, bind, digits, laid_out, text_of
 from talweg.codegen.contraction.packing import Packing
+from talweg.codegen.contraction.right import RightTable
 from talweg.codegen.contraction.sums import Sums
 from talweg.codegen.elements import kind_of
 from talweg.codegen.lanes import Lanes, larger, resize, smaller, where
@@ -35,6 +36,8 @@ from talweg.schedule.contraction_work import Work
 from talweg.schedule.stages import Staged
 from talweg.schedule.target import Target
 
+Given: TypeAlias = dict[str, Lanes | str]
+
 
 def emit(contraction: Contraction, tiles: Tiles, target: Target) -> tuple[str, Signature]:
     """Return the LLVM IR of a contraction, and how its kernel is called."""
@@ -44,7 +47,7 @@ def emit(contraction: Contraction, tiles: Tiles, target: Target) -> tuple[str, S
         f"{name}.micro",
         kind_of(contraction.dtype),
         work.tile,
-        tiles.right == "direct",
+        not tiles.packed,
         tiles.deep,
     )
     micro.define(writer)
@@ -167,7 +170,7 @@ class _Stage:
     def _right_place(self) -> Lanes:
         """How far the present step of the outer depth moves the right operand."""
         depth = self.contraction.depth[:-1]
-        if self.tiles.right != "direct":
+        if self.tiles.packed:
             return flat(self.body, depth) * self.n["inner"] * self.tile.columns
         read = read_of(self.contraction.right)
         assert read is not None
@@ -188,6 +191,7 @@ class _Item:
         self.tiles, self.tile, self.micro = stage.tiles, stage.tile, stage.micro
         self.contraction = stage.contraction
         self.sums = Sums(self.body, self.n, stage.work, kept, stage._bind_panel)
+        self.right = RightTable(self.body, left, self.tile)
         self.packing = Packing(self.body, self.contraction, self.micro, self.tiles.right)
 
     def write(self, place: Lanes) -> None:
@@ -201,32 +205,72 @@ class _Item:
         low = stack * n["high"]
         high = smaller(low + n["high"], n["tiles"])
         self.low = low
+        self.high = high
+        zero = number(self.writer, 0)
         if not self.tiles.deep:
-            zero = number(self.writer, 0)
-            self._tile(low, Piece(zero, n["steps"], zero, n["inner"]), zero, None)
+            self._all(Piece(zero, n["steps"], zero, n["inner"]), zero)
+        else:
+            self._pieces()
+        if self.tiles.splits > 1:
             return
+
+        def finish(tile: Lanes) -> None:
+            row, start = tile * self.tile.rows, self._sums_place(tile)
+            self.left.keep_rows(row)
+            self.sums.finish(self.left, row, self.first, self.end, start)
+
+        self._each(low, high, finish)
+
+    def _pieces(self) -> None:
+        """Write the loop over the pieces of a split."""
+        n = self.n
         first = self.split * n["ahead"]
         last = larger(smaller(first + n["ahead"], n["pieces"]), first + 1)
-        names = dict(self.body.scope.names)
 
-        def piece(p: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
-            self.body.scope.names = dict(names)
+        def piece(p: Lanes) -> None:
             part = self._piece(p)
-            if self.tiles.near and self.tiles.right != "direct":
+            if self.tiles.near and self.tiles.packed:
                 self._pack(part)
-            before = resize(p > first, "i64")
-            ends = p + 1 >= last
-            bound = dict(self.body.scope.names)
+            self._all(part, resize(p > first, "i64"))
 
-            def tile(t: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
-                self.body.scope.names = dict(bound)
-                self._tile(t, part, before, ends)
-                return []
+        self._each(first, last, piece)
 
-            repeat(high, [], tile, low)
-            return []
+    def _all(self, piece: Piece, before: Lanes) -> None:
+        """Write the sums of all tiles and panels of the item, over a piece of the depth."""
+        if not self.tiles.by_panel:
 
-        repeat(last, [], piece, first)
+            def tile(t: Lanes) -> None:
+                given = self.left.rows(t * self.tile.rows, piece)
+                start = self._sums_place(t)
+                self._each(
+                    self.first, self.end, lambda p: self._call(p, piece, before, start, given)
+                )
+
+            self._each(self.low, self.high, tile)
+            return
+
+        def panel(p: Lanes) -> None:
+            right, more = self._direct(p, piece)
+            table = self.right.fill(piece)
+
+            def tile(t: Lanes) -> None:
+                given = self.left.rows(t * self.tile.rows, piece) | table
+                sums = self._sums_place(t) + (p - self.first) * self.tile.columns
+                self._micro(right, sums, before, given | more)
+
+            self._each(self.low, self.high, tile)
+
+        self._each(self.first, self.end, panel)
+
+    def _call(self, panel: Lanes, piece: Piece, before: Lanes, start: Lanes, given: Given) -> None:
+        right, more = self._right(panel, piece)
+        sums = start + (panel - self.first) * self.tile.columns
+        self._micro(right, sums, before, given | more)
+
+    def _micro(self, right: str, sums: Lanes, before: Lanes, given: Given) -> None:
+        place = at(self.writer, self.micro.kind, self.kept, sums)
+        more: Given = {"right": right, "sums": place, "width": self.n["width"], "continued": before}
+        self.micro.call(self.writer, **given, **more)
 
     def _piece(self, place: Lanes) -> Piece:
         n = self.n
@@ -236,15 +280,16 @@ class _Item:
         inner = smaller(n["inner"] - start, n["piece_inner"])
         return Piece(step, steps, start, where(steps > 0, inner, 0))
 
-    def _each_panel(self, one: Callable[[Lanes], None]) -> None:
-        outer = dict(self.body.scope.names)
+    def _each(self, first: Lanes, end: Lanes, one: Callable[[Lanes], None]) -> None:
+        """Write a loop, in which names may be given values."""
+        outer = self.body.scope.names
 
-        def panel(n: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
+        def step(n: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
             self.body.scope.names = dict(outer)
             one(n)
             return []
 
-        repeat(self.end, [], panel, self.first)
+        repeat(end, [], step, first)
         self.body.scope.names = outer
 
     def _pack(self, piece: Piece) -> None:
@@ -256,41 +301,7 @@ class _Item:
             target = at(self.writer, self.micro.kind, self.packed, (n - self.first) * each)
             self.packing.panel(target, first, self.n["columns"], piece)
 
-        self._each_panel(panel)
-
-    def _tile(self, tile: Lanes, piece: Piece, before: Lanes, ends: Lanes | None) -> None:
-        """Write the sums of a tile; and what is done with them, after the last piece."""
-        width = self.n["width"]
-        row = tile * self.tile.rows
-        given = self.left.rows(row, piece)
-        start = self._sums_place(tile)
-
-        def panel(p: Lanes) -> None:
-            right, more = self._right(p, piece)
-            place = start + (p - self.first) * self.tile.columns
-            sums = at(self.writer, self.micro.kind, self.kept, place)
-            self.micro.call(
-                self.writer,
-                **given,
-                **more,
-                right=right,
-                sums=sums,
-                width=width,
-                continued=before,
-            )
-
-        self._each_panel(panel)
-        if self.tiles.splits > 1:
-            return
-        if ends is None:
-            self.sums.finish(self.left, row, self.first, self.end, start)
-            return
-        finish, on = self.writer.label("finish"), self.writer.label("on")
-        self.writer.branch(ends.name, finish, on)
-        self.writer.start(finish)
-        self.sums.finish(self.left, row, self.first, self.end, start)
-        self.writer.jump(on)
-        self.writer.start(on)
+        self._each(self.first, self.end, panel)
 
     def _sums_place(self, tile: Lanes) -> Lanes:
         """Where the sums of the item's panels begin."""
@@ -301,10 +312,10 @@ class _Item:
         start = (split * self.n["tiles"] + tile) * width * self.tile.rows
         return start + self.first * self.tile.columns
 
-    def _right(self, panel: Lanes, piece: Piece) -> tuple[str, dict[str, Lanes]]:
+    def _right(self, panel: Lanes, piece: Piece) -> tuple[str, Given]:
         """Where the right operand of a panel begins, and what else must be said of it."""
         kind, columns = self.micro.kind, self.tile.columns
-        if self.tiles.right == "direct":
+        if not self.tiles.packed:
             return self._direct(panel, piece)
         if self.tiles.near:
             place = (panel - self.first) * self.n["piece"] - piece.step * self.n["inner"]
@@ -313,7 +324,7 @@ class _Item:
         place = self.stage._panel_place(self.batch, panel, zero) + piece.start * columns
         return at(self.writer, kind, self.packed, place), {}
 
-    def _direct(self, panel: Lanes, piece: Piece) -> tuple[str, dict[str, Lanes]]:
+    def _direct(self, panel: Lanes, piece: Piece) -> tuple[str, Given]:
         names, depth = self.body.scope.names, self.contraction.depth
         read = read_of(self.contraction.right)
         assert read is not None
@@ -321,10 +332,11 @@ class _Item:
         names[self.contraction.columns[-1].index] = Value(dtypes.int64, (first,))
         for axis in depth[:-1]:
             names[axis.index] = Value(dtypes.int64, (number(self.writer, 0),))
-        names[depth[-1].index] = Value(dtypes.int64, (piece.start,))
+        start = number(self.writer, 0) if self.tile.table == "each" else piece.start
+        names[depth[-1].index] = Value(dtypes.int64, (start,))
         place = self.body.scope.value(read.load.indices[0]).single
         pointer = self.body.scope.arrays[read.load.buffer].pointer
-        more = {
+        more: Given = {
             "stride": step_of(self.body, read.load, depth[-1]),
             "present": self.n["columns"] - first,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import final
 
 from talweg.base import dtypes
@@ -12,6 +13,7 @@ from talweg.codegen.contraction.memory import (
     counted,
     each_step,
     flat,
+    kept_steps,
     moved,
     number,
     present,
@@ -20,7 +22,7 @@ from talweg.codegen.contraction.memory import (
 )
 from talweg.codegen.contraction.micro import BYTES, Micro
 from talweg.codegen.contraction.numbers import Numbers, digits
-from talweg.codegen.lanes import Lanes, constants, resize, smaller, splat, where
+from talweg.codegen.lanes import Lanes, any_lane, constants, resize, smaller, splat, where
 from talweg.codegen.llvm import Body
 from talweg.codegen.repeat import repeat
 from talweg.codegen.values import Value, widened
@@ -73,10 +75,10 @@ class LeftRows:
 
     def prepare(self) -> None:
         """Write what is the same for all tiles: a table that rows share, a row of zeros."""
-        if self.tile.table == "shared":
+        if self.tile.table == "shared" and not self.tiles.by_panel:
 
             def entry(n: Lanes) -> None:
-                self._keep(self._left_place(), "table", n * 2)
+                self._keep(self.place(), "table", n * 2)
                 self._keep(self.right_place(), "table", n * 2 + 1)
 
             zero = number(self.writer, 0)
@@ -93,11 +95,19 @@ class LeftRows:
                 ("i1", "false"),
             )
 
-    def _left_place(self) -> Lanes:
-        """How far the present step of the outer depth moves the rows."""
+    def place(self, piece: Piece | None = None) -> Lanes:
+        """Write how far the present step of the outer depth moves the rows.
+
+        With a piece: the present element of the depth, counted from the piece's first inner one.
+        """
+        depth = self.contraction.depth
         if self.tiles.left == "rows":
-            return moved(self.body, self.read.load, self.contraction.depth[:-1])
-        return flat(self.body, self.contraction.depth[:-1]) * self._packed_step()
+            return moved(self.body, self.read.load, depth[:-1] if piece is None else depth)
+        here = flat(self.body, depth[:-1]) * self._packed_step()
+        if piece is None:
+            return here
+        inner = self.body.scope.names[depth[-1].index].single - piece.start
+        return here + (inner * self.tile.padded if self.tiles.left == "columns" else inner)
 
     def _packed_step(self) -> Lanes:
         inner = self.numbers["inner"]
@@ -109,15 +119,15 @@ class LeftRows:
         """Write what a tile needs before its first panel; return what the micro-kernel is told."""
         self.keep_rows(first)
         given: dict[str, Lanes | str] = {"rows": self.places["rows"], "inner": piece.inner}
-        if self.tile.table == "shared":
+        if self.tile.table == "shared" and not self.tiles.by_panel:
             table = self._slot("table", piece.step * 2)
             given |= {"table": table, "entries": piece.steps}
         if self.tiles.left == "rows":
             self._pointers(first, piece)
             given["step"] = step_of(self.body, self.read.load, self.contraction.depth[-1])
         elif self.tiles.left == "taps":
-            self._taps(first, piece)
-            given |= {"table": self.places["table"], "entries": piece.steps}
+            entries = self._taps(first, piece)
+            given |= {"table": self.places["table"], "entries": entries}
         else:
             self._packed(first, piece)
         return given
@@ -181,12 +191,16 @@ class LeftRows:
         self._bind_rows(first)
         for axis in self.contraction.depth[:-1]:
             scope.names[axis.index] = Value(dtypes.int64, (number(self.writer, 0),))
-        scope.names[self.contraction.depth[-1].index] = Value(dtypes.int64, (piece.start,))
+        start = number(self.writer, 0) if self.tile.table == "each" else piece.start
+        scope.names[self.contraction.depth[-1].index] = Value(dtypes.int64, (start,))
         store_vector(self._addresses(self.read.load), self.places["rows"])
         scope.lanes, scope.names = 1, names
 
-    def _taps(self, first: Lanes, piece: Piece) -> None:
-        """Fill the table with the address of every row at every step, or of a row of zeros."""
+    def _taps(self, first: Lanes, piece: Piece) -> Lanes:
+        """Fill the table with the address of every row at every step, or of a row of zeros.
+
+        Steps that no row meets are left out; returns how many are in the table.
+        """
         scope, padded = self.body.scope, self.tile.padded
         read = self.read
         names = scope.names
@@ -195,19 +209,21 @@ class LeftRows:
         scope.names[self.contraction.depth[-1].index] = Value(dtypes.int64, (piece.start,))
         zeros = splat(Lanes(self.writer, self.places["zeros"], "ptr", 1), padded)
 
-        def entry(n: Lanes) -> None:
+        def entry(count: Lanes) -> Lanes:
             scope.lanes = padded
             rows = self._addresses(read.load)
-            for condition in read.conditions:
-                rows = where(scope.wide(scope.value(condition)).single, rows, zeros)
-            place = n * self.tile.entry
+            meets = [scope.wide(scope.value(c)).single for c in read.conditions]
+            met = reduce(lambda a, b: a & b, meets)
+            place = count * self.tile.entry
             self._keep(self.right_place(), "table", place)
-            store_vector(rows, self._slot("table", place + 1))
+            store_vector(where(met, rows, zeros), self._slot("table", place + 1))
             scope.lanes = 1
+            return count + resize(any_lane(met), "i64")
 
         depth = self.contraction.depth[:-1]
-        each_step(self.body, depth, piece.step, piece.steps, entry)
+        entries = kept_steps(self.body, depth, piece.step, piece.steps, entry)
         scope.names = names
+        return entries
 
     # -- packed copies
 

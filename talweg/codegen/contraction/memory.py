@@ -111,16 +111,34 @@ def each_step(
 
     `one` is called with the number of the step, counted from the first.
     """
+
+    def step(n: Lanes) -> Lanes:
+        one(n)
+        return n + 1
+
+    kept_steps(body, axes, first, count, step)
+
+
+def kept_steps(
+    body: Body, axes: Axes, first: Lanes, count: Lanes, one: Callable[[Lanes], Lanes]
+) -> Lanes:
+    """Write a loop over steps of a group, some of which are kept; return how many.
+
+    `one` is called with the number of steps kept so far and returns it, grown by one if this step
+    is kept as well.
+    """
     scope = body.scope
     sizes = [scope.value(axis.extent).single for axis in axes]
     names = scope.names
 
-    def step(n: Lanes, now: list[Lanes]) -> Sequence[Lanes]:
+    def step(_: Lanes, now: list[Lanes]) -> Sequence[Lanes]:
         scope.names = dict(names)
-        for axis, digit in zip(axes, now, strict=True):
+        kept, *place = now
+        for axis, digit in zip(axes, place, strict=True):
             scope.names[axis.index] = Value(dtypes.int64, (digit,))
-        one(n)
-        return counted(now, sizes, number(body.writer, 1))
+        after = one(kept)
+        return [after, *counted(place, sizes, number(body.writer, 1))]
 
-    repeat(count, digits(first, sizes), step)
+    kept, *_ = repeat(count, [number(body.writer, 0), *digits(first, sizes)], step)
     scope.names = names
+    return kept

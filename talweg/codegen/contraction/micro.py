@@ -51,15 +51,11 @@ class Micro:
             writer.do("ret void")
 
     def _parameters(self) -> list[tuple[str, str]]:
-        first = {"none": ["rows"], "shared": ["rows", "table", "entries"]}
-        names = [
-            *first.get(self.tile.table, ["table", "entries"]),
-            "inner",
-            "right",
-            "sums",
-            "width",
-        ]
-        names += ["step"] * (not self.tile.step) + ["stride"] * (not self.tile.stride)
+        table = self.tile.table
+        names = ["rows"] * (table != "rows") + ["table", "entries"] * (table != "none")
+        names += ["inner"] * (table != "each") + ["right", "sums", "width"]
+        if table != "each":
+            names += ["step"] * (not self.tile.step) + ["stride"] * (not self.tile.stride)
         names += ["present"] * self.masked + ["continued"] * self.deep
         pointers = ("rows", "table", "right", "sums")
         return [(n, "ptr" if n in pointers else "i64") for n in names]
@@ -110,6 +106,14 @@ class _Body:
                 return self._inner(fixed, left, self.at("%right", right), now)
 
             sums = repeat(self.number("entries"), sums, shared)
+        elif self.tile.table == "each":
+            fixed = self._rows("%rows", 0)
+
+            def each(entry: Lanes, now: list[Lanes]) -> Sequence[Lanes]:
+                left, right = (self._load_number(entry * 2 + n) for n in (0, 1))
+                return self._products(fixed, left, self.at("%right", right), now)
+
+            sums = repeat(self.number("entries"), sums, each)
         else:
 
             def own(entry: Lanes, now: list[Lanes]) -> Sequence[Lanes]:

@@ -1,8 +1,9 @@
-"""Contraction kernels beside float64: every way of reading operands, every op, any order of axes."""
+"""Contraction kernels beside float64: every way to read operands, every op, any order."""
 
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ from talweg.ops.contract import Conv, ConvInputGrad, ConvWeightGrad, Dot
 from talweg.runtime.jit import Kernel
 from talweg.schedule import choose
 from talweg.schedule.contraction import Contraction, recognise
-from talweg.schedule.contraction_tiles import Left, Right, Tiles, lefts, rights
+from talweg.schedule.contraction_tiles import Left, Right, Tiles, lefts, rights, ways
 from talweg.schedule.target import Target
 from tests.codegen.contraction.nests import Laid, inverse, placed
 from tests.codegen.machine import targets
@@ -35,19 +36,19 @@ WAYS = [
 ]
 
 
-def contraction_of(laid: Laid) -> Contraction:
-    found = recognise(laid.nest)
+def contraction_of(laid: Laid, swapped: bool = False) -> Contraction:
+    found = recognise(laid.nest, swapped)
     assert found is not None
     return found
 
 
 def possible(found: Contraction, target: Target) -> list[tuple[Left, Right]]:
-    both = [*lefts(found), "columns"], [*rights(found, target), "columns"]
-    return [(a, b) for a in dict.fromkeys(both[0]) for b in dict.fromkeys(both[1])]
+    found_ways = [*ways(found, target), *((left, "columns") for left in lefts(found))]
+    return list(dict.fromkeys([*found_ways, ("columns", "columns")]))
 
 
 def kernel_of(laid: Laid, tiles: Tiles, target: Target) -> Kernel:
-    text, signature = contraction.emit(contraction_of(laid), tiles, target)
+    text, signature = contraction.emit(contraction_of(laid, tiles.swapped), tiles, target)
     return Kernel(compile_text(text, target), signature)
 
 
@@ -164,10 +165,11 @@ def test_convolutions_in_every_way(kind: str, case: tuple, last: bool) -> None: 
     want = reference(laid, arrays)
     target = targets()["host"]
     depth = int(np.prod(shapes[0])) * int(np.prod(shapes[1])) // max(want.size, 1)
-    for n, (left, right) in enumerate(possible(contraction_of(laid), target)):
-        way = replace(WAYS[n % len(WAYS)], left=left, right=right)
-        got = run(kernel_of(laid, way, target), laid, arrays)
-        check(got, want, arrays, depth)
+    for swapped in (False, True):
+        for n, (left, right) in enumerate(possible(contraction_of(laid, swapped), target)):
+            way = replace(WAYS[n % len(WAYS)], left=left, right=right, swapped=swapped)
+            got = run(kernel_of(laid, way, target), laid, arrays)
+            check(got, want, arrays, depth)
 
 
 # -- what is fused
@@ -233,7 +235,7 @@ def test_items_may_run_in_any_order_and_in_ranges_of_any_size(way: Tiles) -> Non
     rng = np.random.default_rng(5)
     for address, items in zip(kernel.stages, work[::2], strict=True):
         cuts = np.unique([0, items, *rng.integers(0, items + 1, 5)])
-        ranges = list(zip(cuts, cuts[1:]))
+        ranges = list(itertools.pairwise(cuts))
         for n in rng.permutation(len(ranges)):
             begin, end = ranges[n]
             stage = function(address)
