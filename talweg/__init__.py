@@ -34,7 +34,7 @@ from talweg.base.errors import TalwegError
 from talweg.base.version import VERSION
 from talweg.engine import creation, dependent, random
 from talweg.engine.conversion import device
-from talweg.engine.counters import counters
+from talweg.engine.counters import counters, reset_counters
 from talweg.engine.functions import FUNCTIONS
 from talweg.engine.methods import attach as _attach
 from talweg.engine.modes import (
@@ -92,9 +92,11 @@ __all__ = [
     "nan",
     "nn",
     "no_grad",
+    "no_sync",
     "optim",
     "pi",
     "promote_types",
+    "reset_counters",
     "save",
     "set_grad_enabled",
     "set_printoptions",
@@ -111,12 +113,18 @@ globals().update({f.__name__: f for f in (*creation.PUBLIC, *random.PUBLIC, *dep
 
 if TYPE_CHECKING:
     from talweg import data
+    from talweg.engine.tracing import no_sync
     from talweg.nn.state import load, save
 
     def __getattr__(name: str) -> Any: ...
 
 else:
-    _LATER = {"data": "talweg.data", "load": "talweg.nn.state", "save": "talweg.nn.state"}
+    _LATER = {
+        "data": "talweg.data",
+        "load": "talweg.nn.state",
+        "no_sync": "talweg.engine.tracing",
+        "save": "talweg.nn.state",
+    }
 
     def __getattr__(name: str) -> Any:
         if name not in _LATER:

@@ -15,7 +15,9 @@ class Config:
     Args:
         threads: worker threads (`TALWEG_NUM_THREADS`, else the cores this process may use).
         cache: folder of compiled objects (`TALWEG_CACHE_DIR`, else `~/.cache/talweg`).
-        check: verify every Graph before it runs (`TALWEG_CHECK=1`).
+        check: verify every Graph, and compare every kernel that runs with the references
+            (`TALWEG_CHECK=1`).
+        trace: write a line for whatever costs time, and why (`TALWEG_TRACE=1`).
         sync: run every operation at once (`TALWEG_SYNC=1`).
         compile: `always`, `never`, or `auto`: small graphs are compiled when they come again
             (`TALWEG_COMPILE`).
@@ -25,6 +27,7 @@ class Config:
     threads: int
     cache: str
     check: bool
+    trace: bool
     sync: bool
     compile: str
     pending: int
@@ -58,6 +61,7 @@ def read() -> Config:
         threads=_number("TALWEG_NUM_THREADS", cores or 1),
         cache=os.environ.get("TALWEG_CACHE_DIR") or os.path.expanduser(home),
         check=os.environ.get("TALWEG_CHECK", "") == "1",
+        trace=os.environ.get("TALWEG_TRACE", "") == "1",
         sync=os.environ.get("TALWEG_SYNC", "") == "1",
         compile=_choice("TALWEG_COMPILE", ("auto", "always", "never")),
         pending=_number("TALWEG_PENDING", 10_000),

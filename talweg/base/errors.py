@@ -16,6 +16,7 @@ __all__ = [
     "InvalidValue",
     "MissingExtra",
     "MissingFile",
+    "ObservationError",
     "ShapeError",
     "TalwegError",
     "WrongResult",
@@ -65,6 +66,10 @@ class MissingFile(DataError, FileNotFoundError):
 
 class MissingExtra(TalwegError, ImportError):
     """An optional package that is not installed; the message names the extra."""
+
+
+class ObservationError(TalwegError):
+    """A value was looked at where that is not wanted: under `no_sync`."""
 
 
 class WrongResult(TalwegError):

@@ -57,10 +57,21 @@ def describe(source: Source | None) -> str:
     """Return `file:line: text of the line`, or `an unknown line`."""
     if source is None:
         return "an unknown line"
+    file, line = place_of(source)
+    text = linecache.getline(file, line).strip()
+    return f"{file}:{line}" + (f": {text}" if text else "")
+
+
+def place(source: Source | None) -> str:
+    """Return `file:line`, or `an unknown line`."""
+    return "an unknown line" if source is None else "{}:{}".format(*place_of(source))
+
+
+def place_of(source: Source) -> tuple[str, int]:
+    """Return the file and the number of the line."""
     code, offset = source
     line = code.co_firstlineno
     for start, end, number in code.co_lines():
         if start <= offset < end and number is not None:
             line = number
-    text = linecache.getline(code.co_filename, line).strip()
-    return f"{code.co_filename}:{line}" + (f": {text}" if text else "")
+    return code.co_filename, line

@@ -47,6 +47,18 @@ def counters() -> Counters:
     return Counters(**_counts)
 
 
+def reset_counters() -> None:
+    """Set all counts to zero.
+
+    >>> import talweg as tw
+    >>> tw.reset_counters()
+    >>> tw.counters()
+    Counters(compiled=0, loaded=0, reused=0, plans=0, hits=0, interpreted=0, first_sight=0)
+    """
+    with _LOCK:
+        _counts.update(dict.fromkeys(_counts, 0))
+
+
 def count(**more: int) -> None:
     """Add to counters."""
     with _LOCK:

@@ -22,12 +22,13 @@ from talweg.ir.verify import verify
 
 # The compiler takes as long to import as NumPy, and a program may end before it compiles anything.
 if TYPE_CHECKING:
-    from talweg.engine import checking
+    from talweg.engine import checking, tracing
     from talweg.engine import program as programs
     from talweg.engine.program import Program
 else:
     checking = deferred("talweg.engine.checking")
     programs = deferred("talweg.engine.program")
+    tracing = deferred("talweg.engine.tracing")
 
 FIRST_SIGHT = 1 << 14  # elements below which a graph is run once by the references
 PROGRAMS = 4096
@@ -36,6 +37,8 @@ _PROGRAMS: OrderedDict[Any, Program | None] = OrderedDict()
 
 if CONFIG.check:
     WATCHERS.append(checking.Checker())
+if CONFIG.trace:
+    WATCHERS.append(tracing.Tracer())
 
 
 def evaluate(nodes: Sequence[Node]) -> None:
