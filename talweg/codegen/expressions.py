@@ -38,7 +38,7 @@ class Scope:
 
     Attributes:
         names: the values of arguments, indices and locals; and of what `places` keeps.
-        variables: the names of locals that change.
+        inputs: the names of buffers that are not written.
         arrays: the buffers.
         lanes: 1 outside vector loops, else how many iterations run at once.
         mask: which lanes are alive, None for all.
@@ -48,7 +48,7 @@ class Scope:
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
         self.names: dict[str, Value] = {}
-        self.variables: set[str] = set()
+        self.inputs: set[str] = set()
         self.arrays: dict[str, Array] = {}
         self.lanes = 1
         self.mask: Lanes | None = None
@@ -60,7 +60,10 @@ class Scope:
         return cast_type("dict[Any, Any]", self.names)
 
     def value(self, value: Scalar) -> Value:
-        """Write an expression."""
+        """Write an expression, unless `hoist` did."""
+        found: tuple[Scalar, Value] | None = self.kept.get(("value", id(value)))
+        if found is not None:
+            return found[1]
         match value:
             case Constant(_, dtype):
                 return Value(dtype, number(self.writer, value.value, dtype))
@@ -154,6 +157,8 @@ class Scope:
 
     def offset(self, array: Array, indices: Sequence[Scalar]) -> Value:
         """The row-major place of an element."""
+        if len(indices) == 1:
+            return self.value(indices[0])
         total: Value | None = None
         for index, size in zip(indices, array.shape, strict=True):
             at = self.value(index)

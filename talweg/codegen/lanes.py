@@ -236,6 +236,11 @@ def where(condition: Lanes, then: Number, otherwise: Number) -> Lanes:
     return Lanes(then.writer, name, then.kind, then.lanes)
 
 
+def where_pointer(condition: Lanes, then: str, otherwise: str) -> str:
+    """Return one of two addresses."""
+    return condition.writer.emit(f"select i1 {condition.name}, ptr {then}, ptr {otherwise}")
+
+
 def larger(x: Lanes, y: Number) -> Lanes:
     """Return the larger one; x where either is NaN."""
     return where(x < y, y, x)

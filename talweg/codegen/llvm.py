@@ -78,7 +78,7 @@ class Body:
         self.writer, self.kernel, self.nest = writer, kernel, kernel.nest
         self.chosen = kernel.vectors
         self.scope = Scope(writer)
-        self.scope.variables = {s.name for s in statements(self.nest.body) if isinstance(s, Var)}
+        self.scope.inputs = {buffer.name for buffer in self.nest.inputs}
         self.ending: Lanes | None = None  # the extent of a vector loop that has such masks
         self.reducing = 0
         self.folds: Folds | None = None  # of the vector loops that are being written
@@ -127,7 +127,7 @@ class Body:
             left = left.binary("udiv", size)
         digits.append(left)
         outer = dict(self.scope.names)
-        hoist(self.scope, stage.body)
+        hoist(self.scope, stage.body, begin < end)
         before = dict(self.scope.names)
 
         def body(_: Lanes, now: list[Lanes]) -> list[Lanes]:
@@ -166,7 +166,7 @@ class Body:
         return Value(dtype, (resize(whole, kind_of(dtype)),))
 
     def _array(self, buffer: Buffer, pointer: str) -> Array:
-        shape = tuple(self.scope.value(size) for size in buffer.shape)
+        shape = tuple(self.scope.value(size) for size in buffer.shape if len(buffer.shape) > 1)
         array = self.scope.arrays[buffer.name] = Array(pointer, buffer.dtype, shape)
         return array
 
@@ -176,8 +176,10 @@ class Body:
         for buffer in buffers:
             pointer = self.writer.emit(f"getelementptr i8, ptr {base}, i64 {end.name}")
             room = constant(self.writer, buffer.dtype.itemsize, "i64", 1)
-            for extent in self._array(buffer, pointer).shape:
-                room = room * where(extent.single < 0, 0, extent.single)
+            self._array(buffer, pointer)
+            for size in buffer.shape:
+                extent = self.scope.value(size).single
+                room = room * where(extent < 0, 0, extent)
             end = end + ((room + (ALIGNMENT - 1)) & -ALIGNMENT)
 
     # -- statements
@@ -288,9 +290,9 @@ class Body:
     def loop(self, loop: Loop, first: Lanes | None = None, last: Lanes | None = None) -> None:
         """Write a loop, or a range of its iterations; as a vector loop where one was chosen."""
         outer = dict(self.scope.names)
-        hoist(self.scope, loop.body)
         self.reducing += loop.order == "reduction"
         extent = self.scope.value(loop.extent).single if last is None else last
+        hoist(self.scope, loop.body, (extent.like(0) if first is None else first) < extent)
         choice = self.chosen.get(loop.index) if self.scope.lanes == 1 else None
         folds = None if self.folds else self._folds_of(loop)
         self.folds = self.folds or folds

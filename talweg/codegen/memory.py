@@ -25,7 +25,7 @@ from talweg.codegen.writer import Writer
 
 @dataclass(frozen=True)
 class Array:
-    """A buffer of the nest: where it begins, and its sizes as uniform values."""
+    """A buffer of the nest: where it begins, and if it has several axes its sizes."""
 
     pointer: str
     dtype: DType
