@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from talweg.ir.build import Builder
     from talweg.ir.node import Node
     from talweg.loops.build import NestBuilder
+    from talweg.loops.operand import Operand, Point
 
 INEXACT = (*dtypes.FLOATS, *dtypes.COMPLEX)
 REAL_PART: Mapping[DType, DType] = {
@@ -136,6 +137,22 @@ class View(Op):
     """
 
     relabels: ClassVar[bool] = False
+
+
+@final
+@frozen
+class Move(View):
+    """The operand, stored anew: passes put it where a value changes its order of axes in memory."""
+
+    def infer(self, *types: TensorType) -> TensorType:
+        return types[0]
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        return arrays[0]
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        (x,) = ins
+        return lambda i: x[i]
 
 
 @frozen

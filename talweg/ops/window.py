@@ -378,15 +378,25 @@ class WindowUnpool(_Windowed):
         steps = {lead + axis: stride for axis, stride in enumerate(self.strides)}
         zero = nest.constant(0, ct.dtype)
 
-        def element(i: Indices, k: Indices) -> Scalar:
+        def mine(i: Indices) -> Operand:
             here = flat(i[lead:], sizes)
-            mine = Operand(
+            return Operand(
                 ct.dtype, ct.shape, lambda at: nest.select(nest.eq(index[at], here), ct[at], zero)
             )
+
+        def element(i: Indices, k: Indices) -> Scalar:
             rows = zip(i[lead:], lows, k, self.dilation, strict=True)
             places = [at + low - tap * step for at, low, tap, step in rows]
-            return spaced(nest, mine, (*i[:lead], *places), steps)
+            return spaced(nest, mine(i), (*i[:lead], *places), steps)
 
+        def only(i: Indices) -> Scalar:
+            rows = zip(i[lead:], lows, self.strides, strict=True)
+            places = [(at + low) // stride for at, low, stride in rows]
+            return spaced(nest, mine(i), (*i[:lead], *places), dict.fromkeys(steps, 1))
+
+        apart = all(n <= s for n, s in zip(self.window, self.strides, strict=True))
+        if apart and set(self.dilation) == {1}:  # every element is in one window at most
+            return only
         return lambda i: nest.fold("add", self.window, lambda k: element(i, k))
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:

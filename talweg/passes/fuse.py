@@ -30,6 +30,7 @@ from talweg.ops.kinds import (
     Elementwise,
     Gather,
     Generate,
+    Move,
     Reduce,
     Scan,
     Scatter,
@@ -432,7 +433,7 @@ def _is_counting(node: Node) -> bool:
 def _is_plain_view(node: Node) -> bool:
     """Whether a Node is a view of one operand that reads one place, by a simple expression."""
     op = node.op
-    if not isinstance(op, View) or len(node.inputs) != 1:
+    if not isinstance(op, View) or isinstance(op, Move) or len(node.inputs) != 1:
         return False
     at = place_of(op, node.inputs[0].type, node.type)
     return at is not None and not (op.relabels and _splits(node))

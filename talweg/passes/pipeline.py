@@ -39,8 +39,8 @@ def compile_graph(graph: Graph, checking: bool = False, dump: Dump | None = None
             verify(graph)
         if dump is not None:
             dump(run.__name__, print_graph(graph))
+    graph, orders = choose_orders(graph)  # images channels last: no reordering between convolutions
     results = results_of(graph)
-    orders = choose_orders(graph)  # images channels last: no reordering between convolutions
     fusion = fuse(graph, orders)  # which Nodes one kernel computes: values stay in registers
     kernels = [  # every group as one loop nest, made of the rules of its Ops
         lower_group(group, fusion, results, orders, checking) for group in fusion.groups
