@@ -2,8 +2,8 @@
 
 Convolutions sum over channels, so images whose channels fill vectors are stored channels last, and
 whatever elementwise or pooling Ops make of them as well: no value is reordered on the way from one
-convolution to the next. Inputs, outputs and values that are reshaped stay row-major. Loop nests read
-and write through the order; only the gradient of a kernel is moved, once, when it is complete.
+convolution to the next. Inputs, outputs and values that are reshaped stay row-major. Loop nests
+read and write through the order; only the gradient of a kernel is moved, once, when it is complete.
 """
 
 from __future__ import annotations
