@@ -49,14 +49,15 @@ def processor() -> str:
     return found[1] if found else platform.machine()
 
 
-def circumstances(threads: int, results: Sequence[Result]) -> list[str]:
+def circumstances(threads: int, processor_time: bool, results: Sequence[Result]) -> list[str]:
     """Return lines about when, where and with what was measured."""
     packages = ", ".join(f"{name} {version}" for name, version in versions().items())
     loads = [result.load for result in results]
     foreign = max((result.foreign for result in results), default=0.0)
     return [
         f"{datetime.date.today().isoformat()}; {processor()}, {os.cpu_count()} processors, "
-        f"{platform.system()}; threads: {threads}",
+        f"{platform.system()}; threads: {threads}"
+        + (", processor time instead of wall time" if processor_time else ""),
         f"Python {platform.python_version()}, {packages}",
         f"load of the machine before a case: {min(loads):.1f}–{max(loads):.1f}; "
         f"largest share that other processes took in a counted round: {max(foreign, 0):.0%}",
@@ -82,6 +83,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.4, help="of a round")
     parser.add_argument("--quiet", type=float, default=0.05, help="share left to other processes")
+    parser.add_argument(
+        "--processor-time",
+        action="store_true",
+        help="take processor time: for comparisons with one thread on a busy machine",
+    )
     parser.add_argument("--patience", type=float, default=600, help="seconds to get ready")
     parser.add_argument("--case", default="", help="a part of the name of the cases to run")
     parser.add_argument("--json", type=Path, help="file for all that was found")
@@ -104,7 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rounds=chosen.rounds,
         seconds=chosen.seconds,
         patience=chosen.patience,
-        quiet=chosen.quiet,
+        quiet=1.0 if chosen.processor_time else chosen.quiet,
+        processor=chosen.processor_time,
         log=chosen.log,
     )
     for framework in chosen.framework:
@@ -142,7 +149,7 @@ def report(results: Sequence[Result], chosen: argparse.Namespace) -> None:
     """Print the tables and write the files that the command line asks for."""
     if not results:
         sys.exit(f"no case has {chosen.case!r} in its name")
-    lines = circumstances(chosen.threads, results)
+    lines = circumstances(chosen.threads, chosen.processor_time, results)
     text = markdown(results, lines)
     print(f"\n{text}")
     if chosen.json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 
 from benchmarks.case import Skipped
 from benchmarks.frameworks import FRAMEWORKS, missing, prepare, restrict
@@ -27,11 +28,13 @@ def main(workload: str) -> None:
     parser.add_argument("--threads", type=int, default=processors())
     parser.add_argument("--sizes", choices=("full", "tiny"), default="full")
     parser.add_argument("--seconds", type=float, default=2.0, help="of timing for each case")
+    parser.add_argument("--processor-time", action="store_true", help="instead of wall time")
     parser.add_argument("--case", default="", help="a part of the name of the cases to run")
     chosen = parser.parse_args()
     if reason := missing(chosen.framework):
         sys.exit(reason)
     restrict(chosen.threads)
+    clock = time.process_time if chosen.processor_time else time.perf_counter
     for case in cases_of(workload, chosen.sizes):
         if chosen.case not in case.name:
             continue
@@ -42,9 +45,10 @@ def main(workload: str) -> None:
             result.failed[chosen.framework] = str(reason_)
         else:
             set_threads(chosen.framework, chosen.threads)
-            program.step()
+            for _ in range(2 * program.period):
+                program.step()
             result.rounds = [
-                {chosen.framework: sample(program.step, chosen.seconds / 3).fields()}
+                {chosen.framework: sample(program.step, chosen.seconds / 3, clock).fields()}
                 for _ in range(3)
             ]
         print(result.line(), flush=True)

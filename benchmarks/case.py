@@ -33,11 +33,13 @@ class Program:
         results: runs the first iterations and returns what they gave, for comparison; to be called
             once, before any `step`.
         metrics: further figures, taken after timing: name to value.
+        period: after how many steps they are the same again; so many are run before timing.
     """
 
     step: Callable[[], object]
     results: Callable[[], Arrays]
     metrics: Callable[[], dict[str, float]] = dict
+    period: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

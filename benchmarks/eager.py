@@ -262,4 +262,4 @@ def stepwise(case: Stepwise, eager: Eager) -> Program:
         logits = [eager.numpy(advance(token, t)[0]) for t, token in enumerate(tokens)]
         return {"output": np.stack(logits)}
 
-    return Program(step, results)
+    return Program(step, results, period=length - half)

@@ -210,4 +210,4 @@ def stepwise(case: Any, threads: int) -> Program:
     def compared() -> Arrays:
         return {"output": np.stack([advance(token, t) for t, token in enumerate(forced)])}
 
-    return Program(step, compared)
+    return Program(step, compared, period=length - half)

@@ -199,4 +199,4 @@ def stepwise(case: Stepwise, jax: Any, f: Any) -> Program:
             logits.append(f.fetch(out))
         return {"output": np.stack(logits)}
 
-    return Program(step, results)
+    return Program(step, results, period=length - half)

@@ -188,12 +188,14 @@ def failures(results: Sequence[Result]) -> str:
 
 def further(results: Sequence[Result]) -> str:
     """Return a Markdown list of further figures; empty where there are none."""
-    lines = [
-        f"- {result.name}, {FRAMEWORKS[framework]}: "
-        + ", ".join(f"{name} {value:.2f}" for name, value in found.items())
-        for result in results
-        for framework, found in result.metrics.items()
-    ]
+    lines = []
+    for result in results:
+        for framework, found in result.metrics.items():
+            shown = [f"{name} {value:.2f}" for name, value in found.items() if " " in name]
+            if found.get("interpreted"):
+                shown.append(f"{found['interpreted']:.0f} nodes without a kernel so far")
+            if shown:
+                lines.append(f"- {result.name}, {FRAMEWORKS[framework]}: {', '.join(shown)}")
     return "\n".join(lines)
 
 

@@ -38,6 +38,7 @@ class Settings:
         patience: seconds that a framework may take to make a case ready.
         quiet: share of the machine that others may take; a round beyond it is tried again, twice
             as many as are wanted at most.
+        processor: whether processor time is taken: on a busy machine, with one thread.
         log: folder for what frameworks print; None to drop it.
     """
 
@@ -47,6 +48,7 @@ class Settings:
     seconds: float = 0.4
     patience: float = 600.0
     quiet: float = 0.05
+    processor: bool = False
     log: Path | None = None
 
 
@@ -219,7 +221,8 @@ def time_all(frameworks: Sequence[str], workers: Workers, result: Result) -> Non
         timed: Round = {}
         for framework in remaining[start:] + remaining[:start]:
             time.sleep(0.02)
-            found = workers.ask(framework, 120.0, do="time", seconds=settings.seconds)
+            how = {"seconds": settings.seconds, "processor": settings.processor}
+            found = workers.ask(framework, 120.0, do="time", **how)
             if "failed" in found:
                 result.failed[framework] = found["failed"]
                 remaining.remove(framework)

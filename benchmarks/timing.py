@@ -36,21 +36,29 @@ class Sampled:
         return asdict(self)
 
 
-def sample(step: Callable[[], object], seconds: float) -> Sampled:
-    """Time a step again and again, for about so many seconds, and at least three times."""
-    begin = time.perf_counter()
+def sample(
+    step: Callable[[], object], seconds: float, clock: Callable[[], float] = time.perf_counter
+) -> Sampled:
+    """Time a step again and again, for about so many seconds, and at least three times.
+
+    Args:
+        step: what is timed.
+        seconds: of the wall clock.
+        clock: `time.process_time` takes the processor time of all threads instead.
+    """
+    begin = clock()
     step()
-    once = time.perf_counter() - begin
+    once = clock() - begin
     steps = max(1, round(SAMPLE / max(once, 1e-9)))
     found: list[float] = []
     busy, own = busy_seconds(), time.process_time()
     start = now = time.perf_counter()
     while len(found) < 3 or now < start + seconds:
-        begin = time.perf_counter()
+        begin = clock()
         for _ in range(steps):
             step()
+        found.append((clock() - begin) / steps)
         now = time.perf_counter()
-        found.append((now - begin) / steps)
     others = busy_seconds() - busy - (time.process_time() - own)
     share = others / ((now - start) * (os.cpu_count() or 1)) if busy else -1.0
     found.sort()

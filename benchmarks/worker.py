@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.case import Case, Program, Skipped
-from benchmarks.frameworks import prepare, restrict
+from benchmarks.frameworks import OURS, prepare, restrict
 from benchmarks.timing import sample
 
 
@@ -33,6 +33,15 @@ def set_threads(framework: str, threads: int) -> None:
     """Tell a framework that has been imported how many threads it may use."""
     if framework.startswith("torch"):
         importlib.import_module("torch").set_num_threads(threads)
+
+
+def counted(framework: str) -> dict[str, float]:
+    """Return what talweg's compiler did for the present program and those before it."""
+    if framework not in OURS:
+        return {}
+    counters = importlib.import_module("talweg").counters()
+    names = ("compiled", "loaded", "plans", "interpreted")
+    return {name: float(getattr(counters, name)) for name in names}
 
 
 class Worker:
@@ -56,21 +65,23 @@ class Worker:
         program = prepare(case, self.framework, self.threads)
         set_threads(self.framework, self.threads)
         arrays = program.results()
-        program.step()
+        for _ in range(2 * program.period):
+            program.step()
         ready = time.perf_counter() - begin
         np.savez(Path(results), **arrays)  # type: ignore[arg-type]
         self.program = program
         return {"seconds": ready}
 
-    def time(self, seconds: float) -> dict[str, Any]:
-        """Time the present program."""
+    def time(self, seconds: float, processor: bool = False) -> dict[str, Any]:
+        """Time the present program, by the wall clock or by processor time."""
         assert self.program is not None
-        return sample(self.program.step, seconds).fields()
+        clock = time.process_time if processor else time.perf_counter
+        return sample(self.program.step, seconds, clock).fields()
 
     def metrics(self) -> dict[str, Any]:
         """Return further figures of the present program, and forget it."""
         assert self.program is not None
-        found = self.program.metrics()
+        found = self.program.metrics() | counted(self.framework)
         self.program = None
         return dict(found)
 
