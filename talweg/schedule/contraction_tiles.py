@@ -12,7 +12,7 @@ from talweg.loops.functions import evaluate
 from talweg.loops.nest import Let, Store, statements
 from talweg.loops.scalar import Argument, Call, Constant, Load, Local, Number, Scalar
 from talweg.schedule.contraction import Contraction, recognise
-from talweg.schedule.contraction_places import Axes, Read, indices_of, loads, read_of
+from talweg.schedule.contraction_places import Axes, coefficient, indices_of, loads, read_of
 from talweg.schedule.target import Target
 
 Left: TypeAlias = Literal["rows", "taps", "depth", "columns"]
@@ -214,10 +214,11 @@ def lefts(contraction: Contraction) -> tuple[Left, ...]:
     """Return the ways in which the left operand can be read, the one with the least work first."""
     inner = contraction.depth[-1].index
     packed: Left = "depth" if _runs(contraction.left, inner) else "columns"
-    read = _even(contraction.left)
+    read = read_of(contraction.left)
     if read is None or read.load.dtype is not contraction.dtype:
         return (packed,)
-    if not read.conditions:
+    even = affine(read.load.indices[0]) is not None
+    if even and not read.conditions:
         return "rows", packed
     if inner not in indices_of(*read.conditions) and _step(read.load, inner) == 1:
         return "taps", packed
@@ -230,8 +231,10 @@ def rights(contraction: Contraction, target: Target) -> tuple[Right, ...]:
     masks = target.masks(contraction.dtype.bits)
     turned = _runs(contraction.right, inner) and not _runs(contraction.right, column)
     packed: Right = "depth" if turned and masks else "columns"
-    read = _even(contraction.right)
+    read = read_of(contraction.right)
     if read is None or read.load.dtype is not contraction.dtype or not masks:
+        return (packed,)
+    if affine(read.load.indices[0]) is None:
         return (packed,)
     used = indices_of(*read.conditions)
     if column in used or _step(read.load, column) != 1:
@@ -241,17 +244,10 @@ def rights(contraction: Contraction, target: Target) -> tuple[Right, ...]:
     return "steps" if inner not in used else "each", packed
 
 
-def _even(value: Scalar) -> Read | None:
-    """The operand as memory at a place that every index moves evenly."""
-    read = read_of(value)
-    return None if read is None or affine(read.load.indices[0]) is None else read
-
-
 def _step(load: Load, index: str) -> int | None:
     """How far a load moves with an index, where that is known."""
-    form = affine(load.indices[0])
-    step = None if form is None else form.coefficient(index)
-    return int(step.text) if isinstance(step, Constant) else None
+    step = coefficient(load.indices[0], index)
+    return step[()] if step is not None and step.keys() == {()} else None
 
 
 def _runs(value: Scalar, index: str) -> bool:
