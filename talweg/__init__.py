@@ -71,6 +71,7 @@ __all__ = [
     "dtype",
     "e",
     "enable_grad",
+    "explain",
     "finfo",
     "float",
     "float16",
@@ -113,6 +114,7 @@ globals().update({f.__name__: f for f in (*creation.PUBLIC, *random.PUBLIC, *dep
 
 if TYPE_CHECKING:
     from talweg import data
+    from talweg.engine.explain import explain
     from talweg.engine.tracing import no_sync
     from talweg.nn.state import load, save
 
@@ -121,6 +123,7 @@ if TYPE_CHECKING:
 else:
     _LATER = {
         "data": "talweg.data",
+        "explain": "talweg.engine.explain",
         "load": "talweg.nn.state",
         "no_sync": "talweg.engine.tracing",
         "save": "talweg.nn.state",

@@ -62,7 +62,7 @@ def describe(source: Source | None) -> str:
     return f"{file}:{line}" + (f": {text}" if text else "")
 
 
-def place(source: Source | None) -> str:
+def where(source: Source | None) -> str:
     """Return `file:line`, or `an unknown line`."""
     return "an unknown line" if source is None else "{}:{}".format(*place_of(source))
 

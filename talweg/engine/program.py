@@ -41,14 +41,15 @@ def build(graph: Graph, scalars: Sequence[bool]) -> Program:
         scalars: for each input, whether it is given as a number.
     """
     start = now()
-    program = Program(compile_graph(_without_values(graph), CONFIG.check), scalars)
+    program = Program(compile_graph(without_values(graph), CONFIG.check), scalars)
     count(plans=1)
     for watcher in tuple(WATCHERS):
         watcher.planned(graph, program, start, now() - start)
     return program
 
 
-def _without_values(graph: Graph) -> Graph:
+def without_values(graph: Graph) -> Graph:
+    """Return the Graph anew, made of Nodes that hold no value."""
     made = {node: input_node(node.type) for node in graph.inputs}
     for node in graph.order:
         inputs = tuple(made[i] for i in node.inputs)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO, final
 
 from talweg.base.errors import ObservationError
-from talweg.base.source import Source, describe, place
+from talweg.base.source import Source, describe, where
 from talweg.engine.units import bytes_text, time_text
 from talweg.engine.watch import KernelMade, Observation, Watcher
 from talweg.ir.node import Graph
@@ -35,11 +35,11 @@ class Tracer(Watcher):
 
     def _tell(self, text: str, source: Source | None = None) -> None:
         source = source or getattr(self._running, "source", None)
-        print(f"talweg: {place(source)}: {text}", file=self._stream or sys.stderr)
+        print(f"talweg: {where(source)}: {text}", file=self._stream or sys.stderr)
 
     def observing(self, seen: Observation, graph: Graph) -> None:
         self._running.source = seen.source
-        _, _, text = describe(seen.source).partition(f"{place(seen.source)}: ")
+        _, _, text = describe(seen.source).partition(f"{where(seen.source)}: ")
         line = f"  # {text}" if text else ""
         self._tell(f"{seen.cause} computes {_ops(graph)}{line}", seen.source)
 

@@ -97,7 +97,7 @@ class Watcher:
         """A Program asked for a kernel."""
 
     def running(self, program: Program) -> None:
-        """Kernels of a Program are about to run."""
+        """A Program is about to run."""
 
     def launching(self, launch: Launch, operands: Sequence[int]) -> Any:
         """A kernel is about to run on operands at these addresses; what is returned is a note."""
@@ -161,8 +161,9 @@ def run_part(
 ) -> None:
     """Run kernels of a Program, launch by launch where somebody wants to see each."""
     watchers = tuple(WATCHERS)
-    for watcher in watchers:
-        watcher.running(program)
+    if part is next(p for p in program.parts if p.__class__ is part.__class__):
+        for watcher in watchers:
+            watcher.running(program)
     addresses = [b.address for b in outputs]
 
     def run() -> None:

@@ -210,6 +210,7 @@ class Executor:
         outputs: how many addresses of outputs.
 
     Attributes:
+        launches: as given.
         memory: how much of it is needed.
     """
 
@@ -223,6 +224,7 @@ class Executor:
         outputs: int,
     ) -> None:
         self._pool = pool
+        self.launches = tuple(launches)
         self._call = pool.run
         self._work = work = [_measured(launch, pool.threads) for launch in launches]
         self._split = any(stage.tickets > 1 for one in work for stage in one.stages)
