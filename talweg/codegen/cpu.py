@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import llvmlite
 from llvmlite import binding
+from llvmlite.binding import ffi
 
+from talweg.base.config import read
 from talweg.schedule.target import Target
-
-_LOCK = threading.Lock()
 
 
 @functools.cache
@@ -35,23 +37,69 @@ def _initialise() -> None:
     binding.initialize_native_asmprinter()
 
 
+class _Machines:
+    """LLVM's target machines. One thread uses one at a time, and they are used again."""
+
+    def __init__(self) -> None:
+        self.idle: dict[Target, list[Any]] = {}
+
+    @contextmanager
+    def one(self, target: Target) -> Iterator[Any]:
+        """Lend a machine."""
+        idle = self.idle.setdefault(target, [])
+        try:
+            machine = idle.pop()
+        except IndexError:
+            machine = self._make(target)
+        yield machine
+        idle.append(machine)
+
+    def _make(self, target: Target) -> Any:
+        _initialise()
+        found = binding.Target.from_triple(target.triple)
+        return found.create_target_machine(
+            cpu=target.cpu, features=target.features, opt=target.level, reloc="pic",
+            codemodel="small",
+        )  # fmt: skip
+
+
+_MACHINES = _Machines()
+
+
 @functools.cache
-def _machine(target: Target) -> Any:
-    _initialise()
-    found = binding.Target.from_triple(target.triple)
-    return found.create_target_machine(
-        cpu=target.cpu, features=target.features, opt=target.level, reloc="pic", codemodel="small"
-    )
+def checked() -> bool:
+    """Return whether LLVM verifies what we write: TALWEG_CHECK=1."""
+    return read().check
 
 
 def compile_text(text: str, target: Target) -> bytes:
-    """Return the object code of a module of LLVM IR. One thread compiles at a time.
+    """Return the object code of a module of LLVM IR. Several threads may compile at once.
 
     Raises:
         RuntimeError: when LLVM does not accept the module.
     """
-    with _LOCK:
-        machine = _machine(target)
-        module = binding.parse_assembly(text)
-        module.verify()
-        return bytes(machine.emit_object(module))
+    with _MACHINES.one(target) as machine:
+        module = binding.parse_assembly(text, binding.create_context())
+        if checked():
+            module.verify()
+        with ffi.OutputString() as error:
+            memory = _emitter()(machine, module, 1, error)
+            if not memory:
+                raise RuntimeError(str(error))
+        try:
+            start = ffi.lib.LLVMPY_GetBufferStart(memory)
+            return ctypes.string_at(start, ffi.lib.LLVMPY_GetBufferSize(memory))
+        finally:
+            ffi.lib.LLVMPY_DisposeMemoryBuffer(memory)
+
+
+@functools.cache
+def _emitter() -> Any:
+    """LLVM's code generator. llvmlite lets one thread into LLVM at a time, because modules of one
+    context must not be touched at once; ours have contexts of their own.
+    """
+    name = "LLVMPY_TargetMachineEmitToMemory"
+    guarded = getattr(ffi.lib, name)
+    free = getattr(ctypes.CDLL(ffi.lib._name), name)
+    free.argtypes, free.restype = guarded.argtypes, guarded.restype
+    return free

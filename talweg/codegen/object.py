@@ -1,19 +1,16 @@
-"""Compiled kernels, and the folder that keeps their object code from one process to the next."""
+"""Nests to object code: one by one, or many at once on several threads."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import tempfile
-import warnings
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import final
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 from talweg.base.errors import GraphError
 from talweg.codegen import contraction
-from talweg.codegen.cpu import compile_text, versions
+from talweg.codegen.cache import Compiled, ObjectCache
+from talweg.codegen.cpu import compile_text
 from talweg.codegen.llvm import emit
 from talweg.codegen.signature import Signature, signature_of
 from talweg.codegen.sizes import expression_of
@@ -25,90 +22,9 @@ from talweg.schedule.contraction_tiles import Tiles
 from talweg.schedule.loops import Loops, staged
 from talweg.schedule.target import Target
 
-MAGIC = b"talweg object 2\n"
+__all__ = ["Compiled", "ObjectCache", "compile_nest", "compile_nests"]
 
-
-@final
-@dataclass(frozen=True)
-class Compiled:
-    """Object code, and how its kernel is called."""
-
-    code: bytes
-    signature: Signature
-
-
-@final
-class ObjectCache:
-    """Object code by what it was made from.
-
-    An entry is used only if it is whole and was made by this version of talweg and LLVM for this
-    CPU from the same text: the name of its file is a hash of all that, and the file repeats it
-    beside a hash of the code. Entries appear at once or not at all. A folder that cannot be read
-    or written makes compiling slower and nothing else; that is warned of once.
-
-    Args:
-        folder: made when it is missing, for the user alone: what is loaded from it is run.
-        version: of talweg.
-    """
-
-    def __init__(self, folder: Path, version: str) -> None:
-        self.folder = folder
-        self.version = version
-        self.hits = 0
-        self.misses = 0
-        self._warned = False
-
-    def key(self, text: str, schedule: Schedule, target: Target) -> bytes:
-        """Return all that shapes the object code of the text of a nest."""
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        key = f"talweg {self.version} {versions()} {target.key} {schedule} {digest}"
-        return key.replace("\n", " ").encode() + b"\n"
-
-    def path(self, key: bytes) -> Path:
-        """Return the file of an entry."""
-        return self.folder / f"{hashlib.sha256(key).hexdigest()[:40]}.o"
-
-    def get(self, key: bytes) -> Compiled | None:
-        """Return an entry, None if there is no whole one."""
-        try:
-            stored = self.path(key).read_bytes()
-        except OSError:
-            return None
-        head = MAGIC + key
-        digest, kept = stored[len(head) : len(head) + 32], stored[len(head) + 32 :]
-        if not stored.startswith(head) or hashlib.sha256(kept).digest() != digest:
-            return None
-        described, _, code = kept.partition(b"\n")
-        fields = json.loads(described)
-        fields["messages"] = tuple(fields["messages"])
-        return Compiled(code, Signature(**fields))
-
-    def put(self, key: bytes, made: Compiled) -> None:
-        """Write an entry."""
-        kept = json.dumps(asdict(made.signature)).encode() + b"\n" + made.code
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.folder, suffix=".tmp")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(MAGIC + key + hashlib.sha256(kept).digest() + kept)
-                Path(name).replace(self.path(key))
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
-        except OSError as error:
-            self._warn(error)
-
-    def _warn(self, error: OSError) -> None:
-        if self._warned:
-            return
-        self._warned = True
-        warnings.warn(
-            f"compiled kernels cannot be kept in {self.folder}: {error}; set TALWEG_CACHE_DIR to a "
-            "folder that can be written, or every process compiles them again",
-            RuntimeWarning,
-            stacklevel=4,
-        )
+LINES = 2000  # of a module: what LLVM does once for each is then little beside the rest
 
 
 def compile_nest(
@@ -129,29 +45,115 @@ def compile_nest(
         GraphError: when the size of scratch memory depends on more than arguments, or the schedule
             does not fit the nest.
     """
-    schedule = schedule or Loops()
-    if cache is None:
-        return _compiled(nest, target, schedule)
-    key = cache.key(format_nest(nest), schedule, target)
-    found = cache.get(key)
-    if found is None:
-        cache.misses += 1
-        found = _compiled(nest, target, schedule)
-        cache.put(key, found)
-    else:
-        cache.hits += 1
-    return found
+    (made,) = compile_nests([(nest, schedule or Loops())], target, cache)
+    return made
 
 
-def _compiled(nest: LoopNest, target: Target, schedule: Schedule) -> Compiled:
+def compile_nests(
+    wanted: Sequence[tuple[LoopNest, Schedule]],
+    target: Target,
+    cache: ObjectCache | None = None,
+    threads: int = 1,
+) -> list[Compiled]:
+    """Return the machine code of verified nests, from the cache where it has it.
+
+    Those that it has not are compiled together: fewer modules cost less, and several threads
+    compile at once.
+
+    Args:
+        wanted: the kernels, each with its schedule.
+        target: the machine.
+        cache: where code is kept.
+        threads: how many modules may be compiled at once.
+
+    Raises:
+        GraphError: when the size of scratch memory depends on more than arguments, or a schedule
+            does not fit its nest.
+    """
+    keys = [
+        b"" if cache is None else cache.key(format_nest(nest), schedule, target)
+        for nest, schedule in wanted
+    ]
+    found = [None if cache is None else cache.get(key) for key in keys]
+    missing = [n for n, made in enumerate(found) if made is None]
+    if missing:
+        made = _compiled([wanted[n] for n in missing], target, threads)
+        for n, new in zip(missing, made, strict=True):
+            found[n] = new
+            if cache is not None:
+                cache.put(keys[n], new)
+    if cache is not None:
+        cache.misses += len(missing)
+        cache.hits += len(wanted) - len(missing)
+    return [made for made in found if made is not None]
+
+
+def _compiled(
+    wanted: Sequence[tuple[LoopNest, Schedule]], target: Target, threads: int
+) -> list[Compiled]:
+    if threads < 2 or len(wanted) < 2:
+        module = _Module()
+        for nest, schedule in wanted:
+            module.add(*_written(nest, schedule, target))
+        return module.compiled(compile_text(module.text(), target))
+    share = LINES
+    modules: list[tuple[_Module, Future[bytes]]] = []
+    with ThreadPoolExecutor(threads) as pool:
+        module = _Module()
+        for n, (nest, schedule) in enumerate(wanted):
+            module.add(*_written(nest, schedule, target))
+            last = n == len(wanted) - 1
+            # Towards the end modules get smaller, so that the threads end together.
+            left = len(wanted) - n
+            if last or module.lines > min(share, share * left // (2 * threads)):
+                modules.append((module, pool.submit(compile_text, module.text(), target)))
+                module = _Module()
+        return [made for module, code in modules for made in module.compiled(code.result())]
+
+
+def _written(nest: LoopNest, schedule: Schedule, target: Target) -> tuple[str, Signature]:
+    """The LLVM IR of a nest, and how its kernel is called."""
     if isinstance(schedule, Tiles):
         found = recognise(nest, schedule.swapped)
         if found is None:
             raise GraphError(f"{nest.name} is no contraction and cannot be computed in tiles")
-        text, signature = contraction.emit(found, schedule, target)
-        return Compiled(compile_text(text, target), signature)
+        return contraction.emit(found, schedule, target)
     kernel = staged(nest, schedule, target)
     scratch = any(any(True for _ in stage.scratch()) for stage in kernel.stages)
     sizes = expression_of(kernel)
     signature = signature_of(nest, len(kernel.stages), scratch, bool(kernel.shared), sizes)
-    return Compiled(compile_text(emit(kernel, target), target), signature)
+    return emit(kernel, target), signature
+
+
+class _Module:
+    """Kernels whose code is one object."""
+
+    def __init__(self) -> None:
+        self.signatures: list[Signature] = []
+        self.parts: dict[str, None] = {}
+        self.lines = 0
+
+    def add(self, text: str, signature: Signature) -> None:
+        """Add a kernel; what it declares may be there already."""
+        name = f"{signature.name}_{len(self.signatures)}"
+        text = text.replace(f"@{signature.name}.", f"@{name}.")
+        self.parts |= dict.fromkeys(_parts(text))
+        self.signatures.append(replace(signature, name=name))
+        self.lines += text.count("\n")
+
+    def text(self) -> str:
+        """Return the LLVM IR of all of them."""
+        return "\n".join(self.parts)
+
+    def compiled(self, code: bytes) -> list[Compiled]:
+        """Return the kernels of the object."""
+        return [Compiled(code, signature) for signature in self.signatures]
+
+
+def _parts(text: str) -> Iterator[str]:
+    """The declarations and functions of a module."""
+    for part in re.split(r"\n(?=define )", text):
+        if part.startswith("define "):
+            yield part
+        else:
+            yield from part.splitlines()

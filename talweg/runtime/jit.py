@@ -23,6 +23,7 @@ multiples of 64.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import itertools
 import struct
 import threading
@@ -39,6 +40,7 @@ ALIGNMENT = 64
 _LOCK = threading.Lock()
 _NAMES = itertools.count()
 _COMPILERS: list[Any] = []
+_LIBRARIES: dict[bytes, str] = {}
 
 # Kernels that ran out of handles stay loaded until the process ends: unloading a library while
 # another thread is inside it would be fatal, and code is small.
@@ -88,19 +90,26 @@ def _compiler() -> Any:
 def load(code: bytes, symbols: Sequence[str]) -> dict[str, int]:
     """Load object code; return the addresses of its symbols. They stay valid.
 
+    An object is loaded once, however often it is asked for: it may hold many kernels.
+
     Raises:
         DeviceError: when the object is damaged, lacks a symbol or needs one from outside.
     """
-    builder = binding.JITLibraryBuilder().add_object_img(code)
-    for symbol in symbols:
-        builder.export_symbol(symbol)
+    digest = hashlib.sha256(code).digest()
     with _LOCK:
+        compiler = _compiler()
         try:
-            tracker = builder.link(_compiler(), f"talweg{next(_NAMES)}")
+            library = _LIBRARIES.get(digest)
+            if library is None:
+                library = f"talweg{next(_NAMES)}"
+                builder = binding.JITLibraryBuilder().add_object_img(code)
+                _TRACKERS.append(builder.link(compiler, library))
+            found = {symbol: compiler.lookup(library, symbol) for symbol in symbols}
         except RuntimeError as error:
             raise DeviceError(f"object code of {symbols[0]} cannot be loaded: {error}") from None
-        _TRACKERS.append(tracker)
-    return {symbol: tracker[symbol] for symbol in symbols}
+        _LIBRARIES[digest] = library
+        _TRACKERS.extend(found.values())
+    return {symbol: tracker[symbol] for symbol, tracker in found.items()}
 
 
 _STAGE = ctypes.CFUNCTYPE(

@@ -12,7 +12,7 @@ import pytest
 
 from talweg.base import dtypes as d
 from talweg.codegen.cpu import host
-from talweg.codegen.object import ObjectCache, compile_nest
+from talweg.codegen.object import ObjectCache, compile_nest, compile_nests
 from talweg.loops.build import Lowered, NestBuilder
 from talweg.loops.text import format_nest
 from talweg.runtime.jit import Kernel
@@ -70,16 +70,17 @@ def test_a_kernel_that_is_found_is_not_written_again(
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other", "text"])
-def test_a_damaged_or_foreign_entry_is_made_again(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize("kind", ["k", "o"])
+def test_a_damaged_or_foreign_entry_is_made_again(tmp_path: Path, kind: str, damage: str) -> None:
     cache = ObjectCache(tmp_path, "1.0")
     assert works(cache)
-    (entry,) = tmp_path.iterdir()
+    (entry,) = tmp_path.glob(f"*.{kind}")
     whole = entry.read_bytes()
     broken = {
         "cut": whole[:-100],
         "flip": whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:],
         "empty": b"",
-        "other": whole.replace(b"talweg 1.0", b"talweg 9.9"),
+        "other": whole.replace(b"talweg 1.0", b"talweg 9.9").replace(b"kernel_", b"lernel_"),
         "text": b"not an object",
     }[damage]
     assert broken != whole
@@ -126,8 +127,39 @@ def test_processes_may_write_at_once_and_leave_nothing_behind(tmp_path: Path) ->
     for worker in workers:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0, 0]
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list(tmp_path.glob("*.k"))) == len(list(tmp_path.glob("*.o"))) == 4
     assert not list(tmp_path.glob("*.tmp"))
     cache = ObjectCache(tmp_path, "1.0")
     assert all(works(cache, amount) for amount in range(4))
     assert cache.hits == 4
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_nests_compiled_together_share_objects(tmp_path: Path, threads: int) -> None:
+    """Kernels of one name, with functions and constants that several of them need."""
+
+    def digamma(amount: int) -> Lowered:
+        nest = NestBuilder("shifted")
+        x = nest.input("x", d.float32, (4,))
+        out = nest.output("out", d.float32, x.shape)
+        nest.pointwise([out], lambda i: nest.sin(nest.digamma(x[i] + amount)))
+        return nest.build()
+
+    wanted = [(digamma(amount).nest, Loops()) for amount in range(1, 8)]
+    cache = ObjectCache(tmp_path, "1.0")
+    assert works(cache, 5)
+    wanted.append((shifted(5).nest, Loops()))
+    made = compile_nests(wanted, host(), cache, threads)
+    assert (cache.hits, cache.misses) == (1, 8)
+    assert len({m.code for m in made}) < len(made) or threads > 1
+    x = np.linspace(0.5, 3, 4, dtype=np.float32)
+    for amount, one in enumerate(made[:7], 1):
+        out = np.zeros(4, np.float32)
+        Kernel(one.code, one.signature).call([x.ctypes.data, out.ctypes.data], [4])
+        alone = compile_nest(wanted[amount - 1][0], host())
+        expected = np.zeros(4, np.float32)
+        Kernel(alone.code, alone.signature).call([x.ctypes.data, expected.ctypes.data], [4])
+        np.testing.assert_array_equal(out, expected)
+    again = ObjectCache(tmp_path, "1.0")
+    assert compile_nests(wanted, host(), again, threads) == made
+    assert (again.hits, again.misses) == (8, 0)
