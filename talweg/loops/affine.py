@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import TypeAlias
 
 from talweg.base import dtypes
@@ -180,7 +181,16 @@ def _joined(polynomial: Polynomial, ranges: Ranges) -> Polynomial:
 
 
 def to_polynomial(value: Scalar, ranges: Ranges) -> Polynomial:
-    """Return the normal form of an int64 expression."""
+    """Return the normal form of an int64 expression. It may be shared: do not change it."""
+    return _to_polynomial(value, ranges) if ranges else _known_polynomial(value)
+
+
+@lru_cache(maxsize=1 << 16)
+def _known_polynomial(value: Scalar) -> Polynomial:
+    return _to_polynomial(value, {})
+
+
+def _to_polynomial(value: Scalar, ranges: Ranges) -> Polynomial:
     match value:
         case Constant():
             number = int(value.text)

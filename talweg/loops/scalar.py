@@ -20,8 +20,9 @@ of the other operand. `==` compares structure; the elementwise comparison is `ca
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import field
+from operator import attrgetter
 from typing import Any, TypeAlias, final
 
 import numpy as np
@@ -45,6 +46,16 @@ class Scalar:
     """Any expression. Abstract: its subclasses are the grammar at the head of this module."""
 
     dtype: DType
+    _hash: int
+
+    def __hash__(self) -> int:
+        """Expressions are keys everywhere: each keeps its hash, so that a whole one costs little."""
+        try:
+            return self._hash
+        except AttributeError:
+            found = hash((self.__class__, *self.__dict__.values()))
+            object.__setattr__(self, "_hash", found)
+            return found
 
     def _same(self, other: Numeric) -> Scalar:
         return other if isinstance(other, Scalar) else constant(other, self.dtype)
@@ -140,6 +151,8 @@ def check_scalar(value: object, dtype: DType | None = None, role: str = "an oper
 class Constant(Scalar):
     """A value that is part of the structure, kept as text: exact, and equal to itself if NaN."""
 
+    __hash__ = Scalar.__hash__
+
     text: str
     dtype: DType
 
@@ -184,6 +197,8 @@ def _spell(value: Number, dtype: DType) -> str:
 class Argument(Scalar):
     """A value given at run time: an extent (int64) or a number of the user's program."""
 
+    __hash__ = Scalar.__hash__
+
     name: str
     dtype: DType
 
@@ -197,6 +212,8 @@ class Argument(Scalar):
 class Index(Scalar):
     """The counter of an enclosing loop."""
 
+    __hash__ = Scalar.__hash__
+
     name: str
     dtype: DType = field(default=dtypes.int64, init=False, repr=False)
 
@@ -208,6 +225,8 @@ class Index(Scalar):
 @frozen
 class Local(Scalar):
     """A name bound by a Let, or the present value of a Var."""
+
+    __hash__ = Scalar.__hash__
 
     name: str
     dtype: DType
@@ -221,6 +240,8 @@ class Local(Scalar):
 @frozen
 class Load(Scalar):
     """One element of a buffer."""
+
+    __hash__ = Scalar.__hash__
 
     buffer: str
     indices: tuple[Scalar, ...]
@@ -238,6 +259,8 @@ class Load(Scalar):
 @frozen
 class Call(Scalar):
     """A function of FUNCTIONS; all operands have one dtype. Made by `call`, which finds `dtype`."""
+
+    __hash__ = Scalar.__hash__
 
     function: str
     operands: tuple[Scalar, ...]
@@ -270,6 +293,8 @@ def _call_dtype(name: str, operands: tuple[Scalar, ...]) -> DType:
 class Select(Scalar):
     """`then` where the condition holds, else `otherwise`; the other one is not evaluated."""
 
+    __hash__ = Scalar.__hash__
+
     condition: Scalar
     then: Scalar
     otherwise: Scalar
@@ -292,6 +317,8 @@ class Cast(Scalar):
     imaginary part.
     """
 
+    __hash__ = Scalar.__hash__
+
     operand: Scalar
     dtype: DType
 
@@ -304,6 +331,8 @@ class Cast(Scalar):
 @frozen
 class Bitcast(Scalar):
     """The bits of a value, read as another dtype of the same width; not for bool or complex."""
+
+    __hash__ = Scalar.__hash__
 
     operand: Scalar
     dtype: DType
@@ -330,7 +359,26 @@ def constant(value: Numeric, dtype: DType) -> Scalar:
         if value.dtype is not dtype:
             raise DTypeError(f"expected {dtype.name}, got a Scalar of {value.dtype.name}; cast it")
         return value
-    return Constant(_spell(value, dtype), dtype)
+    if value.__class__ is not int:
+        return Constant(_spell(value, dtype), dtype)
+    found = _WHOLE.get((value, dtype))
+    if found is None:
+        found = Constant(_spell(value, dtype), dtype)
+        if len(_WHOLE) < _KEPT:
+            _WHOLE[value, dtype] = found
+    return found
+
+
+_WHOLE: dict[tuple[Any, DType], Constant] = {}
+_KEPT = 4096
+_RESULTS: dict[tuple[str, DType, int], DType] = {}
+
+
+def _called(function: str, operands: tuple[Scalar, ...], dtype: DType) -> Call:
+    """A Call whose fields are known to be right."""
+    made = object.__new__(Call)
+    made.__dict__.update(function=function, operands=operands, dtype=dtype)
+    return made
 
 
 def call(function: str, *operands: Scalar) -> Call:
@@ -340,7 +388,14 @@ def call(function: str, *operands: Scalar) -> Call:
         GraphError: for an unknown function or a wrong number of operands.
         DTypeError: for operands that differ in dtype or that the function does not accept.
     """
-    return Call(function, operands, _call_dtype(function, operands))
+    if operands and all(isinstance(operand, Scalar) for operand in operands):
+        first = operands[0].dtype
+        found = _RESULTS.get((function, first, len(operands)))
+        if found is not None and all(operand.dtype is first for operand in operands):
+            return _called(function, operands, found)
+    dtype = _call_dtype(function, operands)
+    _RESULTS[function, operands[0].dtype, len(operands)] = dtype
+    return _called(function, operands, dtype)
 
 
 def cast(operand: Scalar, dtype: DType) -> Scalar:
@@ -350,24 +405,30 @@ def cast(operand: Scalar, dtype: DType) -> Scalar:
 
 def children(value: Scalar) -> tuple[Scalar, ...]:
     """Return the direct parts of an expression."""
-    match value:
-        case Load(_, indices, _):
-            return indices
-        case Call(_, operands, _):
-            return operands
-        case Select(condition, then, otherwise):
-            return condition, then, otherwise
-        case Cast(operand, _) | Bitcast(operand, _):
-            return (operand,)
-    return ()
+    parts = _PARTS.get(value.__class__)
+    return () if parts is None else parts(value)
+
+
+_PARTS: dict[type[Scalar], Callable[[Any], tuple[Scalar, ...]]] = {
+    Load: attrgetter("indices"),
+    Call: attrgetter("operands"),
+    Select: attrgetter("condition", "then", "otherwise"),
+    Cast: lambda value: (value.operand,),
+    Bitcast: lambda value: (value.operand,),
+}
 
 
 def rebuild(value: Scalar, parts: tuple[Scalar, ...]) -> Scalar:
     """Return the expression with its direct parts replaced: the inverse of `children`."""
+    before = children(value)
+    if all(new is old for new, old in zip(parts, before, strict=True)):
+        return value
     match value:
         case Load(buffer, _, dtype):
             return Load(buffer, parts, dtype)
-        case Call(function, _, _):
+        case Call(function, _, dtype):
+            if all(new.dtype is old.dtype for new, old in zip(parts, before, strict=True)):
+                return _called(function, parts, dtype)
             return call(function, *parts)
         case Select():
             return Select(*parts)
@@ -380,9 +441,13 @@ def rebuild(value: Scalar, parts: tuple[Scalar, ...]) -> Scalar:
 
 def walk(value: Scalar) -> Iterator[Scalar]:
     """Yield the expression and all its parts, outermost first."""
-    yield value
-    for part in children(value):
-        yield from walk(part)
+    stack = [value]
+    while stack:
+        value = stack.pop()
+        yield value
+        parts = children(value)
+        if parts:
+            stack.extend(reversed(parts))
 
 
 def substitute(value: Scalar, names: dict[str, Scalar]) -> Scalar:
@@ -391,10 +456,14 @@ def substitute(value: Scalar, names: dict[str, Scalar]) -> Scalar:
     >>> print(substitute(Index("i"), {"i": constant(3, dtypes.int64)}).text)
     3
     """
-    if isinstance(value, Argument | Index | Local):
-        return names.get(value.name, value)
+    if value.__class__ in _NAMED:
+        named: Any = value
+        return names.get(named.name, value)
     parts = children(value)
-    return rebuild(value, tuple(substitute(p, names) for p in parts)) if parts else value
+    return rebuild(value, tuple([substitute(p, names) for p in parts])) if parts else value
+
+
+_NAMED = frozenset((Argument, Index, Local))
 
 
 def evaluate_cast(value: Any, source: DType, target: DType) -> Any:
