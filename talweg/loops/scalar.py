@@ -49,7 +49,7 @@ class Scalar:
     _hash: int
 
     def __hash__(self) -> int:
-        """Expressions are keys everywhere: each keeps its hash, so that a whole one costs little."""
+        """Return a hash that is kept: expressions are keys, and large ones would cost much."""
         try:
             return self._hash
         except AttributeError:
