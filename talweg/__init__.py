@@ -96,6 +96,7 @@ __all__ = [
     "no_sync",
     "optim",
     "pi",
+    "profile",
     "promote_types",
     "reset_counters",
     "save",
@@ -115,6 +116,7 @@ globals().update({f.__name__: f for f in (*creation.PUBLIC, *random.PUBLIC, *dep
 if TYPE_CHECKING:
     from talweg import data
     from talweg.engine.explain import explain
+    from talweg.engine.profile import profile
     from talweg.engine.tracing import no_sync
     from talweg.nn.state import load, save
 
@@ -126,6 +128,7 @@ else:
         "explain": "talweg.engine.explain",
         "load": "talweg.nn.state",
         "no_sync": "talweg.engine.tracing",
+        "profile": "talweg.engine.profile",
         "save": "talweg.nn.state",
     }
 

@@ -7,9 +7,7 @@ import re
 import sys
 import threading
 import xml.etree.ElementTree as ElementTree
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +20,7 @@ from talweg.ir.node import Graph, input_node
 from talweg.ir.text import parse_graph
 from talweg.ir.types import tensor_type
 from talweg.ops import BY_NAME, OpBuilder
+from tests.engine.well_formed import read
 
 F32 = 4
 
@@ -209,42 +208,6 @@ def test_tensors_are_found_in_results() -> None:
 
 
 # Pages.
-
-
-class Well(HTMLParser):
-    """Finds tags that are not closed in the order they were opened, and what a page loads."""
-
-    void = frozenset(("meta", "br"))
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: list[str] = []
-        self.loads: list[str] = []
-        self.text: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, Any]]) -> None:
-        self.seen.append(tag)
-        self.loads += [v for k, v in attrs if k in ("src", "href", "action")]
-        if tag not in self.void:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, Any]]) -> None:
-        self.seen.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
-
-
-def read(page: str) -> Well:
-    parser = Well()
-    parser.feed(page)
-    parser.close()
-    assert parser.open == []
-    return parser
 
 
 @pytest.fixture(scope="module")
