@@ -76,13 +76,12 @@ def test_an_unread_metric_takes_constant_memory(metric: str, zeros: bool) -> Non
 
 @pytest.mark.parametrize(("name", "options"), OPTIMIZERS)
 def test_every_state_takes_constant_memory(name: str, options: dict[str, Any]) -> None:
-    assert not grows(name, options, METRICS["taped"], False, 1000)
+    assert not grows(name, options, METRICS["taped"], False, 300)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("metric", ["detached", "taped"])
-def test_ten_thousand_steps(metric: str) -> None:
-    assert not grows("Adam", {}, METRICS[metric], False, 10_000)
+def test_ten_thousand_steps() -> None:
+    assert not grows("Adam", {}, METRICS["taped"], False, 10_000)
 
 
 def test_the_unread_metric_is_right() -> None:
