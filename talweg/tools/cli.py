@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 
     from talweg.tools import bench as benchmark
     from talweg.tools import demo as demonstration
+    from talweg.tools import programs
 else:
     llvmlite = deferred("llvmlite")
     llvm = deferred("llvmlite.binding")
     benchmark = deferred("talweg.tools.bench")
     demonstration = deferred("talweg.tools.demo")
+    programs = deferred("talweg.tools.programs")
+
+Sort: TypeAlias = Literal["cpu_time_total", "cpu_time", "count", "flops", "nbytes", "share"]
 
 WELCOME = (
     "[bold]talweg[/bold]: deep learning in pure Python.\n\n"
@@ -89,6 +93,35 @@ def plain_errors() -> Iterator[None]:
         raise SystemExit(130) from None
 
 
+def _add_watching(typer: ModuleType, app: Any) -> None:
+    """Add the commands that run a program and watch it."""
+    # What follows the program belongs to it.
+    settings = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+    file = typer.Argument(exists=True, dir_okay=False, help="A Python program.")
+    rest = typer.Argument(None, help="Its arguments.")
+    page = typer.Option(None, help="Write a page with pictures, too.")
+
+    def profile(
+        program: Path = file,
+        arguments: list[str] | None = rest,
+        sort_by: Sort = typer.Option("cpu_time_total", help="Order of the table."),
+        rows: int = typer.Option(30, min=-1, help="Of the table; -1 for all."),
+        html: Path | None = page,
+        trace: Path | None = typer.Option(None, help="Write a trace for ui.perfetto.dev, too."),
+    ) -> None:
+        """Run a Python program and show what its time went to, kernel by kernel."""
+        programs.profile_program(program, arguments or [], sort_by, rows, html, trace)
+
+    def explain(
+        program: Path = file, arguments: list[str] | None = rest, html: Path | None = page
+    ) -> None:
+        """Run a Python program and show what the compiler made of it."""
+        programs.explain_program(program, arguments or [], html)
+
+    app.command(context_settings=settings)(profile)
+    app.command(context_settings=settings)(explain)
+
+
 def application(typer: ModuleType) -> Any:
     """Build the command-line application.
 
@@ -147,6 +180,7 @@ def application(typer: ModuleType) -> Any:
     app.command()(demo)
     app.command()(info)
     app.add_typer(bench, name="bench")
+    _add_watching(typer, app)
     return app
 
 

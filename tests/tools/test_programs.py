@@ -1,0 +1,94 @@
+"""Programs that are watched from the command line run as they do alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from talweg.tools import cli, programs
+
+PROGRAM = """\
+import sys
+import talweg as tw
+import beside
+if __name__ == "__main__":
+    x = tw.ones(beside.SIZE, 200)
+    for _ in range(int(sys.argv[2])):
+        print((x.exp() @ x.T).sum().item() > 0, sys.argv[1:])
+    if sys.argv[1] == "--fail":
+        sys.exit(7)
+    if sys.argv[1] == "--raise":
+        raise KeyError("its own")
+"""
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    (tmp_path / "beside.py").write_text("SIZE = 150\n")
+    file = tmp_path / "program.py"
+    file.write_text(PROGRAM)
+    return file
+
+
+@pytest.fixture(autouse=True)
+def _no_module_stays() -> None:
+    sys.modules.pop("beside", None)
+
+
+def command(*arguments: object) -> int:
+    """Run the command; return its exit status."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["talweg", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ending:
+            cli.main()
+    return int(ending.value.code or 0)
+
+
+def test_profile_runs_the_program_and_shows_its_kernels(
+    program: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace, page = tmp_path / "trace.json", tmp_path / "page.html"
+    before = list(sys.path), list(sys.argv)
+    status = command("profile", "--trace", trace, "--html", page, program, "--rows", 3)
+    assert (list(sys.path), list(sys.argv)) == before
+    assert status == 0
+    out = capsys.readouterr().out
+    assert out.count("True ['--rows', '3']") == 3
+    (line,) = (text for text in out.splitlines() if "dot" in text)
+    assert line.split()[1] == "3", "the kernel ran three times"
+    assert "recording and Python" in out
+    kernels = [e for e in json.loads(trace.read_text())["traceEvents"] if e.get("cat") == "kernel"]
+    assert len([k for k in kernels if "dot" in k["name"]]) == 3
+    assert "program.py:7" in page.read_text()
+
+
+def test_explain_runs_the_program_and_shows_its_plans(
+    program: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.html"
+    assert command("explain", "--html", page, program, "--x", 2) == 0
+    out = capsys.readouterr().out
+    assert out.count("True ['--x', '2']") == 2
+    assert f"item() at {program}:7" in out
+    assert "run 2 times" in out
+    assert "<svg" in page.read_text()
+
+
+def test_the_end_of_the_program_is_the_end_of_the_command(
+    program: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("profile", "explain"):
+        sys.modules.pop("beside", None)
+        assert command(name, program, "--fail", 1) == 7
+        assert "dot" in capsys.readouterr().out, "what was seen is told"
+    with pytest.raises(KeyError, match="its own"):
+        programs.explain_program(program, ["--raise", "1"])
+    assert "dot" in capsys.readouterr().out
+
+
+def test_a_program_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("profile", tmp_path / "none.py") == 2
+    assert "none.py" in capsys.readouterr().err.replace("\n", "")
