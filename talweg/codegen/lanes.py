@@ -379,13 +379,16 @@ def lane(x: Lanes, index: int | Lanes) -> Lanes:
     return Lanes(x.writer, x.writer.emit(f"extractelement {x.type} {x.name}, i64 {at}"), x.kind, 1)
 
 
-def shuffled(x: Lanes, order: Sequence[int]) -> Lanes:
-    """Return the lanes in another order; there may be fewer of them."""
-    if len(order) == 1:
+def shuffled(x: Lanes, order: Sequence[int], other: Lanes | None = None) -> Lanes:
+    """Return the lanes in another order; there may be fewer of them. Those of a second vector of
+    the same width count behind those of the first.
+    """
+    if len(order) == 1 and other is None:
         return lane(x, order[0])
     listed = ", ".join(f"i32 {n}" for n in order)
+    second = "poison" if other is None else other.name
     name = x.writer.emit(
-        f"shufflevector {x.type} {x.name}, {x.type} poison, <{len(order)} x i32> <{listed}>"
+        f"shufflevector {x.type} {x.name}, {x.type} {second}, <{len(order)} x i32> <{listed}>"
     )
     return Lanes(x.writer, name, x.kind, len(order))
 

@@ -22,6 +22,8 @@ from talweg.codegen.lanes import (
 from talweg.codegen.values import Value, widened
 from talweg.codegen.writer import Writer
 
+SPREAD = 4  # how far apart elements may stand that are picked from whole rows
+
 
 @dataclass(frozen=True)
 class Array:
@@ -78,6 +80,10 @@ def _load(array: Array, offset: Value, lanes: int, mask: Lanes | None) -> Lanes:
         turned = None if mask is None else _reversed(mask)
         first = _pointer(writer, array, offset.single - (lanes - 1))
         return _reversed(_load_row(writer, kind, size, lanes, first, turned))
+    fits = lanes * size <= writer.target.vector_bytes
+    if isinstance(offset.step, int) and 1 < offset.step <= SPREAD and fits:
+        place = _pointer(writer, array, offset.single)
+        return _load_spread(writer, kind, lanes, place, offset.step, mask)
     vector = type_of(kind, lanes)
     pointers = _pointers(writer, array, widened(offset, lanes).single)
     alive = splat(constant(writer, 1, "i1", 1), lanes) if mask is None else mask
@@ -121,6 +127,36 @@ def _load_row(
         (vector, "zeroinitializer"),
     )
     return Lanes(writer, name, kind, lanes)
+
+
+def _load_spread(
+    writer: Writer, kind: str, lanes: int, place: str, step: int, mask: Lanes | None
+) -> Lanes:
+    """Elements that stand a few apart, picked from the rows that hold them and nothing behind."""
+    size = _bytes(kind)
+    starts = [n * lanes for n in range(step - 1)] + [(lanes - 1) * (step - 1)]
+    total: Lanes | None = None
+    covered = 0
+    for start in starts:
+        row = writer.emit(f"getelementptr {kind}, ptr {place}, i64 {start}")
+        inside = range(start, start + lanes)
+        alive = None
+        if mask is not None:
+            wanted = [e // step if e % step == 0 else lanes for e in inside]
+            alive = shuffled(mask, wanted, splat(constant(writer, 0, "i1", 1), lanes))
+        part = _load_row(writer, kind, size, lanes, row, alive)
+        order = [
+            n if n < covered else lanes + n * step - start if n * step in inside else n
+            for n in range(lanes)
+        ]
+        if total is None:
+            order = [n * step if n * step < lanes else 0 for n in range(lanes)]
+            total = shuffled(part, order)
+        else:
+            total = shuffled(total, order, part)
+        covered = sum(n * step < start + lanes for n in range(lanes))
+    assert total is not None
+    return total
 
 
 def store(array: Array, offset: Value, value: Value, lanes: int, mask: Lanes | None) -> None:

@@ -9,6 +9,7 @@ from talweg.base.frozen import frozen
 from talweg.loops.count import extent
 from talweg.loops.nest import Loop, LoopNest, Statement, expressions, statements
 from talweg.loops.scalar import Index, Load, Number, walk
+from talweg.schedule.jam import jammed
 from talweg.schedule.moves import collapsed, unrolled
 from talweg.schedule.place import placed
 from talweg.schedule.reductions import chunked
@@ -37,9 +38,10 @@ class Loops:
 
 def staged(nest: LoopNest, schedule: Loops, target: Target) -> Staged:
     """Apply a schedule to a verified nest."""
-    moved = collapsed(unrolled(placed(nest)))
+    moved = jammed(collapsed(unrolled(placed(nest))), rows=False)
     if schedule.chunks:
         moved = chunked(moved)
+    moved = jammed(moved, rows=True)
     return split(moved, choose(moved, target) if schedule.vectors else {})
 
 

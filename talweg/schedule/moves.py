@@ -34,17 +34,26 @@ WRITTEN = 400  # parts of expressions that these copies may have together
 
 def each_loop(block: Block, change: Callable[[Loop], Block]) -> Block:
     """Return a block with every loop replaced, inner loops first."""
+    return each_block(block, lambda inner: tuple(s for new in inner for s in _changed(new, change)))
+
+
+def _changed(statement: Statement, change: Callable[[Loop], Block]) -> Block:
+    return change(statement) if isinstance(statement, Loop) else (statement,)
+
+
+def each_block(block: Block, change: Callable[[Block], Block]) -> Block:
+    """Return a block with every block in it, and itself, replaced; inner blocks first."""
     found: list[Statement] = []
     for statement in block:
         match statement:
-            case Loop(_, _, _, body):
-                found += change(replace(statement, body=each_loop(body, change)))
-            case Guard(_, body, otherwise):
-                inner, outer = each_loop(body, change), each_loop(otherwise, change)
-                found.append(replace(statement, body=inner, otherwise=outer))
+            case Loop(index, extent, order, body):
+                found.append(Loop(index, extent, order, each_block(body, change)))
+            case Guard(condition, body, otherwise):
+                inner, outer = each_block(body, change), each_block(otherwise, change)
+                found.append(Guard(condition, inner, outer))
             case _:
                 found.append(statement)
-    return tuple(found)
+    return change(tuple(found))
 
 
 # -- small loops written out

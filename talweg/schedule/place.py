@@ -10,7 +10,7 @@ index, a quotient) is an atom with a name of its own, which the nest's table exp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeAlias, final
 
@@ -236,6 +236,17 @@ def rebuilt(value: Scalar, parts: tuple[Scalar, ...]) -> Scalar:
 def put(value: Scalar, index: str, new: Place) -> Scalar:
     """Return an expression with a place put for an index."""
     return map_places(value, lambda place: place.at(index, new))
+
+
+def replaced(value: Scalar, parts: Mapping[Scalar, Scalar]) -> Scalar:
+    """Return an expression with some of its parts, outside of places, replaced."""
+    if value in parts:
+        return parts[value]
+    if isinstance(value, Place):
+        return value
+    old = plain_children(value)
+    new = tuple(replaced(p, parts) for p in old)
+    return value if all(a is b for a, b in zip(new, old, strict=True)) else rebuilt(value, new)
 
 
 def settled(value: Scalar, table: Table) -> Place:

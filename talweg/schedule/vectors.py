@@ -212,7 +212,9 @@ def _allowed(loop: Loop) -> bool:
     if any(isinstance(s, Allocate) for s in inside):
         return False
     if loop.order == "reduction":
-        return not any(isinstance(s, Loop | Store) for s in inside)
+        if any(isinstance(s, Loop) for s in inside):
+            return False
+        return all(_is_row(s, loop.index) for s in inside if isinstance(s, Store))
     if loop.order != "parallel":
         return False
     varying = {loop.index} | {s.name for s in inside if isinstance(s, Var)}
@@ -222,6 +224,13 @@ def _allowed(loop: Loop) -> bool:
         if isinstance(statement, Loop) and _depends(statement.extent, varying):
             return False
     return True
+
+
+def _is_row(store: Store, index: str) -> bool:
+    """Whether neighbouring iterations write neighbouring elements."""
+    place = store.indices[0] if store.indices else None
+    factor = place.factor(index) if isinstance(place, Place) else None
+    return store.combine == "set" and factor is not None and factor.number == 1
 
 
 def _depends(value: Scalar, names: set[str]) -> bool:

@@ -18,6 +18,7 @@ from talweg.loops.interpret import interpret
 from talweg.loops.nest import Loop, LoopNest, statements
 from talweg.loops.text import format_nest
 from talweg.ops import OPS
+from talweg.schedule.jam import jammed
 from talweg.schedule.moves import collapsed, unrolled
 from talweg.schedule.place import placed, spelled
 from talweg.schedule.reductions import chunked
@@ -32,7 +33,8 @@ MOVES: dict[str, Move] = {
     "unrolled": unrolled,
     "collapsed": collapsed,
     "chunked": chunked,
-    "all": lambda nest: chunked(collapsed(unrolled(nest))),
+    "jammed": lambda nest: jammed(nest, rows=True),
+    "all": lambda nest: jammed(chunked(jammed(collapsed(unrolled(nest)), rows=False)), rows=True),
 }
 
 
@@ -150,3 +152,61 @@ def test_a_reshape_leaves_no_division() -> None:
     made = nest.build()
     x_values = np.random.default_rng(3).random((3, 4, 5), np.float32)
     check_kept(made.nest, [x_values], made.values, MOVES["all"])
+
+
+def softmax() -> Lowered:
+    nest = NestBuilder("softmax")
+    x = nest.input("x", d.float32, (3, 5))
+    out = nest.output("out", d.float32, x.shape)
+    with nest.loop(x.shape[0]) as i:
+        row = nest.local(d.float32, (x.shape[1],))
+        top = nest.fold("maximum", [x.shape[1]], lambda k: x[i, k[0]])
+        with nest.loop(x.shape[1]) as j:
+            nest.store(row, (j,), nest.exp(x[i, j] - top))
+        total = nest.fold("add", [x.shape[1]], lambda k: row[k[0]])
+        with nest.loop(x.shape[1]) as j:
+            nest.store(out, (i, j), row[j] / total)
+    return nest.build()
+
+
+def test_a_row_is_summed_up_as_it_is_computed() -> None:
+    made = softmax()
+    x = np.random.default_rng(4).random((3, 5), np.float32)
+    moved = check_kept(made.nest, [x], made.values, lambda nest: jammed(nest, rows=True))
+    assert loops_of(moved) == ["i0", "k0", "i1", "i2"]
+
+
+def test_reductions_that_do_not_need_each_other_share_a_loop() -> None:
+    nest = NestBuilder("sums")
+    x = nest.input("x", d.float32, (3, 4, 5))
+    outs = [nest.output(f"out{n}", d.float32, (x.shape[2],)) for n in range(3)]
+    over = [x.shape[0], x.shape[1]]
+    with nest.loop(x.shape[2]) as j:
+        one = nest.fold("add", over, lambda k: x[k[0], k[1], j])
+        two = nest.fold("maximum", over, lambda k: x[k[0], k[1], j] * 2)
+        three = nest.fold("add", over, lambda k: x[k[0], k[1], j] - one)
+        for out, value in zip(outs, (one, two, three)):
+            nest.store(out, (j,), value)
+    made = nest.build()
+    x_values = np.random.default_rng(5).random((3, 4, 5), np.float32)
+    moved = check_kept(made.nest, [x_values], made.values, lambda nest: jammed(nest, rows=False))
+    assert loops_of(moved) == ["i0", "k0", "k1", "k4", "k5"]
+    moved = check_kept(made.nest, [x_values], made.values, MOVES["all"])
+    assert len(loops_of(moved)) == 10
+
+
+def test_a_row_that_is_read_elsewhere_is_not_forwarded() -> None:
+    nest = NestBuilder("reverse")
+    x = nest.input("x", d.float32, (5,))
+    out = nest.output("out", d.float32, (2,))
+    with nest.loop(2) as i:
+        row = nest.local(d.float32, (x.shape[0],))
+        with nest.loop(x.shape[0]) as j:
+            nest.store(row, (j,), x[[j]] * 2)
+        last = x.shape[0] - 1
+        total = nest.fold("add", [x.shape[0]], lambda k: row[last - k[0]] * x[k])
+        nest.store(out, (i,), total)
+    made = nest.build()
+    x_values = np.random.default_rng(6).random(5, np.float32)
+    moved = check_kept(made.nest, [x_values], made.values, lambda n: jammed(n, rows=True))
+    assert loops_of(moved) == ["i0", "i1", "k0"]
