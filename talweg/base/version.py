@@ -1,3 +1,5 @@
 """The version of talweg."""
 
+from __future__ import annotations
+
 VERSION = "0.1.0"

@@ -170,10 +170,8 @@ class Program:
         def array(place: Place, type: TensorType) -> np.ndarray:
             storage = type.dtype.storage
             if place.kind == ARENA:
-                memory = np.ndarray(
-                    type.shape, storage, kept[-1].array(np.uint8, (self.plan.arena,)), place.at
-                )
-                return memory
+                arena = kept[-1].array(np.uint8, (self.plan.arena,))
+                return np.ndarray(type.shape, storage, arena, place.at)
             if place.kind == OUTPUT:
                 return buffers[place.at].array(storage, type.shape)
             found = inputs[place.at].array

@@ -91,7 +91,7 @@ class Builder:
         """
         key = (op.token, *map(_type, inputs))
         memo = self._types
-        result = memo.get(key)
+        result: Any = memo.get(key)
         if result is None:
             result = op.infer(*key[1:])
             if len(memo) >= _MEMO_LIMIT:
