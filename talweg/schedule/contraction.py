@@ -8,10 +8,10 @@
 
 A parallel index that only one operand moves with is a row or a column. Either side may be the
 columns; as a rule it is the one whose index is contiguous in the result. Matrix products,
-convolutions and their gradients are all of this form. `recognise` flattens every buffer to one
-axis and joins neighbouring axes of a group that every access walks through as if they were one:
-pixels of a 1x1 convolution become rows of a matrix. What does not have the form is refused: the
-ordinary loops then run.
+convolutions and their gradients are all of this form. Buffers are single rows, and neighbouring
+axes of a group that every access walks through as if they were one are joined: pixels of a 1x1
+convolution become rows of a matrix. What does not have the form is refused: the ordinary loops
+then run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from typing import TypeAlias
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.frozen import frozen
-from talweg.loops.affine import simplify, to_polynomial
 from talweg.loops.nest import (
     Accumulate,
     Assign,
@@ -33,18 +32,14 @@ from talweg.loops.nest import (
     Let,
     Loop,
     LoopNest,
-    Statement,
     Store,
     Var,
     map_scalars,
-    scalars,
     statements,
 )
 from talweg.loops.scalar import (
-    Argument,
     Call,
     Cast,
-    Constant,
     Index,
     Load,
     Local,
@@ -53,23 +48,29 @@ from talweg.loops.scalar import (
     call,
     constant,
     substitute,
-    walk,
 )
 from talweg.schedule.contraction_places import (
-    ONE,
-    Axes,
-    Axis,
-    Flat,
-    Strides,
-    indices_of,
+    conditions_in,
+    divided,
+    elements,
     read_of,
     step_of,
     walked_as_one,
 )
-
-Names: TypeAlias = dict[str, Scalar]
+from talweg.schedule.place import Place, map_places, names_in, placed, plain, settled, walk
 
 SUMMED = (dtypes.float32, dtypes.float64, dtypes.int32, dtypes.int64)
+
+
+@frozen
+class Axis:
+    """A loop: its index, and how often it runs, made of arguments."""
+
+    index: str
+    extent: Scalar
+
+
+Axes: TypeAlias = tuple[Axis, ...]
 
 
 @frozen
@@ -79,9 +80,7 @@ class Contraction:
     Args:
         source: the nest that was recognised.
         nest: its name, arguments and buffers, all of one axis; the body is empty.
-        before: Lets of arguments that everything may use.
-        batch, rows, columns, depth: the groups of axes; the last one of each runs fastest. Columns
-            and depth end with an axis along which all the others of the group are constant.
+        batch, rows, columns, depth: the groups of axes; the last one of each runs fastest.
         left, right: the factors.
         state: the name that the epilogue knows the sum by.
         initial: what is added to the sum.
@@ -90,7 +89,6 @@ class Contraction:
 
     source: LoopNest
     nest: LoopNest
-    before: Block
     batch: Axes
     rows: Axes
     columns: Axes
@@ -108,21 +106,42 @@ class Contraction:
 
 
 @functools.lru_cache(maxsize=1024)
-def recognise(nest: LoopNest, swapped: bool = False) -> Contraction | None:
+def recognise(nest: LoopNest, swapped: bool = False, inner: int = 0) -> Contraction | None:
     """Return the contraction that a verified nest is, or None.
 
     Args:
         nest: a verified nest.
         swapped: whether the side that is contiguous in the result shall be the rows.
+        inner: which of several axes of the depth shall be innermost; None for one too many.
     """
-    parts = _parts(nest) if _sums_products(nest) else None
-    if parts is None:
-        return None
-    sides = _sides(_split_strides(_split_groups(parts)), swapped)
-    return None if sides is None else _flattened(*sides)
+    form = _form(nest)
+    sides = None if form is None else _sides(form, swapped)
+    return None if sides is None else _arranged(*sides, inner)
 
 
 # -- the form
+
+
+@dataclass
+class _Form:
+    """The parts of a nest. Extents and all other int64 expressions are places."""
+
+    source: LoopNest
+    nest: LoopNest
+    parallel: dict[str, Place]
+    depth: dict[str, Place]
+    state: Var
+    left: Scalar
+    right: Scalar
+    epilogue: Block
+
+
+@functools.lru_cache(maxsize=1024)
+def _form(nest: LoopNest) -> _Form | None:
+    if not _sums_products(nest):
+        return None
+    form = _taken_apart(nest, placed(nest))
+    return None if form is None else _split_strides(_split_groups(form))
 
 
 def _sums_products(nest: LoopNest) -> bool:
@@ -139,71 +158,53 @@ def _is_product(value: Scalar) -> bool:
     return (isinstance(value, Call) and value.function == "mul") or isinstance(value, Local)
 
 
-@dataclass
-class _Parts:
-    nest: LoopNest
-    before: list[Statement]
-    parallel: dict[str, Scalar]
-    depth: dict[str, Scalar]
-    state: Var
-    left: Scalar
-    right: Scalar
-    epilogue: Block
-
-
-def _parts(nest: LoopNest) -> _Parts | None:
-    """Take the nest apart; Lets outside the epilogue are put in place of their names."""
-    before, body = _leading_lets(nest.body)
-    lets: Names = {}
-    parallel: dict[str, Scalar] = {}
+def _taken_apart(source: LoopNest, nest: LoopNest) -> _Form | None:
+    """Take a nest apart; Lets outside the epilogue are put in place of their names."""
+    body = _inlined(nest.body)
+    parallel: dict[str, Place] = {}
     while len(body) == 1 and isinstance(body[0], Loop) and body[0].order == "parallel":
-        parallel[body[0].index] = body[0].extent
-        body = _inlined(body[0].body, lets)
+        parallel[body[0].index] = _place(body[0].extent)
+        body = _inlined(body[0].body)
     if len(body) < 3 or not isinstance(body[0], Var) or not isinstance(body[1], Loop):
         return None
     state, summing, *epilogue = body
     assert isinstance(state, Var)
     assert isinstance(summing, Loop)
-    depth: dict[str, Scalar] = {}
+    depth: dict[str, Place] = {}
     inner: Block = (summing,)
     while len(inner) == 1 and isinstance(inner[0], Loop) and inner[0].order == "reduction":
-        depth[inner[0].index] = inner[0].extent
-        inner = _inlined(inner[0].body, lets)
+        depth[inner[0].index] = _place(inner[0].extent)
+        inner = _inlined(inner[0].body)
     factors = _factors(inner, state)
     if factors is None or not parallel or not _is_epilogue(tuple(epilogue)):
         return None
-    extents = (*parallel.values(), *depth.values())
-    if not all(_of_arguments(e) for e in (*extents, state.initial)):
+    if not all(_of_arguments(e) for e in (*parallel.values(), *depth.values(), state.initial)):
         return None
-    return _Parts(nest, list(before), parallel, depth, state, *factors, tuple(epilogue))
+    return _Form(source, nest, parallel, depth, state, *factors, tuple(epilogue))
 
 
-def _leading_lets(body: Block) -> tuple[list[Let], Block]:
-    """The Lets of arguments that a body begins with, and the rest without any."""
-    lets: list[Let] = []
-    while body and isinstance(body[0], Let):
-        let, body = body[0], body[1:]
-        known: Scalar = let.value
-        if _of_arguments(known):
-            lets.append(let)
-            known = Argument(let.name, known.dtype)
-        body = map_scalars(body, functools.partial(substitute, names={let.name: known}))
-    return lets, body
+def _place(value: Scalar) -> Place:
+    assert isinstance(value, Place)
+    return value
 
 
-def _inlined(block: Block, lets: Names) -> Block:
-    """The block without its leading Lets, and without any that stand before a loop in it."""
+def _inlined(block: Block) -> Block:
+    """The block without the Lets that stand before its first loop."""
     while True:
-        place = next((n for n, s in enumerate(block) if isinstance(s, Let | Loop)), None)
-        if place is None or isinstance(block[place], Loop):
+        place = next((n for n, s in enumerate(block) if not isinstance(s, Var)), None)
+        if place is None or not isinstance(block[place], Let):
             return block
         let = block[place]
         assert isinstance(let, Let)
-        if any(not isinstance(s, Var) for s in block[:place]):
-            return block
-        known: Names = {let.name: let.value}
         rest = block[:place] + block[place + 1 :]
-        block = map_scalars(rest, functools.partial(substitute, names=known))
+        block = map_scalars(rest, functools.partial(_with, let=let))
+
+
+def _with(value: Scalar, let: Let) -> Scalar:
+    """An expression with what a Let stands for in place of its name."""
+    if let.value.dtype is dtypes.int64:
+        return map_places(value, lambda p: p.at(let.name, settled(let.value, p.table)))
+    return substitute(value, {let.name: let.value})
 
 
 def _factors(block: Block, state: Var) -> tuple[Scalar, Scalar] | None:
@@ -228,66 +229,72 @@ def _is_epilogue(block: Block) -> bool:
 
 
 def _of_arguments(value: Scalar) -> bool:
-    return not any(isinstance(p, Index | Local | Load) for p in walk(value))
+    return not names_in(value) and not any(isinstance(p, Load) for p in walk(value))
 
 
-# -- groups of channels
+# -- groups of channels, and strides
 
 
-def _split_groups(parts: _Parts) -> _Parts:
+def _split_groups(form: _Form) -> _Form:
     """Cut a parallel index i that is used as i // d or i % d into a group and what is inside it."""
-    for index in parts.parallel:
-        divisors = [d for i, d in _divisions(parts) if i == Index(index)]
+    for index in form.parallel:
+        divisors = [d for i, d in _divisions(form) if i.terms == {(index,): 1}]
         if divisors and all(d == divisors[0] and _of_arguments(d) for d in divisors):
-            return _split(parts, index, divisors[0], "member")
-    return parts
+            return _split(form, index, divisors[0], "member")
+    return form
 
 
-def _split_strides(parts: _Parts) -> _Parts:
+def _split_strides(form: _Form) -> _Form:
     """Cut parallel indices of which an operand only meets every n-th into n residues.
 
     Where such an index stands in a sum that is divided by n, rows of one residue meet the same
     steps of the depth: they are made neighbours, and the other steps are left out.
     """
-    for index in list(parts.parallel):
-        for dividend, divisor in _divisions(parts):
-            form = to_polynomial(dividend, {})
-            if isinstance(divisor, Constant) and form.get((Index(index),)) == 1 and len(form) > 1:
-                parts = _split(parts, index, divisor, "residue")
-                order = sorted(parts.parallel, key=lambda i: not i.endswith("_residue"))
-                parts = replace(parts, parallel={i: parts.parallel[i] for i in order})
+    for index in list(form.parallel):
+        for dividend, divisor in _divisions(form):
+            alone = len(dividend.terms) == 1
+            if divisor.number is not None and not alone and dividend.terms.get((index,)) == 1:
+                form = _split(form, index, divisor, "residue")
+                order = sorted(form.parallel, key=lambda i: not i.endswith("_residue"))
+                form = replace(form, parallel={i: form.parallel[i] for i in order})
                 break
-    return parts
+    return form
 
 
-def _divisions(parts: _Parts) -> Iterator[tuple[Scalar, Scalar]]:
+def _divisions(form: _Form) -> Iterator[tuple[Place, Place]]:
     """Dividend and divisor of every quotient and remainder in the operands."""
-    for value in (parts.left, parts.right):
+    for value in (form.left, form.right):
         for part in walk(value):
             if isinstance(part, Call) and part.function in ("floordiv", "mod"):
-                yield part.operands[0], part.operands[1]
+                dividend, divisor = part.operands
+                if isinstance(dividend, Place) and isinstance(divisor, Place):
+                    yield dividend, divisor
 
 
-def _split(parts: _Parts, index: str, inside: Scalar, role: str) -> _Parts:
+def _split(form: _Form, index: str, inside: Place, role: str) -> _Form:
     """Write a parallel index as group * inside + member."""
-    group, member, extent = f"{index}_group", f"{index}_{role}", parts.parallel[index]
-    whole = Index(group) * inside + Index(member)
-    names: Names = {index: whole}
-    parallel: dict[str, Scalar] = {}
-    for name, size in parts.parallel.items():
+    group, member, extent = f"{index}_group", f"{index}_{role}", form.parallel[index]
+    table = extent.table
+    one = table.place({(): 1})
+    near, far = (table.place({(table.name(Index(name)),): 1}) for name in (member, group))
+    whole = far.times(inside).plus(near)
+    reached = extent.plus(inside).plus(one, -1)
+    groups = divided(settled(call("floordiv", reached, inside), table), {})
+    parallel: dict[str, Place] = {}
+    for name, size in form.parallel.items():
         if name == index:
-            parallel[group] = (extent + inside - 1) // inside
-            parallel[member] = inside
+            parallel |= {group: groups, member: inside}
         else:
             parallel[name] = size
-    ranges = {**parallel, **parts.depth}
 
     def renamed(value: Scalar) -> Scalar:
-        return simplify(substitute(value, names), ranges)
+        return map_places(value, lambda p: divided(p.at(index, whole), {member: inside}))
+
+    exists, zero = call("lt", whole, extent), constant(0, form.left.dtype)
 
     def kept(value: Scalar) -> Scalar:
         inner = renamed(value)
-        if member not in indices_of(inner):
+        if member not in names_in(inner):
             return inner
         read = read_of(inner)
         if read is None:
@@ -295,110 +302,110 @@ def _split(parts: _Parts, index: str, inside: Scalar, role: str) -> _Parts:
         both = functools.reduce(functools.partial(call, "logical_and"), read.conditions, exists)
         return Select(both, read.load, zero)
 
-    exists = whole < extent
-    zero = constant(0, parts.left.dtype)
-    guarded = (Guard(exists, map_scalars(parts.epilogue, renamed)),)
-    return replace(
-        parts,
-        parallel=parallel,
-        left=kept(parts.left),
-        right=kept(parts.right),
-        epilogue=guarded,
-    )
+    epilogue = (Guard(exists, map_scalars(form.epilogue, renamed)),)
+    left, right = kept(form.left), kept(form.right)
+    return replace(form, parallel=parallel, left=left, right=right, epilogue=epilogue)
 
 
 # -- sides
 
 
-def _sides(parts: _Parts, swapped: bool) -> tuple[_Parts, str] | None:
-    """The parts with the columns on the right, and the innermost column."""
-    contiguous = _contiguous(parts)
+def _sides(form: _Form, swapped: bool) -> tuple[_Form, str] | None:
+    """The form with the columns on the right, and the innermost column."""
+    contiguous = _contiguous(form)
     if contiguous is None:
         return None
-    left, right = indices_of(parts.left), indices_of(parts.right)
+    left, right = names_in(form.left), names_in(form.right)
     if (contiguous in left) == (contiguous in right):
         return None
     if (contiguous in left) != swapped:
-        parts = replace(parts, left=parts.right, right=parts.left)
+        form = replace(form, left=form.right, right=form.left)
         left, right = right, left
-    columns = [i for i in parts.parallel if i in right and i not in left]
+    columns = [i for i in form.parallel if i in right and i not in left]
     if not columns:
         return None
-    flat = Flat(parts.nest, {}).value(parts.right)
-    runs = [i for i in columns if step_of(flat, i) == ONE]
-    return parts, contiguous if contiguous in columns and not runs else [*columns, *runs][-1]
+    runs = [i for i in columns if step_of(form.right, i) == 1]
+    return form, contiguous if contiguous in columns and not runs else [*columns, *runs][-1]
 
 
-def _contiguous(parts: _Parts) -> str | None:
+def _contiguous(form: _Form) -> str | None:
     """The parallel index along which the elements of the first result are neighbours."""
-    for statement in statements(parts.epilogue):
+    for statement in statements(form.epilogue):
         if isinstance(statement, Store) and statement.indices:
-            last = to_polynomial(statement.indices[-1], {})
-            found = [i for i in parts.parallel if last.get((Index(i),)) == 1]
+            place = _place(statement.indices[0])
+            found = [i for i in form.parallel if _is_one(place.factor(i))]
             return found[-1] if found else None
     return None
 
 
-# -- one axis for every buffer
+def _is_one(factor: Place | None) -> bool:
+    return factor is not None and factor.number == 1
 
 
-def _flattened(parts: _Parts, innermost: str) -> Contraction:
-    flat = Flat(parts.nest, {**parts.parallel, **parts.depth})
-    left, right = flat.value(parts.left), flat.value(parts.right)
-    epilogue = flat.block(parts.epilogue)
-    groups = _groups(parts, left, right, innermost)
-    extents = {**parts.parallel, **parts.depth}
+def _candidates(form: _Form, left: Scalar, right: Scalar) -> list[str]:
+    """Indices of the depth that may be innermost, the best one first.
+
+    They run along an operand's memory, or no condition depends on them.
+    """
+    used = {n for v in (left, right) for c in conditions_in(v) for n in names_in(c)}
+    runs = [i for value in (left, right) for i in form.depth if step_of(value, i) == 1]
+    free = [i for i in reversed(form.depth) if i not in used]
+    found = list(dict.fromkeys([*runs, *(free if used else [])]))
+    found.sort(key=lambda i: i in used)
+    return found or [list(form.depth)[-1]]
+
+
+# -- axes that are walked as one
+
+
+def _arranged(form: _Form, innermost: str, inner: int) -> Contraction | None:
+    left, right, epilogue = form.left, form.right, form.epilogue
+    candidates = _candidates(form, left, right)
+    if inner >= len(candidates):
+        return None
+    groups = _groups(form, innermost, candidates[inner])
+    extents = {**form.parallel, **form.depth}
+    zero = next(iter(extents.values())).table.place({})
     whole: list[Axes] = []
     for group in groups:
-        axes = [Axis(i, extents[i]) for i in group]
+        axes = list(group)
         place = len(axes) - 1
         while place > 0:
-            outer, inner = axes[place - 1], axes[place]
-            if walked_as_one(outer, inner, (left, right, *scalars(epilogue))):
-                names: Names = {outer.index: constant(0, dtypes.int64)}
-                left, right = _without(left, names), _without(right, names)
-                epilogue = map_scalars(epilogue, functools.partial(_without, names=names))
-                axes[place - 1 : place + 1] = [
-                    Axis(inner.index, simplify(outer.extent * inner.extent))
-                ]
+            far, near = axes[place - 1], axes[place]
+            if walked_as_one(far, near, extents[near], (left, right, *elements(epilogue))):
+                still = functools.partial(_at, index=far, place=zero)
+                left, right, epilogue = still(left), still(right), map_scalars(epilogue, still)
+                extents[near] = extents[far].times(extents[near])
+                del axes[place - 1]
             place -= 1
-        whole.append(tuple(axes))
-    strides = Strides()
-    left, right = strides.value(left), strides.value(right)
-    epilogue = map_scalars(epilogue, strides.value)
+        whole.append(tuple(Axis(i, plain(extents[i])) for i in axes))
+    batch, rows, columns, depth = whole
+    nest, state = replace(form.nest, body=()), form.state
     return Contraction(
-        parts.nest,
-        flat.emptied(),
-        (*parts.before, *strides.lets),
-        whole[0],
-        whole[1],
-        whole[2],
-        whole[3],
+        form.source,
+        nest,
+        batch,
+        rows,
+        columns,
+        depth,
         left,
         right,
-        parts.state.name,
-        parts.state.initial,
+        state.name,
+        state.initial,
         epilogue,
     )
 
 
-def _without(value: Scalar, names: Names) -> Scalar:
-    return simplify(substitute(value, names))
+def _at(value: Scalar, index: str, place: Place) -> Scalar:
+    return map_places(value, lambda p: p.at(index, place))
 
 
-def _groups(
-    parts: _Parts, left: Scalar, right: Scalar, innermost: str
-) -> tuple[list[str], list[str], list[str], list[str]]:
+def _groups(form: _Form, innermost: str, inner: str) -> tuple[list[str], ...]:
     """The indices of batch, rows, columns and depth, in the order in which they are walked."""
-    moved_left, moved_right = indices_of(left), indices_of(right)
+    moved_left, moved_right = names_in(form.left), names_in(form.right)
     sides: tuple[list[str], ...] = ([], [], [])
-    for index in parts.parallel:
+    for index in form.parallel:
         one = (index in moved_left) != (index in moved_right)
         sides[0 if not one else 1 if index in moved_left else 2].append(index)
-    batch, rows, columns = sides
-    columns.sort(key=lambda index: index == innermost)
-    depth = list(parts.depth)
-    runs = [i for value in (left, right) for i in depth if step_of(value, i) == ONE]
-    if runs:
-        depth.sort(key=lambda index: index == runs[0])
-    return batch, rows, columns, depth
+    sides[2].sort(key=lambda index: index == innermost)
+    return *sides, sorted(form.depth, key=lambda index: index == inner)

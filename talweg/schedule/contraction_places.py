@@ -1,46 +1,13 @@
-"""Places: where the operands of a contraction read memory, and how far each index moves them.
-
-Every buffer is taken as one long row, so that a place is a single int64 expression: a sum of
-indices times steps, where the steps are made of arguments and have names.
-"""
+"""Places in contractions: where operands read memory, and how far each index moves them."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator, Mapping
 
-from talweg.base import dtypes
 from talweg.base.frozen import frozen
-from talweg.loops.affine import Polynomial, simplify, to_polynomial, to_scalar
-from talweg.loops.nest import Block, Buffer, Guard, Let, LoopNest, Statement, Store, map_scalars
-from talweg.loops.scalar import (
-    Argument,
-    Call,
-    Constant,
-    Index,
-    Load,
-    Scalar,
-    Select,
-    children,
-    constant,
-    rebuild,
-    walk,
-)
-
-ONE: Polynomial = {(): 1}
-
-
-@frozen
-class Axis:
-    """A loop: its index, and how often it runs, made of arguments."""
-
-    index: str
-    extent: Scalar
-
-
-Axes: TypeAlias = tuple[Axis, ...]
+from talweg.loops.nest import Block, Store, expressions, statements
+from talweg.loops.scalar import Call, Constant, Load, Scalar, Select, call
+from talweg.schedule.place import Place, children, names_in, settled, walk
 
 
 @frozen
@@ -50,173 +17,29 @@ class Read:
     load: Load
     conditions: tuple[Scalar, ...]
 
-
-def indices_of(*values: Scalar) -> set[str]:
-    """Return the names of the loop indices in expressions."""
-    return {p.name for value in values for p in walk(value) if isinstance(p, Index)}
-
-
-class Flat:
-    """Turns every access into one of a buffer of one axis."""
-
-    def __init__(self, nest: LoopNest, ranges: Mapping[str, Scalar]) -> None:
-        self.nest, self.ranges = nest, ranges
-        self.shapes = {b.name: b.shape for b in nest.inputs + nest.outputs}
-
-    def emptied(self) -> LoopNest:
-        """The nest with flat buffers and no body."""
-        inputs, outputs = (
-            tuple(replace(b, shape=(_size(b),)) for b in listed)
-            for listed in (self.nest.inputs, self.nest.outputs)
-        )
-        return replace(self.nest, inputs=inputs, outputs=outputs, body=())
-
-    def value(self, value: Scalar) -> Scalar:
-        """An expression with its loads flattened, in normal form."""
-        parts = tuple(map(self.value, children(value)))
-        value = rebuild(value, parts) if parts else value
-        if isinstance(value, Load):
-            return Load(value.buffer, self.place(value.buffer, value.indices), value.dtype)
-        return simplify(value, self.ranges)
-
-    def place(self, buffer: str, indices: Sequence[Scalar]) -> tuple[Scalar]:
-        """The row-major position in a buffer."""
-        at: Scalar = constant(0, dtypes.int64)
-        for index, size in zip(indices, self.shapes[buffer], strict=True):
-            at = at * size + index
-        return (simplify(at, self.ranges),)
-
-    def block(self, block: Block) -> Block:
-        """Statements with their loads and stores flattened."""
-        return tuple(map(self._statement, block))
-
-    def _statement(self, statement: Statement) -> Statement:
-        match statement:
-            case Store(buffer, indices, value, combine):
-                at = self.place(buffer, tuple(map(self.value, indices)))
-                return Store(buffer, at, self.value(value), combine)
-            case Guard(condition, body, otherwise):
-                return Guard(self.value(condition), self.block(body), self.block(otherwise))
-        (plain,) = map_scalars((statement,), self.value)
-        return plain
-
-
-def _size(buffer: Buffer) -> Scalar:
-    total: Scalar = constant(1, dtypes.int64)
-    for size in buffer.shape:
-        total = total * size
-    return simplify(total)
-
-
-def step_of(value: Scalar, index: str) -> Polynomial | None:
-    """How far the loads of an expression move when an index grows, None where they differ."""
-    steps = [s for load in loads(value) if (s := coefficient(load.indices[0], index)) != {}]
-    return steps[0] if steps and all(s == steps[0] for s in steps) else None
-
-
-def loads(*values: Scalar) -> Iterator[Load]:
-    """Yield the loads in expressions."""
-    for value in values:
-        yield from (p for p in walk(value) if isinstance(p, Load))
-
-
-def coefficient(place: Scalar, index: str) -> Polynomial | None:
-    """The factor of an index in a polynomial; None where it stands in anything but products."""
-    moving = Index(index)
-    total: Polynomial = {}
-    for monomial, factor in to_polynomial(place, {}).items():
-        inside = [a for a in monomial if moving in walk(a)]
-        if not inside:
-            continue
-        rest = tuple(a for a in monomial if a != moving)
-        if inside != [moving] or any(isinstance(p, Index) for a in rest for p in walk(a)):
-            return None
-        total[rest] = total.get(rest, 0) + factor
-    return total
-
-
-def walked_as_one(outer: Axis, inner: Axis, values: Iterable[Scalar]) -> bool:
-    """Whether two axes are only used in places, and always so that they are one longer axis."""
-    pair = {Index(outer.index), Index(inner.index)}
-    return all(_as_one(outer, inner, pair, value) for value in values)
-
-
-def _as_one(outer: Axis, inner: Axis, pair: set[Index], value: Scalar) -> bool:
-    if isinstance(value, Index):
-        return value not in pair
-    if not isinstance(value, Load):
-        return all(_as_one(outer, inner, pair, part) for part in children(value))
-    return joined(outer, inner, value.indices[0])
-
-
-def joined(outer: Axis, inner: Axis, place: Scalar) -> bool:
-    """Whether a place moves along two axes as along one."""
-    far, near = coefficient(place, outer.index), coefficient(place, inner.index)
-    if far is None or near is None:
-        return False
-    return far == to_polynomial(to_scalar(near) * inner.extent, {})
-
-
-class Strides:
-    """Gives names to what indices are multiplied with, so that it is computed once."""
-
-    def __init__(self) -> None:
-        self.names: dict[Scalar, str] = {}
-
     @property
-    def lets(self) -> Block:
-        """The Lets of the names."""
-        return tuple(Let(name, value) for value, name in self.names.items())
-
-    def value(self, value: Scalar) -> Scalar:
-        """An expression whose places use the names."""
-        parts = tuple(map(self.value, children(value)))
-        value = rebuild(value, parts) if parts else value
-        if isinstance(value, Load):
-            return Load(value.buffer, (self.place(value.indices[0]),), value.dtype)
-        return value
-
-    def place(self, value: Scalar) -> Scalar:
-        """A place as a sum of indices times steps."""
-        moving: dict[str, Polynomial] = {}
-        rest: Polynomial = {}
-        fixed: Polynomial = {}
-        for monomial, factor in to_polynomial(value, {}).items():
-            indices = [a for a in monomial if isinstance(a, Index)]
-            others = tuple(a for a in monomial if not isinstance(a, Index))
-            if not all(isinstance(a, Argument) for a in others) or len(indices) > 1:
-                rest[monomial] = factor
-            elif indices:
-                moving.setdefault(indices[0].name, {})[others] = factor
-            else:
-                fixed[others] = factor
-        terms = [Index(i) * self.name(to_scalar(step)) for i, step in moving.items()]
-        if rest:
-            terms.append(to_scalar(rest))
-        if fixed or not terms:
-            terms.append(self.name(to_scalar(fixed)))
-        return functools.reduce(lambda a, b: a + b, terms)
-
-    def name(self, value: Scalar) -> Scalar:
-        """A name for a product or sum of arguments."""
-        if isinstance(value, Argument | Constant):
-            return value
-        name = self.names.setdefault(value, f"stride_{len(self.names)}")
-        return Argument(name, dtypes.int64)
-
-
-# -- operands
+    def place(self) -> Place:
+        """Where in the buffer the element is."""
+        (place,) = self.load.indices
+        assert isinstance(place, Place)
+        return place
 
 
 def read_of(value: Scalar) -> Read | None:
     """Return the operand as an element of memory, None if it is anything else."""
-    if isinstance(value, Load):
-        return Read(value, ())
-    if isinstance(value, Select) and isinstance(value.then, Load):
+    load: Scalar = value
+    conditions: tuple[Scalar, ...] = ()
+    if isinstance(value, Select):
         other = value.otherwise
-        if isinstance(other, Constant) and float(other.text) == 0.0:
-            return Read(value.then, tuple(_conjuncts(value.condition)))
-    return None
+        if not isinstance(other, Constant) or float(other.text) != 0.0:
+            return None
+        load, conditions = value.then, tuple(_conjuncts(value.condition))
+    return Read(load, conditions) if isinstance(load, Load) and load.indices else None
+
+
+def conditions_in(value: Scalar) -> Iterator[Scalar]:
+    """Yield what the choices in an expression depend on."""
+    return (p.condition for p in walk(value) if isinstance(p, Select))
 
 
 def _conjuncts(condition: Scalar) -> Iterator[Scalar]:
@@ -225,3 +48,116 @@ def _conjuncts(condition: Scalar) -> Iterator[Scalar]:
             yield from _conjuncts(part)
     else:
         yield condition
+
+
+def loads(*values: Scalar) -> Iterator[Load]:
+    """Yield the loads of memory with axes in expressions."""
+    for value in values:
+        yield from (p for p in walk(value) if isinstance(p, Load) and p.indices)
+
+
+def elements(block: Block) -> Iterator[Scalar]:
+    """Yield the expressions of a block; what it stores to stands as a load."""
+    for statement in statements(block):
+        if isinstance(statement, Store):
+            yield Load(statement.buffer, statement.indices, statement.value.dtype)
+            yield statement.value
+        else:
+            yield from expressions(statement)
+
+
+def step(load: Load, index: str) -> int | None:
+    """Return how far a load moves with an index, None where that is no known number."""
+    (place,) = load.indices
+    assert isinstance(place, Place)
+    factor = place.factor(index)
+    return None if factor is None else factor.number
+
+
+def step_of(value: Scalar, index: str) -> int | None:
+    """Return how far all loads of an expression that move with an index do so."""
+    steps = {step(load, index) for load in loads(value) if index in names_in(load)}
+    return steps.pop() if len(steps) == 1 else None
+
+
+def is_even(place: Place) -> bool:
+    """Whether a place is a sum of indices times what stays the same."""
+    indices = place.names()
+    return all(place.factor(index) is not None for index in indices) and all(
+        sum(len(place.table.inside[atom]) for atom in monomial) <= 1 for monomial in place.terms
+    )
+
+
+def walked_as_one(outer: str, inner: str, extent: Place, values: Iterable[Scalar]) -> bool:
+    """Whether two axes are only used in places, and always so that they are one longer axis."""
+    return all(
+        _is_one_axis(outer, inner, extent, place, element)
+        for value in values
+        for place, element in _places(value, False)
+    )
+
+
+def _is_one_axis(outer: str, inner: str, extent: Place, place: Place, element: bool) -> bool:
+    names = place.names()
+    if outer not in names and inner not in names:
+        return True
+    far, near = place.factor(outer), place.factor(inner)
+    return element and far is not None and near is not None and far == near.times(extent)
+
+
+def _places(value: Scalar, element: bool) -> Iterator[tuple[Place, bool]]:
+    """The places in an expression, and whether each says where an element is."""
+    if isinstance(value, Place):
+        yield value, element
+    for part in children(value):
+        yield from _places(part, isinstance(value, Load))
+
+
+def divided(place: Place, below: Mapping[str, Place]) -> Place:
+    """Return a place whose quotients and remainders have no multiples of the divisor inside.
+
+    `below` says for some indices by which divisor they need not be divided any more.
+    """
+    total = place.table.place({})
+    for monomial, factor in place.terms.items():
+        term = place.table.place({(): factor})
+        for atom in monomial:
+            term = term.times(_reduced(place, atom, below))
+        total = total.plus(term)
+    return total
+
+
+def _reduced(place: Place, atom: str, below: Mapping[str, Place]) -> Place:
+    table = place.table
+    same = table.place({(atom,): 1})
+    value = table.atoms[atom]
+    if not isinstance(value, Call) or value.function not in ("floordiv", "mod"):
+        return same
+    dividend, divisor = value.operands
+    if not isinstance(dividend, Place) or not isinstance(divisor, Place):
+        return same
+    dividend = divided(dividend, below)
+    whole, rest = _cut(dividend, divisor)
+    small = any(rest.terms == {(i,): 1} and divisor == size for i, size in below.items())
+    if not rest.terms or small:
+        return whole if value.function == "floordiv" else rest
+    left = settled(call(value.function, rest, divisor), table)
+    return whole.plus(left) if value.function == "floordiv" else left
+
+
+def _cut(dividend: Place, divisor: Place) -> tuple[Place, Place]:
+    """(Q, R) with dividend = divisor * Q + R."""
+    table, number = dividend.table, divisor.number
+    whole, rest = table.place({}), dividend
+    if number:
+        kept = {m: f // number for m, f in dividend.terms.items() if f % number == 0}
+        whole = table.place(kept)
+    elif len(divisor.terms) == 1 and 1 in divisor.terms.values():
+        (part,) = divisor.terms
+        for monomial, factor in dividend.terms.items():
+            left = list(monomial)
+            if all(atom in left for atom in part):
+                for atom in part:
+                    left.remove(atom)
+                whole = whole.plus(table.place({tuple(left): factor}))
+    return whole, rest.plus(whole.times(divisor), -1)

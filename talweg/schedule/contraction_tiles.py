@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Literal, TypeAlias, final
 
+import numpy as np
+
 from talweg.base.frozen import frozen
-from talweg.loops.affine import affine
 from talweg.loops.functions import evaluate
-from talweg.loops.nest import Let, Store, statements
-from talweg.loops.scalar import Argument, Call, Constant, Load, Local, Number, Scalar
-from talweg.schedule.contraction import Contraction, recognise
-from talweg.schedule.contraction_places import Axes, coefficient, indices_of, loads, read_of
+from talweg.loops.nest import Store, statements
+from talweg.loops.scalar import Argument, Call, Constant, Load, Number, Scalar
+from talweg.schedule.contraction import Axes, Contraction, recognise
+from talweg.schedule.contraction_places import is_even, loads, read_of, step
+from talweg.schedule.place import names_in, plain
 from talweg.schedule.target import Target
 
 Left: TypeAlias = Literal["rows", "taps", "depth", "columns"]
@@ -39,6 +43,7 @@ class Tiles:
         splits: into how many parts the depth is cut that are summed up at the same time; more than
             one only where it is deep.
         swapped: whether columns are the side that is not contiguous in the result.
+        inner: which axis of the depth is innermost, of those that may be.
     """
 
     rows: int
@@ -49,6 +54,7 @@ class Tiles:
     deep: bool = False
     splits: int = 1
     swapped: bool = False
+    inner: int = 0
 
     @property
     def packed(self) -> bool:
@@ -85,16 +91,24 @@ def choose_tiles(
         target: the machine.
     """
     best: tuple[float, Tiles] | None = None
-    for swapped, turned in enumerate((contraction, recognise(contraction.source, swapped=True))):
-        if turned is None:
-            continue
+    for swapped, inner, turned in _arrangements(contraction):
         sizes = _Sizes(turned, values)
         for left, right in ways(turned, target):
             for tile in _tiles(sizes, target):
                 cost = _cost(turned, sizes, tile, left, right)
                 if best is None or cost < best[0]:
-                    best = cost, _tiled(sizes, tile, left, right, bool(swapped))
+                    tiles = _tiled(sizes, tile, left, right)
+                    best = cost, replace(tiles, swapped=swapped, inner=inner)
     return None if best is None else best[1]
+
+
+def _arrangements(contraction: Contraction) -> Iterator[tuple[bool, int, Contraction]]:
+    for swapped in (False, True):
+        for inner in itertools.count():
+            turned = recognise(contraction.source, swapped, inner)
+            if turned is None:
+                break
+            yield swapped, inner, turned
 
 
 def ways(contraction: Contraction, target: Target) -> Iterator[tuple[Left, Right]]:
@@ -116,7 +130,7 @@ def _tiles(sizes: _Sizes, target: Target) -> Sequence[_Tile]:
     return (few,) if sizes.rows < len(flat) else (*(_WIDE if wide else _NARROW), few)
 
 
-def _tiled(sizes: _Sizes, tile: _Tile, left: Left, right: Right, swapped: bool) -> Tiles:
+def _tiled(sizes: _Sizes, tile: _Tile, left: Left, right: Right) -> Tiles:
     rows, vectors, _ = tile
     expanded = sizes.right > 1.5 * sizes.held
     packed = right in ("columns", "depth")
@@ -124,7 +138,7 @@ def _tiled(sizes: _Sizes, tile: _Tile, left: Left, right: Right, swapped: bool) 
     deep = sizes.depth > (EXPANDED if large else DEEP)
     few = sizes.batch * sizes.rows * sizes.blocks * sizes.columns < FEW
     splits = SPLITS if deep and few else 1
-    return Tiles(rows, vectors, left, right, deep and expanded and packed, deep, splits, swapped)
+    return Tiles(rows, vectors, left, right, deep and expanded and packed, deep, splits)
 
 
 # Cycles of one vector, or of one element, of a copy.
@@ -171,20 +185,15 @@ def _cost(contraction: Contraction, sizes: _Sizes, tile: _Tile, left: Left, righ
 def _stores_run(contraction: Contraction) -> bool:
     stores = [s for s in statements(contraction.epilogue) if isinstance(s, Store)]
     along = contraction.columns[-1].index
-    return all(_step(Load(s.buffer, s.indices, s.value.dtype), along) == 1 for s in stores)
+    return all(step(Load(s.buffer, s.indices, s.value.dtype), along) == 1 for s in stores)
 
 
 class _Sizes:
     """The extents of a contraction, as numbers."""
 
     def __init__(self, contraction: Contraction, values: Mapping[str, Number]) -> None:
-        names = dict(values)
-        for statement in contraction.before:
-            assert isinstance(statement, Let)
-            names[statement.name] = _number(statement.value, names)
-
         def size(axes: Axes) -> int:
-            return prod(int(_number(axis.extent, names).real) for axis in axes)
+            return prod(max(_number(axis.extent, values), 0) for axis in axes)
 
         self.batch, self.rows = size(contraction.batch), size(contraction.rows)
         self.blocks, self.columns = size(contraction.columns[:-1]), size(contraction.columns[-1:])
@@ -194,19 +203,19 @@ class _Sizes:
         self.right = self.blocks * self.columns * self.depth
         read = {load.buffer for load in loads(contraction.right)}
         shapes = {b.name: b.shape for b in contraction.nest.inputs}
-        self.held = sum(int(_number(shapes[b][0], names).real) for b in read if b in shapes)
+        self.held = sum(_number(plain(shapes[b][0]), values) for b in read if b in shapes)
 
 
-def _number(value: Scalar, names: Mapping[str, Number]) -> Number:
+def _number(value: Scalar, values: Mapping[str, Number]) -> int:
     match value:
-        case Constant():
-            return value.value
-        case Argument(name) | Local(name):
-            return names[name]
-        case Call(function, operands, dtype):
-            given = [dtype.compute.type(_number(o, names)) for o in operands]
-            found: Number = evaluate(function, *given).item()
-            return found
+        case Constant(text):
+            return int(text)
+        case Argument(name):
+            return int(values[name].real)
+        case Call("mul", (left, right)):
+            return _number(left, values) * _number(right, values)
+        case Call(function, operands):
+            return int(evaluate(function, *(np.int64(_number(o, values)) for o in operands)))
     raise TypeError(f"{value!r} is not made of arguments")
 
 
@@ -217,10 +226,9 @@ def lefts(contraction: Contraction) -> tuple[Left, ...]:
     read = read_of(contraction.left)
     if read is None or read.load.dtype is not contraction.dtype:
         return (packed,)
-    even = affine(read.load.indices[0]) is not None
-    if even and not read.conditions:
+    if is_even(read.place) and not read.conditions:
         return "rows", packed
-    if inner not in indices_of(*read.conditions) and _step(read.load, inner) == 1:
+    if inner not in used_in(read.conditions) and step(read.load, inner) == 1:
         return "taps", packed
     return (packed,)
 
@@ -234,23 +242,22 @@ def rights(contraction: Contraction, target: Target) -> tuple[Right, ...]:
     read = read_of(contraction.right)
     if read is None or read.load.dtype is not contraction.dtype or not masks:
         return (packed,)
-    if affine(read.load.indices[0]) is None:
+    if not is_even(read.place):
         return (packed,)
-    used = indices_of(*read.conditions)
-    if column in used or _step(read.load, column) != 1:
+    used = used_in(read.conditions)
+    if column in used or step(read.load, column) != 1:
         return (packed,)
     if not read.conditions:
         return "direct", packed
     return "steps" if inner not in used else "each", packed
 
 
-def _step(load: Load, index: str) -> int | None:
-    """How far a load moves with an index, where that is known."""
-    step = coefficient(load.indices[0], index)
-    return step[()] if step is not None and step.keys() == {()} else None
+def used_in(conditions: Sequence[Scalar]) -> set[str]:
+    """Return the indices that conditions depend on."""
+    return {name for condition in conditions for name in names_in(condition)}
 
 
 def _runs(value: Scalar, index: str) -> bool:
     """Whether most loads of an expression that move with an index read neighbours."""
-    moving = [load for load in loads(value) if index in indices_of(load)]
-    return 2 * sum(_step(load, index) == 1 for load in moving) > len(moving)
+    moving = [load for load in loads(value) if index in names_in(load)]
+    return 2 * sum(step(load, index) == 1 for load in moving) > len(moving)

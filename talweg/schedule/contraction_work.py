@@ -17,9 +17,9 @@ from talweg.base import dtypes
 from talweg.base.frozen import frozen
 from talweg.loops.nest import Block, Let
 from talweg.loops.scalar import Argument, Numeric, Scalar, call, constant
-from talweg.schedule.contraction import Contraction
-from talweg.schedule.contraction_places import Axes, indices_of
+from talweg.schedule.contraction import Axes, Contraction
 from talweg.schedule.contraction_tiles import Tiles
+from talweg.schedule.place import names_in
 from talweg.schedule.target import Target
 
 CACHED = 1 << 20  # bytes of the right operand that stay in the second cache while rows go by
@@ -115,9 +115,8 @@ class Work:
 
     @property
     def before(self) -> Block:
-        """The Lets that the numbers need: those of the contraction, and the extents of axes."""
-        extents = (Let(name, value) for name, value in self.extents.items())
-        return (*self.contraction.before, *extents)
+        """The Lets that the numbers need: the extents of axes."""
+        return tuple(Let(name, value) for name, value in self.extents.items())
 
     @property
     def lets(self) -> Block:
@@ -152,7 +151,7 @@ class Work:
         self._set("along", over(self["columns"], self.tile.columns))
         self._set("panels", self["blocks"] * self["along"])
         self._set("tiles", over(self["rows"], self.tile.rows))
-        moved = indices_of(c.right)
+        moved = names_in(c.right)
         own = any(axis.index in moved for axis in c.batch)
         self.batched = own
         self._set("copies", self["batch"] if own else 1)

@@ -177,7 +177,7 @@ class _Stage:
         total = number(self.writer, 0)
         for axis in depth:
             index = self.scope.names[axis.index].single
-            total = total + step_of(self.body, read.load, axis) * index
+            total = total + step_of(self.body, read.place, axis) * index
         return total
 
 
@@ -337,7 +337,7 @@ class _Item:
         place = self.body.scope.value(read.load.indices[0]).single
         pointer = self.body.scope.arrays[read.load.buffer].pointer
         more: Given = {
-            "stride": step_of(self.body, read.load, depth[-1]),
+            "stride": step_of(self.body, read.place, depth[-1]),
             "present": self.n["columns"] - first,
         }
         return at(self.writer, self.micro.kind, pointer, place), more

@@ -102,7 +102,7 @@ class LeftRows:
         """
         depth = self.contraction.depth
         if self.tiles.left == "rows":
-            return moved(self.body, self.read.load, depth[:-1] if piece is None else depth)
+            return moved(self.body, self.read.place, depth[:-1] if piece is None else depth)
         here = flat(self.body, depth[:-1]) * self._packed_step()
         if piece is None:
             return here
@@ -124,7 +124,7 @@ class LeftRows:
             given |= {"table": table, "entries": piece.steps}
         if self.tiles.left == "rows":
             self._pointers(first, piece)
-            given["step"] = step_of(self.body, self.read.load, self.contraction.depth[-1])
+            given["step"] = step_of(self.body, self.read.place, self.contraction.depth[-1])
         elif self.tiles.left == "taps":
             entries = self._taps(first, piece)
             given |= {"table": self.places["table"], "entries": entries}

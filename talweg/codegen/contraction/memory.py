@@ -13,9 +13,8 @@ from talweg.codegen.llvm import Body
 from talweg.codegen.repeat import repeat
 from talweg.codegen.values import Value
 from talweg.codegen.writer import Writer
-from talweg.loops.affine import affine
-from talweg.loops.scalar import Load
-from talweg.schedule.contraction_places import Axes, Axis
+from talweg.schedule.contraction import Axes, Axis
+from talweg.schedule.place import Place
 
 
 @dataclass(frozen=True)
@@ -67,18 +66,18 @@ def present(count: Lanes, first: int, lanes: int) -> Lanes:
     return constants(writer, range(first, first + lanes), "i32") < splat(few, lanes)
 
 
-def step_of(body: Body, load: Load, axis: Axis) -> Lanes:
+def step_of(body: Body, place: Place, axis: Axis) -> Lanes:
     """Return how far an element is from the next one along an axis."""
-    form = affine(load.indices[0])
-    assert form is not None
-    return body.scope.value(form.coefficient(axis.index)).single
+    factor = place.factor(axis.index)
+    assert factor is not None
+    return body.scope.value(factor).single
 
 
-def moved(body: Body, load: Load, axes: Axes) -> Lanes:
-    """Return how far the indices of some axes move a load."""
+def moved(body: Body, place: Place, axes: Axes) -> Lanes:
+    """Return how far the indices of some axes move a place."""
     total = number(body.writer, 0)
     for axis in axes:
-        total = total + step_of(body, load, axis) * body.scope.names[axis.index].single
+        total = total + step_of(body, place, axis) * body.scope.names[axis.index].single
     return total
 
 

@@ -13,7 +13,7 @@ from talweg.codegen.values import Value
 from talweg.codegen.writer import Writer
 from talweg.loops.nest import Let, LoopNest
 from talweg.loops.scalar import Argument, Call, Constant, Local, Scalar
-from talweg.schedule.contraction_places import Axes
+from talweg.schedule.contraction import Axes
 from talweg.schedule.contraction_work import PREFIX, Work, bytes_of
 
 _CODE: dict[str, Callable[[Lanes, Lanes], Lanes]] = {

@@ -29,7 +29,7 @@ class RightTable:
         each, axes = self.tile.table == "each", self.contraction.depth
         read = read_of(self.contraction.right)
         assert read is not None
-        load, conditions = read.load, read.conditions
+        conditions = read.conditions
         inner = self.left.numbers["inner"]
         first, count = piece.step, piece.steps
         if each:
@@ -39,7 +39,7 @@ class RightTable:
 
         def entry(kept: Lanes) -> Lanes:
             meets = [self.body.scope.value(c).single for c in conditions]
-            places = self.left.place(piece if each else None), moved(self.body, load, axes)
+            places = self.left.place(piece if each else None), moved(self.body, read.place, axes)
             for n, value in enumerate(places):
                 slot = at(self.writer, "i64", self.left.places["table"], kept * 2 + n)
                 self.writer.do(f"store i64 {value.name}, ptr {slot}")

@@ -36,8 +36,8 @@ WAYS = [
 ]
 
 
-def contraction_of(laid: Laid, swapped: bool = False) -> Contraction:
-    found = recognise(laid.nest, swapped)
+def contraction_of(laid: Laid, swapped: bool = False, inner: int = 0) -> Contraction:
+    found = recognise(laid.nest, swapped, inner)
     assert found is not None
     return found
 
@@ -48,7 +48,9 @@ def possible(found: Contraction, target: Target) -> list[tuple[Left, Right]]:
 
 
 def kernel_of(laid: Laid, tiles: Tiles, target: Target) -> Kernel:
-    text, signature = contraction.emit(contraction_of(laid, tiles.swapped), tiles, target)
+    text, signature = contraction.emit(
+        contraction_of(laid, tiles.swapped, tiles.inner), tiles, target
+    )
     return Kernel(compile_text(text, target), signature)
 
 
@@ -165,9 +167,13 @@ def test_convolutions_in_every_way(kind: str, case: tuple, last: bool) -> None: 
     want = reference(laid, arrays)
     target = targets()["host"]
     depth = int(np.prod(shapes[0])) * int(np.prod(shapes[1])) // max(want.size, 1)
-    for swapped in (False, True):
-        for n, (left, right) in enumerate(possible(contraction_of(laid, swapped), target)):
-            way = replace(WAYS[n % len(WAYS)], left=left, right=right, swapped=swapped)
+    for swapped, inner in itertools.product((False, True), range(3)):
+        if recognise(laid.nest, swapped, inner) is None:
+            continue
+        found = contraction_of(laid, swapped, inner)
+        for n, (left, right) in enumerate(possible(found, target)):
+            way = WAYS[(n + inner) % len(WAYS)]
+            way = replace(way, left=left, right=right, swapped=swapped, inner=inner)
             got = run(kernel_of(laid, way, target), laid, arrays)
             check(got, want, arrays, depth)
 
