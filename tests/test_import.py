@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,10 @@ def modules_after(*statements: str) -> list[set[str]]:
     """What `sys.modules` of a fresh process holds after each statement."""
     text = "\n".join(["import sys", *(f"{s}\nprint(*sys.modules)" for s in statements)])
     run = [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{text}"]
-    done = subprocess.run(run, capture_output=True, text=True, check=True, timeout=120, cwd=ROOT)
+    own = {k: v for k, v in os.environ.items() if not k.startswith("TALWEG_")}
+    done = subprocess.run(
+        run, capture_output=True, text=True, check=True, timeout=120, cwd=ROOT, env=own
+    )
     return [set(line.split()) for line in done.stdout.splitlines()]
 
 
