@@ -175,7 +175,6 @@ class profile(ContextDecorator, Watcher):
         self.wall = 0
         self._events: list[Event] = []
         self._start = 0
-        self._thread = 0
         self._stepped = 0
         self._steps = 0
         self._inside: set[int] = set()
@@ -186,7 +185,6 @@ class profile(ContextDecorator, Watcher):
 
     def __enter__(self) -> Self:
         flush()
-        self._thread = threading.get_ident()
         self._start = self._stepped = now()
         return super().__enter__()
 
@@ -207,18 +205,18 @@ class profile(ContextDecorator, Watcher):
     def _add(
         self, name: str, kind: str, start: int, spent: int, launch: Launch | None = None
     ) -> None:
-        thread = threading.get_ident()
+        thread = threading.get_native_id()
         line = self._lines.get(thread, "") if launch is None else ""
         self._events.append(Event(name, kind, thread, start, spent, launch, line))
 
     def observing(self, seen: Observation, graph: Graph) -> None:
-        thread = threading.get_ident()
+        thread = threading.get_native_id()
         self._inside.add(thread)
         self._lines[thread] = describe(seen.source)
 
     def observed(self, seen: Observation, graph: Graph, start: int, spent: int) -> None:
         self._add(seen.cause, "evaluation", start, spent)
-        self._inside.discard(threading.get_ident())
+        self._inside.discard(threading.get_native_id())
 
     def interpreted(self, graph: Graph, start: int, spent: int) -> None:
         self._add(f"{len(graph.order)} ops by the references", "references", start, spent)
@@ -234,7 +232,7 @@ class profile(ContextDecorator, Watcher):
         self, launch: Launch, operands: Sequence[int], note: Any, start: int, spent: int
     ) -> None:
         self._add(launch.nest.name, "kernel", start, spent, launch)
-        if threading.get_ident() not in self._inside:
+        if threading.get_native_id() not in self._inside:
             self._stray += spent
 
     # -- what is told
