@@ -104,17 +104,30 @@ def _renamed(value: Scalar, names: Mapping[str, str]) -> Scalar:
     if isinstance(value, Local):
         return Local(names[value.name], value.dtype) if value.name in names else value
     if isinstance(value, Place):
-        for name in value.names() & names.keys():
-            local = value.table.atoms[name]
-            new = settled(Local(names[name], local.dtype), value.table)
-            value = value.at(name, new)
-        return value
+        return _renamed_place(value, names)
     parts = parts_of(value)
     if not parts:
         return value
     new_parts = tuple(_renamed(p, names) for p in parts)
     same = all(a is b for a, b in zip(new_parts, parts, strict=True))
     return value if same else rebuilt(value, new_parts)
+
+
+def _renamed_place(place: Place, names: Mapping[str, str]) -> Place:
+    """The place with other names, inside its atoms too."""
+    table = place.table
+    if not place.names() & names.keys():
+        return place
+    total = Place({}, table)
+    for monomial, number in place.terms.items():
+        term = Place({(): number}, table)
+        for atom in monomial:
+            part = Place({(atom,): 1}, table)
+            if names.keys() & set(table.inside[atom]):
+                part = settled(_renamed(table.atoms[atom], names), table)
+            term = term.times(part)
+        total = total.plus(term)
+    return total
 
 
 def _renamed_statement(
