@@ -63,6 +63,6 @@ def read() -> Config:
         check=os.environ.get("TALWEG_CHECK", "") == "1",
         trace=os.environ.get("TALWEG_TRACE", "") == "1",
         sync=os.environ.get("TALWEG_SYNC", "") == "1",
-        compile=_choice("TALWEG_COMPILE", ("auto", "always", "never")),
+        compile=_choice("TALWEG_COMPILE", ("always", "auto", "never")),
         pending=_number("TALWEG_PENDING", 10_000),
     )

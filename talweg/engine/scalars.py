@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 from talweg.base import dtypes
 from talweg.ir.node import Node
@@ -13,8 +14,28 @@ _INTS = {8: "b7x", 16: "h6x", 32: "i4x", 64: "q"}
 
 
 def is_scalar(node: Node) -> bool:
-    """Whether the value of an input travels with the call: a number in a dtype of 8 bytes."""
-    return node.number is not None and format_of(node.type) != ""
+    """Whether the value of an input travels with the call: a number that `struct` can pack.
+
+    One that wraps around or rounds to infinity in its dtype is given as an array.
+    """
+    number: Any = node.number
+    if number is None or format_of(node.type) == "":
+        return False
+    limits = _limits(node.type)
+    return limits is None or limits[0] <= number <= limits[1] or number - number != 0
+
+
+@cache
+def _limits(type: TensorType) -> tuple[float, float] | None:
+    """The smallest and largest number of a dtype; infinities and NaN fit floats all the same."""
+    dtype = type.dtype
+    if dtype.category == "float":
+        largest = float(dtypes.finfo(dtype).max)
+        return -largest, largest
+    if dtype.category == "bool":
+        return None
+    info = dtypes.iinfo(dtype)
+    return info.min, info.max
 
 
 @cache

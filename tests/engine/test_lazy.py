@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,18 @@ import pytest
 
 import talweg as tw
 from talweg.base import config
+from talweg.engine import evaluate
 from talweg.engine.barrier import flush
 from talweg.ir.node import Node
 from talweg.ops.transcendental import Tanh
 
 ROOT = Path(tw.__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def references(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs is seen where it is one Op at a time; when it runs does not depend on how."""
+    monkeypatch.setattr(evaluate, "CONFIG", replace(evaluate.CONFIG, compile="never"))
 
 
 @pytest.fixture
