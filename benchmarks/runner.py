@@ -222,7 +222,7 @@ def time_all(frameworks: Sequence[str], workers: Workers, result: Result) -> Non
         for framework in remaining[start:] + remaining[:start]:
             time.sleep(0.02)
             how = {"seconds": settings.seconds, "processor": settings.processor}
-            found = workers.ask(framework, 120.0, do="time", **how)
+            found = workers.ask(framework, settings.patience, do="time", **how)
             if "failed" in found:
                 result.failed[framework] = found["failed"]
                 remaining.remove(framework)
