@@ -87,10 +87,15 @@ def _compiler() -> Any:
     return _COMPILERS[0]
 
 
-def load(code: bytes, symbols: Sequence[str]) -> dict[str, int]:
+def load(code: bytes, symbols: Sequence[str], anew: bool = False) -> dict[str, int]:
     """Load object code; return the addresses of its symbols. They stay valid.
 
     An object is loaded once, however often it is asked for: it may hold many kernels.
+
+    Args:
+        code: the object.
+        symbols: what is looked up in it.
+        anew: load it once more, for code that keeps a state of its own.
 
     Raises:
         DeviceError: when the object is damaged, lacks a symbol or needs one from outside.
@@ -99,7 +104,7 @@ def load(code: bytes, symbols: Sequence[str]) -> dict[str, int]:
     with _LOCK:
         compiler = _compiler()
         try:
-            library = _LIBRARIES.get(digest)
+            library = None if anew else _LIBRARIES.get(digest)
             if library is None:
                 library = f"talweg{next(_NAMES)}"
                 builder = binding.JITLibraryBuilder().add_object_img(code)
@@ -107,7 +112,8 @@ def load(code: bytes, symbols: Sequence[str]) -> dict[str, int]:
             found = {symbol: compiler.lookup(library, symbol) for symbol in symbols}
         except RuntimeError as error:
             raise DeviceError(f"object code of {symbols[0]} cannot be loaded: {error}") from None
-        _LIBRARIES[digest] = library
+        if not anew:
+            _LIBRARIES[digest] = library
         _TRACKERS.extend(found.values())
     return {symbol: tracker[symbol] for symbol, tracker in found.items()}
 

@@ -6,6 +6,7 @@ runner's limit would end them.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import random
@@ -353,3 +354,14 @@ def test_a_failed_check_stops_what_others_would_do(pool: Pool) -> None:
         x[turn % n] = turn % n
         executor.run(addresses(x), b"", addresses(y))
         np.testing.assert_array_equal(y, x)
+
+
+def test_a_pool_outlives_another_of_the_same_code() -> None:
+    first, second = (Pool(kernels.executor_code(), 1) for _ in range(2))
+    runs = [Executor(pool, [], 0, 0, 0, 0) for pool in (first, second)]
+    del second
+    runs.pop()
+    gc.collect()
+    spoilt = [bytearray(b"\xff") * 4096 for _ in range(512)]
+    runs[0].run([], b"", [])
+    assert spoilt[0][0] == 0xFF
