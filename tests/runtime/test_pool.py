@@ -6,7 +6,6 @@ runner's limit would end them.
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import random
@@ -21,6 +20,7 @@ import numpy as np
 import pytest
 
 from talweg.runtime.executor import CheckFailed, Executor, Launch, Place
+from talweg.runtime.jit import load
 from talweg.runtime.pool import Pool
 from tests.runtime import kernels
 from tests.runtime.kernels import addresses, run_held, shared
@@ -356,12 +356,8 @@ def test_a_failed_check_stops_what_others_would_do(pool: Pool) -> None:
         np.testing.assert_array_equal(y, x)
 
 
-def test_a_pool_outlives_another_of_the_same_code() -> None:
-    first, second = (Pool(kernels.executor_code(), 1) for _ in range(2))
-    runs = [Executor(pool, [], 0, 0, 0, 0) for pool in (first, second)]
-    del second
-    runs.pop()
-    gc.collect()
-    spoilt = [bytearray(b"\xff") * 4096 for _ in range(512)]
-    runs[0].run([], b"", [])
-    assert spoilt[0][0] == 0xFF
+def test_each_pool_has_code_of_its_own() -> None:
+    first, second = (load(kernels.executor_code(), ["talweg_call"], anew=True) for _ in range(2))
+    assert first != second, "the code keeps the address of its pool"
+    calls = [Pool(kernels.executor_code(), 1).run for _ in range(2)]
+    assert calls[0] is not calls[1]
