@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +31,7 @@ from talweg.passes.pipeline import compile_graph
 from talweg.passes.plan import ARENA, Place
 from talweg.passes.verify import verify_plan
 
+ROOT = Path(tw.__file__).parents[1]
 SIZE = 40_000  # more than a graph has that is run by the references at first sight
 
 
@@ -144,6 +148,30 @@ def test_an_index_out_of_range_raises_as_always() -> None:
     x = tw.ones(300, 300)
     with Checker(), pytest.raises(IndexOutOfRange, match="the line of the fault"):
         x[tw.tensor([0, 300])].tolist()  # the line of the fault
+
+
+PROGRAM = """
+import talweg as tw
+from talweg.engine.record import lift
+from tests.engine.test_checking import twice
+
+x = tw.ones(200, 200) * 3
+print((lift(twice)(x, 2.5)).sum().item())
+"""
+
+
+def test_the_switch_checks_a_process() -> None:
+    def run(check: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", PROGRAM]
+        environment = {**os.environ, "TALWEG_CHECK": check, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(
+            command, env=environment, check=False, capture_output=True, text=True, timeout=300
+        )
+
+    plain, checked = run(""), run("1")
+    assert (plain.returncode, plain.stdout.strip()) == (0, "360000.0")
+    assert checked.returncode == 1
+    assert "WrongResult: the kernel" in checked.stderr
 
 
 # Plans.
