@@ -12,7 +12,7 @@ from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import GraphError
 from talweg.codegen import calls, memory
-from talweg.codegen.elements import Parts, bitcast, cast, number
+from talweg.codegen.elements import Parts, bitcast, cast, from_memory, number, stored_kind
 from talweg.codegen.lanes import Lanes, constant, where
 from talweg.codegen.memory import Array
 from talweg.codegen.values import Value, linear, widened
@@ -72,6 +72,9 @@ class Scope:
             case Place():
                 return self.place(value)
             case Load(buffer, indices, _):
+                turned: tuple[Load, str, str] | None = self.kept.get(("row", id(value)))
+                if turned is not None:
+                    return self.row_of_square(value, *turned[1:])
                 return self.load(*self.element(self.arrays[buffer], indices))
             case Call(function, operands, dtype):
                 return self.call(function, dtype, [self.value(o) for o in operands])
@@ -111,6 +114,15 @@ class Scope:
         """Read elements. What all lanes share exists if any of them is surely alive."""
         sure = offset.is_uniform and self.mask is self.alive
         return memory.load(array, offset, self.lanes, None if sure else self.mask)
+
+    def row_of_square(self, load: Load, square: str, index: str) -> Value:
+        """The elements of a load in all lanes, from a square that was turned."""
+        kind = stored_kind(load.dtype, self.writer)
+        row = f"<{self.lanes} x {kind}>"
+        at = self.names[index].single
+        place = self.writer.emit(f"getelementptr {row}, ptr {square}, i64 {at.name}")
+        stored = Lanes(self.writer, self.writer.emit(f"load {row}, ptr {place}"), kind, self.lanes)
+        return Value(load.dtype, (from_memory(stored, load.dtype),))
 
     def element(self, array: Array, indices: Sequence[Scalar]) -> tuple[Array, Value]:
         """The array, or a row of it, and where in it an element stands."""

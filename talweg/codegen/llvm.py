@@ -32,6 +32,7 @@ from talweg.codegen.memory import Array
 from talweg.codegen.repeat import repeat
 from talweg.codegen.signature import symbol
 from talweg.codegen.sizes import ALIGNMENT
+from talweg.codegen.squares import turn
 from talweg.codegen.values import Value
 from talweg.codegen.writer import Writer
 from talweg.loops.nest import (
@@ -296,9 +297,15 @@ class Body:
         choice = self.chosen.get(loop.index) if self.scope.lanes == 1 else None
         folds = None if self.folds else self._folds_of(loop)
         self.folds = self.folds or folds
-        if choice is not None:
+        if choice is not None and choice.once:
+            self._vector_once(loop, extent, choice.rest)
+        elif choice is not None:
             self._vector_loop(loop, extent, choice, first)
         else:
+            if loop.index in self.kernel.squares:
+                (columns,) = loop.body
+                assert isinstance(columns, Loop)
+                turn(self.scope, loop, columns, self.kernel.squares[loop.index][1])
             self._plain_loop(loop, extent, first)
         if folds is not None:
             folds.finish()
@@ -364,6 +371,16 @@ class Body:
             self.scope.lanes = 1
             if folds:
                 folds.widen(whole)
+
+    def _vector_once(self, loop: Loop, extent: Lanes, width: int) -> None:
+        """A single vector, with lanes switched off behind the extent, which is not 0."""
+        self.scope.lanes = width
+        zero = extent.like(0)
+        self.scope.mask = self.scope.alive = self._mask_of(zero, extent)
+        self.scope.names[loop.index] = Value(dtypes.int64, (zero,), 1)
+        self.statements(loop.body)
+        self.scope.mask = self.scope.alive = None
+        self.scope.lanes = 1
 
     def _mask_of(self, at: Lanes, extent: Lanes) -> Lanes:
         """Which lanes of a vector that begins at an index are inside the extent: at least one."""

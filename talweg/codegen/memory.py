@@ -75,11 +75,11 @@ def _load(array: Array, offset: Value, lanes: int, mask: Lanes | None) -> Lanes:
     if offset.is_uniform:
         return _load_one(writer, array, offset.single, mask)
     if offset.step == 1:
-        return _load_row(writer, kind, size, lanes, _pointer(writer, array, offset.single), mask)
+        return load_row(writer, kind, lanes, _pointer(writer, array, offset.single), mask)
     if offset.step == -1:
         turned = None if mask is None else _reversed(mask)
         first = _pointer(writer, array, offset.single - (lanes - 1))
-        return _reversed(_load_row(writer, kind, size, lanes, first, turned))
+        return _reversed(load_row(writer, kind, lanes, first, turned))
     fits = lanes * size <= writer.target.vector_bytes
     if isinstance(offset.step, int) and 1 < offset.step <= SPREAD and fits:
         place = _pointer(writer, array, offset.single)
@@ -111,9 +111,9 @@ def _load_one(writer: Writer, array: Array, offset: Lanes, mask: Lanes | None) -
     return Lanes(writer, name, kind, 1)
 
 
-def _load_row(
-    writer: Writer, kind: str, size: int, lanes: int, place: str, mask: Lanes | None
-) -> Lanes:
+def load_row(writer: Writer, kind: str, lanes: int, place: str, mask: Lanes | None) -> Lanes:
+    """Return neighbours as they are stored, from an address on; 0 in lanes without a mask bit."""
+    size = _bytes(kind)
     vector = type_of(kind, lanes)
     if mask is None:
         name = writer.emit(f"load {vector}, ptr {place}, align {size}")
@@ -133,7 +133,6 @@ def _load_spread(
     writer: Writer, kind: str, lanes: int, place: str, step: int, mask: Lanes | None
 ) -> Lanes:
     """Elements that stand a few apart, picked from the rows that hold them and nothing behind."""
-    size = _bytes(kind)
     starts = [n * lanes for n in range(step - 1)] + [(lanes - 1) * (step - 1)]
     total: Lanes | None = None
     covered = 0
@@ -144,7 +143,7 @@ def _load_spread(
         if mask is not None:
             wanted = [e // step if e % step == 0 else lanes for e in inside]
             alive = shuffled(mask, wanted, splat(constant(writer, 0, "i1", 1), lanes))
-        part = _load_row(writer, kind, size, lanes, row, alive)
+        part = load_row(writer, kind, lanes, row, alive)
         order = [
             n if n < covered else lanes + n * step - start if n * step in inside else n
             for n in range(lanes)

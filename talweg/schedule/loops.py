@@ -15,7 +15,8 @@ from talweg.schedule.place import placed
 from talweg.schedule.reductions import chunked
 from talweg.schedule.stages import Staged, split
 from talweg.schedule.target import Target
-from talweg.schedule.vectors import choose
+from talweg.schedule.tiles import tiled
+from talweg.schedule.vectors import Choice, choose
 
 FEW = 8  # work items that do not keep all threads busy
 LANES = 64  # neighbouring results that are one work item
@@ -42,7 +43,13 @@ def staged(nest: LoopNest, schedule: Loops, target: Target) -> Staged:
     if schedule.chunks:
         moved = chunked(moved)
     moved = jammed(moved, rows=True)
-    return split(moved, choose(moved, target) if schedule.vectors else {})
+    if not schedule.vectors:
+        return split(moved, {})
+    moved, squares = tiled(moved, target)
+    vectors = choose(moved, target)
+    for columns, lanes in squares.values():
+        vectors[columns] = Choice((), lanes, once=True)
+    return split(moved, vectors, squares)
 
 
 def choose_loops(nest: LoopNest, values: Mapping[str, Number]) -> Loops:

@@ -13,6 +13,7 @@ the thread that runs the item.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import field
 from typing import final
 
 from talweg.base import dtypes
@@ -32,6 +33,7 @@ from talweg.loops.scalar import Load, Scalar, call, constant
 from talweg.schedule.cost import grain
 from talweg.schedule.moves import used_in
 from talweg.schedule.place import names_in, walk
+from talweg.schedule.tiles import Squares
 from talweg.schedule.vectors import Choice
 
 
@@ -81,6 +83,7 @@ class Staged:
         shared: buffers that stages and threads share.
         stages: in their order.
         vectors: how the loops that become vectors do so, by their indices.
+        squares: loops over the rows of squares that are transposed in registers.
     """
 
     nest: LoopNest
@@ -88,9 +91,10 @@ class Staged:
     shared: tuple[Buffer, ...]
     stages: tuple[Stage, ...]
     vectors: dict[str, Choice]
+    squares: Squares = field(default_factory=dict)
 
 
-def split(nest: LoopNest, vectors: dict[str, Choice]) -> Staged:
+def split(nest: LoopNest, vectors: dict[str, Choice], squares: Squares | None = None) -> Staged:
     """Cut the top level of a nest into stages."""
     shared: list[Buffer] = []
     before: list[Statement] = []
@@ -119,7 +123,7 @@ def split(nest: LoopNest, vectors: dict[str, Choice]) -> Staged:
         block = _block_of(vectors.get(indices[0]), body) if indices else 1
         made = grain(body, block, indices[:1], vectors, known)
         stages.append(Stage(tuple(indices), tuple(extents), block, body, made))
-    return Staged(nest, tuple(before), tuple(shared), tuple(stages), vectors)
+    return Staged(nest, tuple(before), tuple(shared), tuple(stages), vectors, squares or {})
 
 
 ITERATIONS = 1024  # of a vector loop without loops inside that are one item

@@ -50,10 +50,12 @@ class Choice:
         whole: widths in lanes of the loops over whole vectors, one after the other.
         rest: the width of the vectors, with some lanes switched off, of the loop over what is
             left; 1 for a loop of single elements.
+        once: whether the loop surely does not run more often than one vector has lanes.
     """
 
     whole: tuple[int, ...]
     rest: int
+    once: bool = False
 
     @property
     def widest(self) -> int:

@@ -285,6 +285,26 @@ def test_reading_in_reverse_across_and_in_steps() -> None:
     check_same(made.nest, [x_values], made.values, 0)
 
 
+@pytest.mark.parametrize("dtype", [d.float32, d.bool_, d.float16, d.float64, d.uint8, d.complex64])
+def test_transposed_copies(dtype: DType) -> None:
+    for shape in ((1, 1, 1), (2, 3, 40), (1, 37, 18), (3, 0, 5), (1, 70, 5)):
+        nest = NestBuilder("turned")
+        x = nest.input("x", dtype, shape)
+        y = nest.input("y", dtype, (x.shape[0], x.shape[2], x.shape[1]))
+        turned = nest.output("turned", dtype, y.shape)
+        both = nest.output("both", d.float32, y.shape)
+
+        def point(i: Indices, x: Operand = x, y: Operand = y) -> tuple[Scalar, ...]:
+            at = i[0], i[2], i[1]
+            return x[at], cast(x[at], d.float32) + cast(y[i], d.float32)
+
+        nest.pointwise([turned, both], point)
+        made = nest.build()
+        values = [np.random.default_rng(9).integers(0, 9, s).astype(dtype.compute) for s in
+                  (shape, (shape[0], shape[2], shape[1]))]  # fmt: skip
+        check_same(made.nest, values, made.values, 0)
+
+
 def test_scratch_is_counted_before_the_kernel_runs() -> None:
     nest = NestBuilder("sort")
     x = nest.input("x", d.int64, (3, 50))

@@ -22,17 +22,21 @@ from talweg.schedule.jam import jammed
 from talweg.schedule.moves import collapsed, unrolled
 from talweg.schedule.place import placed, spelled
 from talweg.schedule.reductions import chunked
+from talweg.schedule.target import Target
+from talweg.schedule.tiles import tiled
 from tests.codegen.test_random import INPUTS, ROOTS, nests, values_of
 from tests.loops.conftest import Type
 from tests.suite.cases import Case, cases_of, lowered
 
 Move = Callable[[LoopNest], LoopNest]
 
+WIDE = Target("x86_64-unknown-linux-gnu", "", "+avx512bw,+avx512f,+avx512vl", width=16)
 MOVES: dict[str, Move] = {
     "placed": lambda nest: nest,
     "unrolled": unrolled,
     "collapsed": collapsed,
     "chunked": chunked,
+    "tiled": lambda nest: tiled(nest, WIDE)[0],
     "jammed": lambda nest: jammed(nest, rows=True),
     "all": lambda nest: jammed(chunked(jammed(collapsed(unrolled(nest)), rows=False)), rows=True),
 }
@@ -210,3 +214,24 @@ def test_a_row_that_is_read_elsewhere_is_not_forwarded() -> None:
     x_values = np.random.default_rng(6).random(5, np.float32)
     moved = check_kept(made.nest, [x_values], made.values, lambda n: jammed(n, rows=True))
     assert loops_of(moved) == ["i0", "i1", "k0"]
+
+
+@pytest.mark.parametrize("shape", [(5, 4, 130), (1, 1, 1), (2, 0, 3)])
+def test_a_transposed_copy_goes_through_squares(shape: tuple[int, ...]) -> None:
+    nest = NestBuilder("turn")
+    x = nest.input("x", d.float32, shape)
+    bias = nest.input("bias", d.float32, (shape[2],))
+    out = nest.output("out", d.float32, (shape[0], shape[2], shape[1]))
+    nest.pointwise([out], lambda i: x[i[0], i[2], i[1]] + bias[[i[1]]])
+    made = nest.build()
+    rng = np.random.default_rng(7)
+    arrays = [rng.random(shape, np.float32), rng.random(shape[2], np.float32)]
+    moved = check_kept(made.nest, arrays, made.values, MOVES["tiled"])
+    assert loops_of(moved) == ["i0", "p0", "p1", "q0", "q1", "r0", "r1"]
+    squares = tiled(placed(made.nest), WIDE)[1]
+    assert squares == {"r0": ("r1", 4)}
+
+
+def test_reads_that_are_close_together_need_no_squares() -> None:
+    made = elementwise((2, 3, 4))
+    assert tiled(placed(made.nest), WIDE)[1] == {}

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import final
 
 from talweg.base import dtypes
 from talweg.codegen.contraction.memory import Piece, at, each_step, number, present, store_vector
 from talweg.codegen.contraction.micro import Micro
-from talweg.codegen.contraction.transpose import transposed
+from talweg.codegen.hoist import hoist
 from talweg.codegen.lanes import Lanes, larger, smaller
 from talweg.codegen.llvm import Body
 from talweg.codegen.repeat import repeat
+from talweg.codegen.transpose import transposed
 from talweg.codegen.values import Value
+from talweg.loops.nest import Let
 from talweg.schedule.contraction import Contraction
 
 
@@ -56,24 +58,62 @@ class Packing:
             self._by_columns(target, first, columns, piece)
 
     def _by_columns(self, target: str, first: Lanes, columns: Lanes, piece: Piece) -> None:
-        scope, tile, kind = self.body.scope, self.micro.tile, self.micro.kind
-        lanes = tile.lanes
-        masks = [present(columns - first, v * lanes, lanes) for v in range(tile.vectors)]
+        copy = self._columns(first, columns)
 
         def row(k: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
-            scope.lanes = lanes
-            scope.names[self.inner] = Value(dtypes.int64, (piece.start + k,))
-            for v, mask in enumerate(masks):
-                scope.names[self.column] = Value(dtypes.int64, (first + v * lanes,), 1)
-                scope.mask = scope.alive = mask
-                found = scope.wide(scope.value(self.contraction.right)).single
-                place = at(self.writer, kind, target, k * tile.columns + v * lanes)
-                store_vector(found, place)
-            scope.mask = scope.alive = None
-            scope.lanes = 1
+            copy(target, k * self.micro.tile.columns, piece.start + k)
             return []
 
         repeat(piece.inner, [], row)
+
+    def rows(self, target: str, panels: Lanes, apart: Lanes, columns: Lanes, piece: Piece) -> None:
+        """Copy elements of the inner depth for all panels, so that memory is read in its order.
+
+        Args:
+            target: where the first panel has what begins the piece.
+            panels: how many there are, of columns of one axis.
+            apart: elements from one panel to the next.
+            columns: how many columns there are.
+            piece: of the depth; the indices of the outer one have values.
+        """
+        width = self.micro.tile.columns
+
+        def row(k: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
+            def panel(n: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
+                copy = self._columns(n * width, columns)
+                copy(target, n * apart + k * width, piece.start + k)
+                return []
+
+            repeat(panels, [], panel)
+            return []
+
+        repeat(piece.inner, [], row)
+
+    def _columns(self, first: Lanes, columns: Lanes) -> Callable[[str, Lanes, Lanes], None]:
+        """Write what is the same for all of the depth; return what copies a row of a panel."""
+        scope, tile, kind = self.body.scope, self.micro.tile, self.micro.kind
+        outer, lanes, value = scope.names, tile.lanes, self.contraction.right
+        parts: list[tuple[dict[str, Value], Lanes]] = []
+        scope.lanes = lanes
+        for v in range(tile.vectors):
+            scope.names = dict(outer)
+            scope.names[self.column] = Value(dtypes.int64, (first + v * lanes,), 1)
+            scope.names.pop(self.inner, None)
+            hoist(scope, (Let("copied", value),), None)
+            parts.append((scope.names, present(columns - first, v * lanes, lanes)))
+        scope.lanes, scope.names = 1, outer
+
+        def copy(target: str, place: Lanes, depth: Lanes) -> None:
+            names, scope.lanes = scope.names, lanes
+            for v, (known, mask) in enumerate(parts):
+                scope.names = names | known | {self.inner: Value(dtypes.int64, (depth,))}
+                scope.mask = scope.alive = mask
+                found = scope.wide(scope.value(value)).single
+                store_vector(found, at(self.writer, kind, target, place + v * lanes))
+            scope.mask = scope.alive = None
+            scope.lanes, scope.names = 1, names
+
+        return copy
 
     def _by_depth(self, target: str, first: Lanes, columns: Lanes, piece: Piece) -> None:
         """Copy squares, which are turned in registers.

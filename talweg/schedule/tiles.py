@@ -1,0 +1,154 @@
+"""Tiles: transposed copies go through squares of registers.
+
+Where results stand along one index and operands along another,
+
+    for i in parallel(I):                for p in parallel(squares along i):
+        for j in parallel(J):                for q in parallel(squares along j):
+            out[i * J + j] = x[j * I + i]        for i in parallel(rows of the square):
+                                                     for j in parallel(columns):
+                                                         …
+
+and the code generator reads the operands of a square along i, transposes them in registers, and
+has rows along j. Every line of memory is then read and written once.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+
+from talweg.base import dtypes
+from talweg.base.dtypes import DType
+from talweg.loops.nest import Block, Let, Loop, LoopNest, Statement, Store, expressions, map_scalars
+from talweg.loops.scalar import Index, Load, Scalar, call, constant
+from talweg.schedule.place import Fresh, Place, names_in, put, settled, walk
+from talweg.schedule.target import Target
+
+Squares = dict[str, tuple[str, int]]
+"""The index of the rows of every square, with the index of its columns and its size."""
+
+BLOCK = 16  # squares along each side of a block: few pages of memory, each used for long
+NEAR = 4  # steps from one element to the next that are not worth a square
+
+
+def tiled(nest: LoopNest, target: Target) -> tuple[LoopNest, Squares]:
+    """Cut nests of parallel loops into squares where that makes reads contiguous."""
+    squares: Squares = {}
+    fresh = Fresh(nest)
+    body = tuple(_tiled(statement, target, fresh, squares) for statement in nest.body)
+    return replace(nest, body=body), squares
+
+
+def _tiled(statement: Statement, target: Target, fresh: Fresh, squares: Squares) -> Statement:
+    loops: list[Loop] = []
+    body: Block = (statement,)
+    while len(body) == 1 and isinstance(body[0], Loop) and body[0].order == "parallel":
+        if names_in(body[0].extent):
+            return statement
+        loops.append(body[0])
+        body = body[0].body
+    if len(loops) < 2 or not all(isinstance(s, Let | Store) for s in body):
+        return statement
+    types = _types(body)
+    lanes = target.vector_bytes // max((max(4, t.bits // 8) for t in types), default=4)
+    masked = all(target.masks(t.bits) for t in types)
+    columns = _contiguous(loops, body)
+    rows = None if columns is None else _across(loops, body, columns)
+    if rows is None or columns is None or lanes < 2 or not masked:
+        return statement
+    if any(t.is_complex for t in types):
+        return statement
+    return _square(loops, rows, columns, body, lanes, fresh, squares)
+
+
+def _types(body: Block) -> set[DType]:
+    """The dtypes of what is read, computed and written."""
+    found = {s.value.dtype for s in body if isinstance(s, Store)}
+    for statement in body:
+        for value in expressions(statement):
+            found |= {p.dtype for p in walk(value) if isinstance(p, Load) or p.dtype.is_inexact}
+    return found
+
+
+def _contiguous(loops: Sequence[Loop], body: Block) -> Loop | None:
+    """The loop along which all results stand."""
+    places = [s.indices[0] for s in body if isinstance(s, Store) and s.indices]
+    for loop in loops:
+        if places and all(_step(place, loop.index) == 1 for place in places):
+            return loop
+    return None
+
+
+def _across(loops: Sequence[Loop], body: Block, columns: Loop) -> Loop | None:
+    """The loop along which operands stand that are far apart along the columns."""
+    for loop in reversed(loops):
+        if loop is columns:
+            continue
+        if any(is_across(load, loop.index, columns.index) for load in _loads(body)):
+            return loop
+    return None
+
+
+def is_across(load: Load, rows: str, columns: str) -> bool:
+    """Whether elements are neighbours along the rows' index and far apart along the columns'."""
+    if not load.indices or _step(load.indices[0], rows) != 1:
+        return False
+    place = load.indices[0]
+    assert isinstance(place, Place)
+    step = place.factor(columns)
+    return step is not None and (step.number is None or step.number > NEAR)
+
+
+def _step(place: Scalar, index: str) -> int | None:
+    """How far an index moves a place; None where that is not a number."""
+    assert isinstance(place, Place)
+    factor = place.factor(index)
+    return None if factor is None else factor.number
+
+
+def _loads(body: Block) -> list[Load]:
+    return [p for s in body for v in expressions(s) for p in walk(v) if isinstance(p, Load)]
+
+
+def _square(
+    loops: Sequence[Loop],
+    rows: Loop,
+    columns: Loop,
+    body: Block,
+    lanes: int,
+    fresh: Fresh,
+    squares: Squares,
+) -> Statement:
+    blocks: list[Loop] = []
+    middle: list[Loop] = []
+    inner: list[Loop] = []
+    for loop in (rows, columns):
+        extent = loop.extent
+        assert isinstance(extent, Place)
+        table = extent.table
+        block, square, index = (fresh.name(stem) for stem in "pqr")
+        first = settled(Index(block), table).times(table.place({(): lanes * BLOCK}))
+        start = first.plus(settled(Index(square), table).times(table.place({(): lanes})))
+        place = start.plus(settled(Index(index), table))
+        body = map_scalars(body, functools.partial(put, index=loop.index, new=place))
+        blocks.append(Loop(block, _pieces(extent, lanes * BLOCK), "parallel", ()))
+        squares_left = call("minimum", _number(BLOCK), _pieces(extent.plus(first, -1), lanes))
+        middle.append(Loop(square, settled(squares_left, table), "parallel", ()))
+        left = call("minimum", _number(lanes), extent.plus(start, -1))
+        inner.append(Loop(index, settled(left, table), "parallel", ()))
+    squares[inner[0].index] = inner[1].index, lanes
+    outer = [loop for loop in loops if loop is not rows and loop is not columns]
+    for loop in reversed((*outer, *blocks, *middle, *inner)):
+        body = (replace(loop, body=body),)
+    return body[0]
+
+
+def _pieces(extent: Place, size: int) -> Place:
+    """How many pieces of a size cover an extent."""
+    rounded = extent.plus(extent.table.place({(): size - 1}))
+    return settled(call("floordiv", rounded, _number(size)), extent.table)
+
+
+def _number(value: int) -> Scalar:
+    return constant(value, dtypes.int64)
