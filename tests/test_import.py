@@ -46,10 +46,9 @@ def test_the_compiler_comes_with_the_first_kernel() -> None:
     step = "(x * x).sum().backward(); assert x.grad.tolist() == [2, 4]"
     loaded = modules_after(
         "import talweg as tw; x = tw.tensor([1.0, 2.0], requires_grad=True)",
-        f"{step}; x.grad = None",
-        f"{step}; y = tw.ones(1000, 1000); assert y.add(1).sum() == 2_000_000",
+        step,
     )
-    assert ["llvmlite" in modules for modules in loaded] == [False, False, True]
+    assert ["llvmlite" in modules for modules in loaded] == [False, True]
 
 
 @pytest.mark.parametrize("statement", ["talweg.data", "talweg.load", "from talweg import data"])

@@ -21,6 +21,8 @@ def is_scalar(node: Node) -> bool:
     number: Any = node.number
     if number is None or format_of(node.type) == "":
         return False
+    if isinstance(number, float) and not node.dtype.is_inexact:
+        return False
     limits = _limits(node.type)
     return limits is None or limits[0] <= number <= limits[1] or number - number != 0
 

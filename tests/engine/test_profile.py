@@ -6,6 +6,7 @@ import json
 import math
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 import talweg as tw
 from talweg.base.errors import InvalidValue
+from talweg.engine import evaluate
 from talweg.engine.evaluate import FIRST_SIGHT
 from talweg.engine.peak import Peak
 from talweg.engine.profile import KernelAverages, profile
@@ -166,7 +168,8 @@ def test_without_a_peak_there_is_no_share() -> None:
     assert "%" in prof.table()
 
 
-def test_small_graphs_count_as_references() -> None:
+def test_small_graphs_count_as_references(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "CONFIG", replace(evaluate.CONFIG, compile="auto"))
     size = 5
     assert size**3 < FIRST_SIGHT
     with tw.profile() as prof:

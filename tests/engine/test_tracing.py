@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 
 import talweg as tw
 from talweg.base.errors import IndexOutOfRange, ObservationError
+from talweg.engine import evaluate
 from talweg.engine.tracing import Tracer
 
 ROOT = Path(tw.__file__).parents[1]
@@ -124,7 +126,8 @@ def test_too_much_that_is_pending_has_its_name(monkeypatch: pytest.MonkeyPatch) 
     assert "too much is pending computes" in found
 
 
-def test_small_graphs_are_told_of() -> None:
+def test_small_graphs_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "CONFIG", replace(evaluate.CONFIG, compile="auto"))
     stream, tracer = causes()
     with tracer:
         (tw.ones(7, 3, 5) * 3 - 0.25).cosh().tolist()
