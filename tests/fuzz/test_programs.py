@@ -136,7 +136,7 @@ def test_second_derivatives_equal_differences_of_gradients(p: Program, random: A
 
 
 @pytest.mark.slow
-@settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 @given(programs(14), st.randoms(use_true_random=False))
 def test_long_programs(p: Program, random: Any) -> None:
     test_values_equal_numpy_whatever_is_observed_when.hypothesis.inner_test(p, random)
