@@ -69,7 +69,7 @@ class Tiles:
 
 # Rows and vectors of tiles, and the time of one multiplication relative to the best. The sums, a
 # row of the right operand and two more values must fit into the register file.
-_WIDE = ((6, 4, 1.0), (8, 3, 1.0), (8, 2, 1.05), (8, 1, 1.25))
+_WIDE = ((6, 4, 1.0), (8, 3, 1.01), (5, 4, 1.06), (8, 2, 1.05), (8, 1, 1.25))
 _NARROW = ((6, 2, 1.0), (4, 3, 1.05), (8, 1, 1.2))
 _FLAT = ((1, 8, 2.0), (2, 8, 1.3), (3, 6, 1.1), (4, 5, 1.05), (5, 4, 1.0))  # of one row, two, …
 _FLAT_NARROW = ((1, 6, 2.0), (2, 4, 1.3), (3, 3, 1.2), (4, 2, 1.1), (5, 2, 1.1))
@@ -125,18 +125,19 @@ _Tile: TypeAlias = tuple[int, int, float]
 def _tiles(sizes: _Sizes, target: Target) -> Sequence[_Tile]:
     wide = target.is_aarch64 or (target.is_x86 and target.has("avx512f"))
     flat = _FLAT if wide else _FLAT_NARROW
-    few = flat[min(max(sizes.rows, 1), len(flat)) - 1]
     sizes.lanes = target.vector_bytes // sizes.itemsize
-    return (few,) if sizes.rows < len(flat) else (*(_WIDE if wide else _NARROW), few)
+    if sizes.rows <= len(flat):
+        return (flat[max(sizes.rows, 1) - 1],)
+    return _WIDE if wide else _NARROW
 
 
 def _tiled(sizes: _Sizes, tile: _Tile, left: Left, right: Right) -> Tiles:
     rows, vectors, _ = tile
     expanded = sizes.right > 1.5 * sizes.held
     packed = right in ("columns", "depth")
-    large = expanded if packed else right in ("steps", "each")
-    deep = sizes.depth > (EXPANDED if large else DEEP)
-    few = sizes.batch * sizes.rows * sizes.blocks * sizes.columns < FEW
+    deep = sizes.depth > (EXPANDED if expanded and packed else DEEP)
+    items = sizes.batch * sizes.blocks * -(-sizes.columns // (sizes.lanes * vectors))
+    few = sizes.batch * sizes.rows * sizes.blocks * sizes.columns < FEW and items < 64
     splits = SPLITS if deep and few else 1
     return Tiles(rows, vectors, left, right, deep and expanded and packed, deep, splits)
 

@@ -28,6 +28,7 @@ HELD = 1 << 19  # bytes of sums that wait for the next piece
 PARTS = 16  # items that there should be at least, so that threads end at the same time
 TICKET = 1 << 20  # floating operations that are worth a ticket
 COPIED = 1 << 14  # elements of a packed copy that are
+ROWS = 16  # rows of the right operand that are copied by one item, for all panels
 
 Table: TypeAlias = Literal["none", "shared", "rows", "each"]
 PREFIX = "work_"
@@ -112,6 +113,11 @@ class Work:
         self.extents: dict[str, Scalar] = {}
         self._sizes()
         self._cut()
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether the right operand is copied row by row for all panels."""
+        return self.tiles.right == "columns" and len(self.contraction.columns) == 1
 
     @property
     def before(self) -> Block:
@@ -229,8 +235,12 @@ class Work:
         found: list[tuple[Scalar, Scalar]] = []
         tile = self.tile
         if "right" in self.shared():
+            one = self["inner"] * tile.columns
             items = self["copies"] * self["panels"] * self["steps"]
-            found.append((items, over(_whole(COPIED), most(self["inner"] * tile.columns, 1))))
+            if self.by_rows:
+                one = self["panels"] * (tile.columns * ROWS)
+                items = self["copies"] * self["steps"] * over(self["inner"], ROWS)
+            found.append((items, over(_whole(COPIED), most(one, 1))))
         items = self["batch"] * self["parts"] * self["stacks"] * self.tiles.splits
         one = self["taken"] * self["high"] * (2 * tile.rows * tile.columns)
         one = one * self["steps"] * self["inner"] // self.tiles.splits

@@ -16,7 +16,7 @@ from typing import TypeAlias, final
 
 from talweg.base import dtypes
 from talweg.codegen.contraction.left import LeftRows
-from talweg.codegen.contraction.memory import Piece, at, flat, number, step_of
+from talweg.codegen.contraction.memory import Piece, at, flat, number, over, step_of
 from talweg.codegen.contraction.micro import Micro
 from talweg.codegen.contraction.numbers import Numbers, bind, digits, laid_out, text_of
 from talweg.codegen.contraction.packing import Packing
@@ -32,7 +32,7 @@ from talweg.codegen.writer import Writer
 from talweg.schedule.contraction import Contraction
 from talweg.schedule.contraction_places import read_of
 from talweg.schedule.contraction_tiles import Tiles
-from talweg.schedule.contraction_work import Work
+from talweg.schedule.contraction_work import ROWS, Work
 from talweg.schedule.stages import Staged
 from talweg.schedule.target import Target
 
@@ -84,18 +84,33 @@ class _Stage:
         packing = Packing(self.body, self.contraction, self.micro, self.tiles.right)
         zero, one = (number(self.writer, n) for n in (0, 1))
 
+        def rows(place: Lanes) -> None:
+            blocks = over(self.n["inner"], ROWS)
+            copy, step, block = digits(place, [self.n["copies"], self.n["steps"], blocks])
+            self._bind_step(copy, step)
+            start = block * ROWS
+            piece = Piece(step, one, start, smaller(self.n["inner"] - start, ROWS))
+            first = self._panel_place(copy, zero, step) + start * self.tile.columns
+            apart = self.n["steps"] * self.n["inner"] * self.tile.columns
+            target = at(self.writer, self.micro.kind, packed, first)
+            packing.rows(target, self.n["panels"], apart, self.n["columns"], piece)
+
         def item(place: Lanes) -> None:
             sizes = [self.n["copies"], self.n["panels"], self.n["steps"]]
             copy, panel, step = digits(place, sizes)
-            if self.work.batched:
-                bind(self.body, self.contraction.batch, copy)
-            bind(self.body, self.contraction.depth[:-1], step)
+            self._bind_step(copy, step)
             first = self._bind_panel(panel)
             target = at(self.writer, self.micro.kind, packed, self._panel_place(copy, panel, step))
             piece = Piece(step, one, zero, self.n["inner"])
             packing.step(target, first, self.n["columns"], piece)
 
-        self._items(item)
+        self._items(rows if self.work.by_rows else item)
+
+    def _bind_step(self, copy: Lanes, step: Lanes) -> None:
+        """Give the indices of the batch and of the outer depth their values."""
+        if self.work.batched:
+            bind(self.body, self.contraction.batch, copy)
+        bind(self.body, self.contraction.depth[:-1], step)
 
     def sum(self) -> None:
         """Write the stage that multiplies."""

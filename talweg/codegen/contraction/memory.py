@@ -30,6 +30,11 @@ class Piece:
     inner: Lanes
 
 
+def over(a: Lanes, b: int) -> Lanes:
+    """Return a / b rounded up, for natural numbers."""
+    return (a + (b - 1)).binary("udiv", b)
+
+
 def number(writer: Writer, value: int) -> Lanes:
     """Return an int64."""
     return constant(writer, value, "i64", 1)
