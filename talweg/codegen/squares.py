@@ -8,10 +8,11 @@ Lines behind the last column are the last one again, elements behind the last ro
 from __future__ import annotations
 
 from talweg.codegen import memory
-from talweg.codegen.transpose import transposed
 from talweg.codegen.elements import stored_kind
 from talweg.codegen.expressions import Scope
 from talweg.codegen.lanes import Lanes, constant, constants, resize, splat, type_of, where
+from talweg.codegen.transpose import transposed
+from talweg.codegen.writer import Writer
 from talweg.loops.nest import Block, Loop, expressions, statements
 from talweg.loops.scalar import Load
 from talweg.schedule.place import Place, walk
@@ -26,10 +27,6 @@ def turn(scope: Scope, rows: Loop, columns: Loop, lanes: int) -> None:
         rows, columns: the loops of the square.
         lanes: their largest extent.
     """
-    row_count = scope.value(rows.extent).single
-    column_count = scope.value(columns.extent).single
-    places = constants(scope.writer, range(lanes), "i32")
-    mask = places < splat(resize(row_count, "i32"), lanes)
     turned: dict[tuple[str, Place], str] = {}
     for load in _loads(columns.body):
         if not is_across(load, rows.index, columns.index):
@@ -38,13 +35,13 @@ def turn(scope: Scope, rows: Loop, columns: Loop, lanes: int) -> None:
         assert isinstance(place, Place)
         key = load.buffer, place
         if key not in turned:
-            turned[key] = _turned(scope, load, rows, columns, column_count, mask)
+            turned[key] = _turned(scope, load, rows, columns, lanes)
         scope.kept["row", id(load)] = load, turned[key], rows.index
 
 
-def _turned(scope: Scope, load: Load, rows: Loop, columns: Loop, count: Lanes, mask: Lanes) -> str:
+def _turned(scope: Scope, load: Load, rows: Loop, columns: Loop, lanes: int) -> str:
     """The address of a transposed square."""
-    writer, lanes = scope.writer, mask.lanes
+    writer = scope.writer
     (place,) = load.indices
     assert isinstance(place, Place)
     array = scope.arrays[load.buffer]
@@ -52,20 +49,41 @@ def _turned(scope: Scope, load: Load, rows: Loop, columns: Loop, count: Lanes, m
     zero = place.table.place({})
     step = place.factor(columns.index)
     assert step is not None
-    stride = scope.place(step).single
     origin = place.at(rows.index, zero).at(columns.index, zero)
     row, offset = scope.element(array, (origin,))
     address = memory.pointer(writer, row, offset.single)
-    lines = []
-    for n in range(lanes):
-        lines.append(memory.load_row(writer, kind, lanes, address, mask))
-        further = where(constant(writer, n + 1, "i64", 1) < count, stride, 0)
-        address = writer.emit(f"getelementptr {kind}, ptr {address}, i64 {further.name}")
+    counts = [scope.value(loop.extent).single.name for loop in (rows, columns)]
     room = writer.room(f"[{lanes} x {type_of(kind, lanes)}]")
-    for n, line in enumerate(transposed(lines)):
-        at = writer.emit(f"getelementptr {line.type}, ptr {room}, i64 {n}")
-        writer.do(f"store {line.type} {line.name}, ptr {at}")
+    name = _function(writer, kind, lanes)
+    stride = scope.place(step).single.name
+    given = ", ".join(f"i64 {value}" for value in (stride, *counts))
+    writer.do(f"call void @{name}(ptr {address}, {given}, ptr {room})")
     return room
+
+
+def _function(writer: Writer, kind: str, lanes: int) -> str:
+    """A function of the module that turns a square: the text is long, and the same for all."""
+    name = f"turn_{kind}_{lanes}"
+    if name in writer.defined:
+        return name
+    writer.defined[name] = ()
+    head = f"internal void @{name}(ptr %from, i64 %step, i64 %rows, i64 %columns, ptr %to)"
+    with writer.define(head):
+        step, rows, columns = (
+            Lanes(writer, f"%{n}", "i64", 1) for n in ("step", "rows", "columns")
+        )
+        places = constants(writer, range(lanes), "i32")
+        mask = places < splat(resize(rows, "i32"), lanes)
+        address, lines = "%from", []
+        for n in range(lanes):
+            lines.append(memory.load_row(writer, kind, lanes, address, mask))
+            further = where(constant(writer, n + 1, "i64", 1) < columns, step, 0)
+            address = writer.emit(f"getelementptr {kind}, ptr {address}, i64 {further.name}")
+        for n, line in enumerate(transposed(lines)):
+            at = writer.emit(f"getelementptr {line.type}, ptr %to, i64 {n}")
+            writer.do(f"store {line.type} {line.name}, ptr {at}")
+        writer.do("ret void")
+    return name
 
 
 def _loads(block: Block) -> list[Load]:
