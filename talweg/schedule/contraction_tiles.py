@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from math import prod
 from typing import Literal, TypeAlias, final
 
 import numpy as np
 
 from talweg.base.frozen import frozen
 from talweg.loops.functions import evaluate
-from talweg.loops.nest import Store, statements
+from talweg.loops.nest import LoopNest, Store, statements
 from talweg.loops.scalar import Argument, Call, Constant, Load, Number, Scalar
 from talweg.schedule.contraction import Axes, Contraction, recognise
 from talweg.schedule.contraction_places import is_even, loads, read_of, step
@@ -80,35 +82,87 @@ FEW = 1 << 19  # results below which the depth of a deep contraction is split
 SPLITS = 8
 
 
+SAME = 1.25  # a schedule that was chosen before is taken again if it costs so many times the best
+NEAR = 1.1  # times the cost of one that takes the depth in other pieces
+MANY = 3  # schedules of a nest from which on one is taken again at twice the cost of the best
+
+_CHOSEN: dict[LoopNest, tuple[Tiles, ...]] = {}
+_LOCK = threading.Lock()
+
+
 def choose_tiles(
     contraction: Contraction, values: Mapping[str, Number], target: Target
 ) -> Tiles | None:
     """Return how a contraction is tiled; None where the ordinary loops do better.
 
+    What was chosen for a nest is taken again for other sizes as long as that costs little, so that
+    few kernels are compiled while sizes vary.
+
     Args:
         contraction: what is computed.
-        values: of its arguments where it is used first; only their rough size is looked at.
+        values: of the arguments.
         target: the machine.
     """
-    best: tuple[float, Tiles] | None = None
-    for swapped, inner, turned in _arrangements(contraction):
-        sizes = _Sizes(turned, values)
-        for left, right in ways(turned, target):
+    costs: dict[Tiles, float] = {}
+    for facts in _arrangements(contraction.source, target):
+        sizes = _Sizes(facts.contraction, values)
+        for left, right in facts.ways:
             for tile in _tiles(sizes, target):
-                cost = _cost(turned, sizes, tile, left, right)
-                if best is None or cost < best[0]:
-                    tiles = _tiled(sizes, tile, left, right)
-                    best = cost, replace(tiles, swapped=swapped, inner=inner)
-    return None if best is None else best[1]
+                cost = _cost(facts, sizes, tile, left, right)
+                tiles = _tiled(sizes, tile, left, right)
+                tiles = replace(tiles, swapped=facts.swapped, inner=facts.inner)
+                costs[tiles] = cost
+    if not costs:
+        return None
+    best = min(costs, key=lambda tiles: costs[tiles])
+    with _LOCK:
+        before = _CHOSEN.get(contraction.source, ())
+        limit = costs[best] * (SAME if len(before) < MANY else 2.0)
+        known = {tiles: _cost_of(tiles, costs) for tiles in before}
+        nearest = min(known, key=lambda tiles: known[tiles], default=best)
+        if known.get(nearest, costs[best]) <= limit:
+            return nearest
+        _CHOSEN[contraction.source] = (*before, best)
+    return best
 
 
-def _arrangements(contraction: Contraction) -> Iterator[tuple[bool, int, Contraction]]:
+def _cost_of(tiles: Tiles, costs: Mapping[Tiles, float]) -> float:
+    """What a schedule costs that may take the depth in other pieces than those that were priced."""
+    plain = replace(tiles, near=False, deep=False, splits=1)
+    found = (
+        cost * (1.0 if other == tiles else NEAR)
+        for other, cost in costs.items()
+        if replace(other, near=False, deep=False, splits=1) == plain
+    )
+    return min(found, default=math.inf)
+
+
+@frozen
+class _Facts:
+    """What the structure of a contraction says of its schedules."""
+
+    contraction: Contraction
+    swapped: bool
+    inner: int
+    ways: tuple[tuple[Left, Right], ...]
+    left_runs: bool
+    right_runs: bool
+    stores_run: bool
+
+
+@functools.lru_cache(maxsize=1024)
+def _arrangements(nest: LoopNest, target: Target) -> tuple[_Facts, ...]:
+    """The ways to bring a nest into the form of a contraction."""
+    found: list[_Facts] = []
     for swapped in (False, True):
         for inner in itertools.count():
-            turned = recognise(contraction.source, swapped, inner)
-            if turned is None:
+            c = recognise(nest, swapped, inner)
+            if c is None:
                 break
-            yield swapped, inner, turned
+            last = c.rows[-1].index if len(c.rows) == 1 else ""
+            runs = bool(last) and _runs(c.left, last), _runs(c.right, c.columns[-1].index)
+            found.append(_Facts(c, swapped, inner, tuple(ways(c, target)), *runs, _stores_run(c)))
+    return tuple(found)
 
 
 def ways(contraction: Contraction, target: Target) -> Iterator[tuple[Left, Right]]:
@@ -147,7 +201,7 @@ _COPY, _TURN, _GATHER = 2.5, 7.0, 1.4
 _STEP = 10.0  # of one more turn of a loop around a vector loop
 
 
-def _cost(contraction: Contraction, sizes: _Sizes, tile: _Tile, left: Left, right: Right) -> float:
+def _cost(facts: _Facts, sizes: _Sizes, tile: _Tile, left: Left, right: Right) -> float:
     """The cycles that a schedule takes, roughly."""
     high, vectors, time = tile
     lanes, depth, batch = sizes.lanes, sizes.depth, sizes.batch
@@ -158,9 +212,8 @@ def _cost(contraction: Contraction, sizes: _Sizes, tile: _Tile, left: Left, righ
     total += meetings * (_STEP * (1.0 if right == "each" else sizes.steps) + high * vectors)
     # The right operand.
     size = batch * panels * vectors * depth * 1.0  # in vectors
-    along = contraction.columns[-1].index
     if right == "columns":
-        total += size * (_COPY if _runs(contraction.right, along) else _GATHER * lanes)
+        total += size * (_COPY if facts.right_runs else _GATHER * lanes)
     elif right == "depth":
         total += size * _TURN
     elif right == "direct":
@@ -176,11 +229,10 @@ def _cost(contraction: Contraction, sizes: _Sizes, tile: _Tile, left: Left, righ
     elif left == "depth":
         total += times * sizes.rows * sizes.steps * (_STEP + _COPY * -(-sizes.inner // lanes))
     elif left == "columns":
-        near = len(contraction.rows) == 1 and _runs(contraction.left, contraction.rows[-1].index)
-        total += times * tiles * depth * (_COPY if near else _GATHER * high)
+        total += times * tiles * depth * (_COPY if facts.left_runs else _GATHER * high)
     # The epilogue.
     results = batch * sizes.rows * sizes.blocks * sizes.columns
-    return total + results * (_COPY / lanes if _stores_run(contraction) else _GATHER)
+    return total + results * (_COPY / lanes if facts.stores_run else _GATHER)
 
 
 def _stores_run(contraction: Contraction) -> bool:
@@ -194,7 +246,7 @@ class _Sizes:
 
     def __init__(self, contraction: Contraction, values: Mapping[str, Number]) -> None:
         def size(axes: Axes) -> int:
-            return prod(max(_number(axis.extent, values), 0) for axis in axes)
+            return math.prod(max(_number(axis.extent, values), 0) for axis in axes)
 
         self.batch, self.rows = size(contraction.batch), size(contraction.rows)
         self.blocks, self.columns = size(contraction.columns[:-1]), size(contraction.columns[-1:])
