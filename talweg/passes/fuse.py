@@ -133,6 +133,7 @@ class _Fuser:
         self.latest_reader: dict[Node, Group] = {}
         self.turned: set[Node] = set()
         self.renamed = {self._renamed(n) for n in graph.order if self._is_name(n)}
+        self.renamed |= {i for n in graph.order if isinstance(n.op, Effect) for i in n.inputs}
         self.inlined = self._prologues()
 
     def run(self) -> Fusion:

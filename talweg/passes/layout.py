@@ -13,7 +13,7 @@ from typing import TypeAlias
 from talweg.base.shapes import Shape
 from talweg.ir.node import Graph, Node, make_node
 from talweg.ir.rewrite import rewrite, same
-from talweg.ops.kinds import Contract, Elementwise, Move, View, Window
+from talweg.ops.kinds import Contract, Effect, Elementwise, Move, View, Window
 from talweg.passes.simplify import has_one_result
 
 Order: TypeAlias = tuple[int, ...]
@@ -27,6 +27,7 @@ def choose_orders(graph: Graph) -> tuple[Graph, dict[Node, Order]]:
     graph = _with_moved_gradients(graph)
     fixed = set(graph.outputs) | set(graph.inputs)
     fixed |= {n.inputs[0] for n in graph.order if isinstance(n.op, View) and n.op.relabels}
+    fixed |= {i for n in graph.order if isinstance(n.op, Effect) for i in n.inputs}
     images = any(isinstance(n.op, Contract) and n.op.images for n in graph.order)
     orders: dict[Node, Order] = {}
     for node in graph.order if images else ():

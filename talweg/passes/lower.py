@@ -21,7 +21,7 @@ from talweg.loops.nest import LoopNest
 from talweg.loops.operand import Indices, Operand, Point
 from talweg.loops.scalar import Local, Number, Scalar, constant
 from talweg.loops.verify import verify
-from talweg.ops.kinds import Elementwise, Reduce, View
+from talweg.ops.kinds import Effect, Elementwise, Reduce, View
 from talweg.passes.extents import settle_extents
 from talweg.passes.fuse import Fusion, Group, is_heavy
 from talweg.passes.layout import Order
@@ -68,6 +68,10 @@ def lower_group(
         orders: the order of axes in memory of every Node that is not row-major.
         checking: verify the nest.
     """
+    first = next(iter(group.members))
+    if isinstance(first.op, Effect):  # a call of the host runs no loops
+        outputs = results.get(first, (first,))
+        return Kernel(_NO_LOOPS, (), first.inputs, outputs, (), frozenset(), group)
     signature, nodes = signature_of(group, fusion, results, orders)
     known = _KNOWN.get(signature)
     if known is None:
@@ -83,6 +87,9 @@ def lower_group(
     in_place = frozenset((nodes[old], nodes[new]) for old, new in known.in_place)
     owners = tuple(nodes[n] for n in known.owners)
     return Kernel(known.nest, known.values, inputs, outputs, owners, in_place, group)
+
+
+_NO_LOOPS = LoopNest("host", (), (), (), ())
 
 
 @dataclass(frozen=True)
