@@ -74,9 +74,13 @@ def _function(writer: Writer, kind: str, lanes: int) -> str:
         )
         places = constants(writer, range(lanes), "i32")
         mask = places < splat(resize(rows, "i32"), lanes)
+        square = (step * lanes).name
         address, lines = "%from", []
         for n in range(lanes):
             lines.append(memory.load_row(writer, kind, lanes, address, mask))
+            following = writer.emit(f"getelementptr {kind}, ptr {address}, i64 {square}")
+            hint = (("ptr", following), ("i32", "0"), ("i32", "3"), ("i32", "1"))
+            writer.intrinsic("llvm.prefetch.p0", "void", *hint)
             further = where(constant(writer, n + 1, "i64", 1) < columns, step, 0)
             address = writer.emit(f"getelementptr {kind}, ptr {address}, i64 {further.name}")
         for n, line in enumerate(transposed(lines)):

@@ -284,15 +284,17 @@ def philox4x32(
 
     J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
     """
-    c0, c1, c2, c3 = counter
-    k0, k1 = key
-    for n in range(rounds):
-        if n:
-            k0, k1 = nest.let(k0 + 0x9E3779B9), nest.let(k1 + 0xBB67AE85)
+    states = [nest.var(word) for word in counter]
+    with nest.loop(rounds, "sequential") as n:
+        turn = nest.let(cast(n, dtypes.uint32))
+        k0, k1 = (k + turn * step for k, step in zip(key, (0x9E3779B9, 0xBB67AE85), strict=True))
+        c0, c1, c2, c3 = states
         high0, low0 = _multiply(nest, c0, 0xD2511F53)
         high1, low1 = _multiply(nest, c2, 0xCD9E8D57)
-        c0, c1, c2, c3 = nest.let(high1 ^ c1 ^ k0), low1, nest.let(high0 ^ c3 ^ k1), low0
-    return c0, c1, c2, c3
+        first, third = nest.let(high1 ^ c1 ^ k0), nest.let(high0 ^ c3 ^ k1)
+        for state, word in zip(states, (first, low1, third, low0), strict=True):
+            nest.assign(state, word)
+    return tuple(states)
 
 
 def _multiply(nest: NestBuilder, value: Scalar, factor: int) -> tuple[Scalar, Scalar]:

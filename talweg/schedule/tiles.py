@@ -28,7 +28,7 @@ from talweg.schedule.target import Target
 Squares = dict[str, tuple[str, int]]
 """The index of the rows of every square, with the index of its columns and its size."""
 
-BLOCK = 16  # squares along each side of a block: few pages of memory, each used for long
+BLOCK = 8  # squares along each side of a block: few pages of memory, each used for long
 NEAR = 4  # steps from one element to the next that are not worth a square
 
 

@@ -180,13 +180,17 @@ def _choice(loop: Loop, target: Target) -> Choice | None:
         if isinstance(p, Call)
     ]
     cheap = all(cost_of(call) < CHEAP for call in calls)
-    folds = loop.order == "reduction" or any(isinstance(s, Loop) for s in statements(loop.body))
+    folds = loop.order == "reduction" or any(_folds(s) for s in statements(loop.body))
     if masked and not cheap:
         return Choice((), width)
     if not folds or not cheap:
         return Choice((width,), width if masked else 1)
     whole = (UNROLL * width,) if masked else (UNROLL * width, width)
     return Choice(whole, width if masked else 1)
+
+
+def _folds(statement: Statement) -> bool:
+    return isinstance(statement, Loop) and statement.order == "reduction"
 
 
 def cost_of(call: Call) -> float:

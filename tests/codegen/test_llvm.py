@@ -37,7 +37,7 @@ def emit(nest: LoopNest) -> str:
 
 EXACT = {
     "fma", "sqrt", "fabs", "copysign", "floor", "ceil", "trunc", "roundeven", "ctlz", "cttz",
-    "masked", "vector", "x86",
+    "masked", "prefetch", "vector", "x86",
 }  # fmt: skip
 
 
