@@ -143,6 +143,7 @@ def training(case: Training, eager: Eager) -> Program:
 
     def results() -> Arrays:
         objective(*batch).backward()
+        eager.settle()
         found = {f"gradient.{n}": eager.numpy(p.grad) for n, p in model.named_parameters()}
         optimizer.zero_grad()
         model.load_state_dict({name: tw.from_numpy(a) for name, a in arrays.items()})
