@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, final
 from typing import cast as cast_type
 
@@ -130,7 +129,7 @@ class Scope:
             return array, self.offset(array, indices)
         row: tuple[str, Place] | None = self.kept.get(("row", array.pointer, indices[0]))
         pointer, rest = row or (array.pointer, indices[0])
-        return replace(array, pointer=pointer), self.place(rest)
+        return Array(pointer, array.dtype, array.shape), self.place(rest)
 
     def place(self, place: Place) -> Value:
         """Write a place: what is known of it already, and the rest."""

@@ -8,7 +8,6 @@ the loop surely reads it. Values found here stand beside the names of the scope,
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import final
 
 from talweg.base import dtypes
@@ -94,8 +93,9 @@ class _Hoist:
             array, offset = self.scope.element(self.scope.arrays[value.buffer], value.indices)
             assert self.runs is not None
             place = memory.pointer(self.scope.writer, array, offset.single)
-            array = replace(array, pointer=where_pointer(self.runs, place, "%block"))
-            found = self.scope.load(array, self.scope.whole(0))
+            place = where_pointer(self.runs, place, "%block")
+            row = memory.Array(place, array.dtype, array.shape)
+            found = self.scope.load(row, self.scope.whole(0))
         else:
             for part in walk(value):
                 if part is not value and isinstance(part, Load):
@@ -136,7 +136,7 @@ class _Hoist:
         begins = "begin", pointer, frozenset(known.items())
         begin = scope.kept.get(begins)
         if begin is None:
-            row = replace(array, pointer=pointer)
+            row = memory.Array(pointer, array.dtype, array.shape)
             begin = memory.pointer(scope.writer, row, self.sum_of(known, place).single)
             scope.kept[begins] = begin
         scope.kept[key] = begin, _without(rest, known)

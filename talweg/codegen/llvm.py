@@ -29,7 +29,7 @@ from talweg.codegen.lanes import (
     where,
 )
 from talweg.codegen.memory import Array
-from talweg.codegen.repeat import repeat
+from talweg.codegen.repeat import perhaps, repeat
 from talweg.codegen.signature import symbol
 from talweg.codegen.sizes import ALIGNMENT
 from talweg.codegen.squares import turn
@@ -326,8 +326,13 @@ class Body:
             inner = loops[0]
         return None
 
-    def _plain_loop(self, loop: Loop, count: Lanes, start: Lanes | None, step: int = 1) -> None:
-        """One iteration after the other, or `step` of them at once in as many lanes."""
+    def _plain_loop(
+        self, loop: Loop, count: Lanes, start: Lanes | None, step: int = 1, once: bool = False
+    ) -> None:
+        """One iteration after the other, or `step` of them at once in as many lanes.
+
+        With `once` there is at most one step.
+        """
         outer = dict(self.scope.names)
         carried = sorted(_assigned(loop.body) & outer.keys())
         shapes = [outer[name] for name in carried]
@@ -342,7 +347,10 @@ class Body:
             self.statements(loop.body)
             return [part for name in carried for part in self.scope.names[name].parts]
 
-        ends = repeat(count, state, body, start, step)
+        if once and start is not None:
+            ends = perhaps(start < count, state, lambda now: body(start, now))
+        else:
+            ends = repeat(count, state, body, start, step)
         self.scope.names = outer
         self._bind(carried, shapes, ends)
 
@@ -366,7 +374,9 @@ class Body:
                 start = base + (count & -width)
             else:
                 self.ending = extent if width > 1 else None
-                self._plain_loop(loop, extent, start, width)
+                # Behind whole vectors of this width there is less than another one.
+                once = width > 1 and choice.whole[-1:] == (width,)
+                self._plain_loop(loop, extent, start, width, once)
                 self.ending = self.scope.mask = self.scope.alive = None
             self.scope.lanes = 1
             if folds:

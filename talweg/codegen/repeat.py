@@ -52,6 +52,33 @@ def repeat(
     return [like(phi, s) for phi, s in zip(merged, state, strict=True)]
 
 
+def perhaps(
+    condition: Lanes, state: Sequence[Lanes], body: Callable[[list[Lanes]], Sequence[Lanes]]
+) -> list[Lanes]:
+    """Write something that is done if a condition holds, and return the states behind it.
+
+    Args:
+        condition: a scalar.
+        state: values before.
+        body: called once, with the states; returns them as it leaves them.
+    """
+    writer = condition.writer
+    before, inside, after = writer.block, writer.label("then"), writer.label("done")
+    writer.branch(condition.name, inside, after)
+    writer.start(inside)
+    new = list(body(list(state)))
+    last = writer.block
+    writer.jump(after)
+    writer.start(after)
+    merged = [
+        writer.phi(s.type, (s.name, before), (n.name, last))
+        for s, n in zip(state, new, strict=True)
+    ]
+    for phi in merged:
+        writer.seal(phi)
+    return [like(phi, s) for phi, s in zip(merged, state, strict=True)]
+
+
 def like(phi: Phi, value: Lanes) -> Lanes:
     """Return the value of a phi, of the kind and width of another value."""
     return Lanes(value.writer, phi.name, value.kind, value.lanes)

@@ -45,6 +45,12 @@ WORDS = ("input", "output", "local", "var", "select", "cast", "bitcast", "nan", 
 RESERVED = frozenset((*WORDS, *FUNCTIONS, *COMBINES, *dtypes.BY_NAME, *keyword.kwlist))
 
 
+def _typed(value: object, kind: type) -> None:
+    if not isinstance(value, kind):
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise GraphError(f"{value!r} is not {article} {kind.__name__}")
+
+
 def _name(value: object) -> None:
     check(isinstance(value, str) and value.isidentifier(), f"{value!r} is not a name")
     check(value not in RESERVED, f"{value!r} is a word of the language and cannot be a name")
@@ -61,7 +67,7 @@ class Buffer:
 
     def __post_init__(self) -> None:
         _name(self.name)
-        check(isinstance(self.dtype, DType), f"{self.dtype!r} is not a DType")
+        _typed(self.dtype, DType)
         _scalars(self.shape, f"a size of {self.name}", dtypes.int64)
 
 
@@ -213,7 +219,7 @@ class Allocate:
     buffer: Buffer
 
     def __post_init__(self) -> None:
-        check(isinstance(self.buffer, Buffer), f"{self.buffer!r} is not a Buffer")
+        _typed(self.buffer, Buffer)
 
 
 Statement: TypeAlias = Loop | Let | Var | Assign | Accumulate | Store | Guard | Check | Allocate
@@ -243,9 +249,9 @@ class LoopNest:
         plain = self.name.isidentifier() and not keyword.iskeyword(self.name)
         check(plain, f"{self.name!r} cannot name a loop nest")
         for argument in self.arguments:
-            check(isinstance(argument, Argument), f"{argument!r} is not an Argument")
+            _typed(argument, Argument)
         for buffer in self.inputs + self.outputs:
-            check(isinstance(buffer, Buffer), f"{buffer!r} is not a Buffer")
+            _typed(buffer, Buffer)
         _block(self.body)
 
 

@@ -26,6 +26,7 @@ from talweg.loops.nest import (
     statements,
 )
 from talweg.loops.scalar import Call, Load, Scalar
+from talweg.schedule.moves import assigned_in
 from talweg.schedule.place import Place, names_in, walk
 from talweg.schedule.target import Target
 
@@ -33,6 +34,7 @@ LONG = 16.0  # how often a loop of unknown extent is taken to run
 COSTS = {"div": 4.0, "sqrt": 5.0, "pow": 60.0, "floordiv": 24.0, "mod": 24.0, "fmod": 24.0}
 CHEAP = 4.0  # a body whose functions cost less is unrolled, to hide the latency of its folds
 UNROLL = 4
+CARRIED = 2  # variables of an inner loop with which the loop around it is unrolled
 _TRANSCENDENTAL = 14.0
 _ONE_INSTRUCTION = (
     "add sub mul neg abs sign copysign maximum minimum conj real imag complex floor ceil round "
@@ -180,7 +182,7 @@ def _choice(loop: Loop, target: Target) -> Choice | None:
         if isinstance(p, Call)
     ]
     cheap = all(cost_of(call) < CHEAP for call in calls)
-    folds = loop.order == "reduction" or any(_folds(s) for s in statements(loop.body))
+    folds = loop.order == "reduction" or any(map(_is_light, statements(loop.body)))
     if masked and not cheap:
         return Choice((), width)
     if not folds or not cheap:
@@ -189,8 +191,11 @@ def _choice(loop: Loop, target: Target) -> Choice | None:
     return Choice(whole, width if masked else 1)
 
 
-def _folds(statement: Statement) -> bool:
-    return isinstance(statement, Loop) and statement.order == "reduction"
+def _is_light(statement: Statement) -> bool:
+    """Whether this is a loop that carries so little that several vectors fit into registers."""
+    if not isinstance(statement, Loop):
+        return False
+    return statement.order == "reduction" or len(assigned_in(statement.body)) <= CARRIED
 
 
 def cost_of(call: Call) -> float:
@@ -199,14 +204,27 @@ def cost_of(call: Call) -> float:
 
 
 def _element_types(loop: Loop) -> set[DType]:
-    """The types of what is loaded, stored and computed, without index arithmetic."""
+    """The types of what is loaded, stored and computed in all lanes, without index arithmetic."""
     found: set[DType] = set()
+    varying = _varying_in(loop)
     for statement in statements((loop,)):
         if isinstance(statement, Store | Var):
             found.add(expressions(statement)[-1].dtype)
         for value in expressions(statement):
-            found |= {p.dtype for p in walk(value) if isinstance(p, Load) or p.dtype.is_inexact}
+            for part in walk(value):
+                moves = isinstance(part, Load) and any(names_in(i) & varying for i in part.indices)
+                if moves or part.dtype.is_inexact:
+                    found.add(part.dtype)
     return found
+
+
+def _varying_in(loop: Loop) -> set[str]:
+    """The names in a loop whose values differ between its iterations, or may do."""
+    varying = {loop.index} | {s.name for s in statements(loop.body) if isinstance(s, Var)}
+    for statement in statements(loop.body):
+        if isinstance(statement, Let) and names_in(statement.value) & varying:
+            varying.add(statement.name)
+    return varying
 
 
 def _bytes(dtype: DType) -> int:
