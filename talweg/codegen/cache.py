@@ -25,10 +25,15 @@ KEPT = 32  # objects that stay in memory, for the next kernel that is part of on
 @final
 @frozen
 class Compiled:
-    """Object code, and how its kernel is called. It may hold other kernels too."""
+    """Object code, and how its kernel is called. It may hold other kernels too.
+
+    Attributes:
+        loaded: whether it was in the cache.
+    """
 
     code: bytes
     signature: Signature
+    loaded: bool = False
 
 
 @final
@@ -78,7 +83,7 @@ class ObjectCache:
             return None
         fields = json.loads(described)
         fields["messages"] = tuple(fields["messages"])
-        return Compiled(code, Signature(**fields))
+        return Compiled(code, Signature(**fields), loaded=True)
 
     def _object(self, digest: str) -> bytes | None:
         code = self._objects.get(digest)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from talweg.base.version import VERSION
 from talweg.codegen.cpu import host
-from talweg.codegen.object import ObjectCache, compile_nest
+from talweg.codegen.object import ObjectCache, compile_nests
 from talweg.engine.counters import count
 from talweg.engine.state import CONFIG
 from talweg.engine.watch import WATCHERS, now, tell_kernel
@@ -40,23 +41,36 @@ def _compiler_state() -> str:
     return found.hexdigest()[:16]
 
 
-def kernel_of(nest: LoopNest, values: tuple[Number, ...]) -> Kernel:
-    """Return the kernel of a nest, scheduled for about these sizes."""
-    named = {a.name: v for a, v in zip(nest.arguments, values, strict=True)}
+def kernels_of(wanted: Sequence[tuple[LoopNest, tuple[Number, ...]]]) -> list[Kernel]:
+    """Return the kernels of nests, each scheduled for about the sizes given with it.
+
+    Those that this process has not are made together, on several threads.
+    """
+    keys: list[tuple[LoopNest, Schedule]] = []
+    missing: dict[tuple[LoopNest, Schedule], None] = {}
+    for nest, values in wanted:
+        start = now() if WATCHERS else 0
+        named = {a.name: v for a, v in zip(nest.arguments, values, strict=True)}
+        key = nest, choose(nest, named, host())
+        keys.append(key)
+        if key in _KERNELS or key in missing:
+            tell_kernel(*key, "reused", start, now() - start)
+        else:
+            missing[key] = None
+    count(reused=len(keys) - len(missing))
+    if missing:
+        _make(list(missing))
+    return [_KERNELS[key] for key in keys]
+
+
+def _make(wanted: Sequence[tuple[LoopNest, Schedule]]) -> None:
     start = now() if WATCHERS else 0
-    schedule = choose(nest, named, host())
-    key = nest, schedule
-    kernel = _KERNELS.get(key)
-    if kernel is not None:
-        count(reused=1)
-        tell_kernel(nest, schedule, "reused", start)
-        return kernel
-    folder = disk_cache()
-    hits = folder.hits
-    made = compile_nest(nest, host(), folder, schedule)
-    loaded = folder.hits > hits
-    count(loaded=int(loaded), compiled=int(not loaded))
-    with _LOCK:
-        kernel = _KERNELS.setdefault(key, Kernel(made.code, made.signature))
-    tell_kernel(nest, schedule, "loaded" if loaded else "compiled", start)
-    return kernel
+    found = compile_nests(wanted, host(), disk_cache(), CONFIG.threads)
+    for key, made in zip(wanted, found, strict=True):
+        kernel = Kernel(made.code, made.signature)
+        with _LOCK:
+            _KERNELS.setdefault(key, kernel)
+        count(loaded=int(made.loaded), compiled=int(not made.loaded))
+        if WATCHERS:  # they were made together: each gets an equal share of the time
+            share = (now() - start) // len(wanted)
+            tell_kernel(*key, "loaded" if made.loaded else "compiled", start, share)

@@ -13,7 +13,7 @@ from talweg.base import dtypes
 from talweg.codegen.cpu import host
 from talweg.codegen.executor import compile_executor
 from talweg.engine.counters import count
-from talweg.engine.kernels import disk_cache, kernel_of
+from talweg.engine.kernels import disk_cache, kernels_of
 from talweg.engine.scalars import format_of
 from talweg.engine.state import CONFIG
 from talweg.engine.watch import WATCHERS, now, run_part
@@ -86,13 +86,13 @@ class Program:
         self._addresses = counts["input"]
         self.parts: list[Executor | HostCall] = list(self._parts(plan.steps))
 
-    def _parts(self, steps: Iterable[Step]) -> Iterable[Executor | HostCall]:
+    def _parts(self, steps: Sequence[Step]) -> Iterable[Executor | HostCall]:
         launches: list[executor.Launch] = []
+        kernels = iter(kernels_of([(s.nest, s.values) for s in steps if isinstance(s, Launch)]))
         for step in steps:
             if isinstance(step, Launch):
                 places = [self._place(p) for p in step.places]
-                kernel = kernel_of(step.nest, step.values)
-                launches.append(executor.Launch(kernel, places, step.values, step))
+                launches.append(executor.Launch(next(kernels), places, step.values, step))
                 continue
             if launches:
                 yield self._executor(launches)

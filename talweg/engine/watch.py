@@ -51,7 +51,7 @@ class KernelMade:
         schedule: how.
         how: whether LLVM made it, the cache folder had it, or this process.
         start: when that began, by `time.perf_counter_ns`.
-        spent: nanoseconds.
+        spent: nanoseconds; an equal share for each of those that were made together.
     """
 
     nest: LoopNest
@@ -146,10 +146,10 @@ def wanted_anew(key: object) -> bool:
     return any(watcher.wants(key) for watcher in tuple(WATCHERS))
 
 
-def tell_kernel(nest: LoopNest, schedule: Schedule, how: How, start: int) -> None:
-    """Tell that a kernel was made since `start`."""
+def tell_kernel(nest: LoopNest, schedule: Schedule, how: How, start: int, spent: int) -> None:
+    """Tell that a kernel was made."""
     for watcher in tuple(WATCHERS):
-        watcher.kernel(KernelMade(nest, schedule, how, start, now() - start))
+        watcher.kernel(KernelMade(nest, schedule, how, start, spent))
 
 
 def run_part(

@@ -64,7 +64,7 @@ def test_a_kernel_that_is_found_is_not_written_again(
     first = compile_nest(shifted(1).nest, host(), ObjectCache(tmp_path, "1.0"))
     monkeypatch.setattr("talweg.codegen.object.emit", None)
     cache = ObjectCache(tmp_path, "1.0")
-    assert compile_nest(shifted(1).nest, host(), cache) == first
+    assert compile_nest(shifted(1).nest, host(), cache) == replace(first, loaded=True)
     with pytest.raises(TypeError):
         compile_nest(shifted(1).nest, host(), cache, Loops(vectors=False))
 
@@ -161,5 +161,7 @@ def test_nests_compiled_together_share_objects(tmp_path: Path, threads: int) -> 
         Kernel(alone.code, alone.signature).call([x.ctypes.data, expected.ctypes.data], [4])
         np.testing.assert_array_equal(out, expected)
     again = ObjectCache(tmp_path, "1.0")
-    assert compile_nests(wanted, host(), again, threads) == made
+    found = compile_nests(wanted, host(), again, threads)
+    assert found == [replace(m, loaded=True) for m in made]
+    assert [m.loaded for m in made] == [False] * 7 + [True]
     assert (again.hits, again.misses) == (8, 0)
