@@ -18,6 +18,7 @@ def vjp(
     outputs: Sequence[Node],
     inputs: Sequence[Node],
     cotangents: Sequence[Node | None],
+    order: Sequence[Node] | None = None,
 ) -> list[Node | None]:
     """Return the cotangent of each input, or None where no gradient reaches it.
 
@@ -26,13 +27,17 @@ def vjp(
         outputs: the values that were computed from `inputs`.
         inputs: the walk stops at these.
         cotangents: one per output, of its type; None counts as zero.
+        order: every Node between inputs and outputs, inputs before users; others may stand among
+            them. Found by walking where it is not given.
 
     Raises:
         GradientError: when an Op on the way has no gradient and a real value flows through it.
     """
     if b.vjp_of is None:
         b.vjp_of = partial(vjp_of, b)
-    order = topological(outputs, stop=inputs)
+    if order is None:
+        order = topological(outputs, stop=inputs)
+    ends = set(inputs)
     active = set(inputs)
     for node in order:
         if not active.isdisjoint(node.inputs):
@@ -43,6 +48,8 @@ def vjp(
         if ct is not None:
             _accumulate(b, sums, node, ct)
     for node in reversed(order):
+        if node in ends:
+            continue
         if node not in active:
             sums.pop(node, None)
             continue
@@ -73,6 +80,7 @@ def vjp_of(b: Builder, graph: Graph) -> tuple[Graph, tuple[int, ...]]:
     It takes the inputs and one cotangent per output; it returns one cotangent for each input that
     a gradient reaches.
     """
+    b = b.apart()
     given = [input_node(o.type) for o in graph.outputs]
     arriving = [ct if ct.dtype.is_inexact else None for ct in given]
     found = vjp(b, graph.outputs, graph.inputs, arriving)
@@ -90,13 +98,22 @@ def _through(
     if len(rows) != len(node.inputs):
         raise GradientError(f"{node.op.name()}: {len(rows)} cotangents, {len(node.inputs)} inputs")
     for i, ct in zip(node.inputs, rows, strict=True):
-        if ct is None or i not in active or not i.type.dtype.is_inexact:
+        if ct is None or i not in active or not i.type.inexact:
             continue
-        if ct.type is not i.type and i.type.rank == 0:
-            ct = b.reduce_sum(ct, tuple(range(ct.type.rank)))
-        if ct.type is not i.type:
-            raise GradientError(f"{node.op.name()}: cotangent {ct.type} for input {i.type}")
-        _accumulate(b, sums, i, ct)
+        _accumulate(b, sums, i, ct if ct.type is i.type else settled(b, node, i, ct))
+
+
+def settled(b: Builder, node: Node, x: Node, ct: Node) -> Node:
+    """Return the cotangent of an input `x` of a Node, summed where `x` is a number for all places.
+
+    Raises:
+        GradientError: when it has another type than its input.
+    """
+    if x.type.rank == 0:
+        ct = b.reduce_sum(ct, tuple(range(ct.type.rank)))
+    if ct.type is not x.type:
+        raise GradientError(f"{node.op.name()}: cotangent {ct.type} for input {x.type}")
+    return ct
 
 
 def _accumulate(b: Builder, sums: dict[Node, Node], node: Node, ct: Node) -> None:

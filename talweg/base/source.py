@@ -9,7 +9,9 @@ import warnings
 from types import CodeType, FrameType
 
 _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(__file__))), "")
-_OURS: dict[CodeType, bool] = {}
+_OURS: set[str] = set()
+
+FOREIGN: set[str] = set()  # names of files outside talweg that were seen
 
 Source = tuple[CodeType, int]
 
@@ -19,11 +21,12 @@ def here() -> Source | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
-        ours = _OURS.get(code)
-        if ours is None:
-            ours = _OURS[code] = code.co_filename.startswith(_PACKAGE)
-        if not ours:
+        name = code.co_filename
+        if name in FOREIGN:
             return code, frame.f_lasti
+        if name not in _OURS:
+            (_OURS if name.startswith(_PACKAGE) else FOREIGN).add(name)
+            continue
         frame = frame.f_back
     return None
 

@@ -10,9 +10,9 @@ import numpy as np
 from talweg.base import dtypes
 from talweg.base.errors import GradientError
 from talweg.base.source import describe
-from talweg.engine.evaluate import evaluate
+from talweg.engine.barrier import evaluate
 from talweg.engine.state import STATE
-from talweg.engine.tape import GradFn, Recorded
+from talweg.engine.tape import GradFn
 from talweg.ir.node import Node
 
 
@@ -71,8 +71,7 @@ def refuse_nan(step: GradFn, cotangents: Sequence[Node | None]) -> None:
     for i, c in enumerate(cotangents):
         if c is not None and c.array is not None:
             if bool(np.isnan(dtypes.decode(c.array, c.dtype)).any()):
-                source = step.source if isinstance(step, Recorded) else None
                 raise GradientError(
                     f"Function '{step.name()}' returned nan values in its {i}th output"
-                    f"\n  recorded at {describe(source)}"
+                    f"\n  recorded at {describe(step.source)}"
                 )

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import heappop, heappush
+from operator import attrgetter
 from typing import Any
 
+from talweg.autodiff.reverse import settled
 from talweg.base.errors import GradientError, ShapeError
 from talweg.base.source import describe, here
 from talweg.engine.anomaly import refuse_nan
 from talweg.engine.barrier import note
 from talweg.engine.modes import set_grad_enabled
 from talweg.engine.state import STATE
-from talweg.engine.tape import Edge, GradFn, Hook, Removable, backward_class
+from talweg.engine.tape import (
+    Direct,
+    Edge,
+    GradFn,
+    Hook,
+    backward_class,
+    end_of,
+)
 from talweg.engine.tensor import (
     AccumulateGrad,
     Tensor,
-    attach,
-    detached,
+    Writes,
     edge_of,
-    owner,
     twin,
     wrap,
 )
@@ -119,7 +127,7 @@ def _listed(tensors: Tensors) -> list[Tensor]:
     return [tensors] if isinstance(tensors, Tensor) else list(tensors)
 
 
-def _leaf_edge(t: Tensor) -> tuple[GradFn, int]:
+def _leaf_edge(t: Tensor) -> Edge:
     edge = edge_of(t)
     if edge is None:
         raise GradientError(
@@ -131,7 +139,7 @@ def _leaf_edge(t: Tensor) -> tuple[GradFn, int]:
 
 def _roots(
     outputs: list[Tensor], cotangents: Tensor | Sequence[Tensor | None] | None
-) -> list[tuple[tuple[GradFn, int], Node, Edge]]:
+) -> list[tuple[Edge, Node, Edge]]:
     given: Sequence[Tensor | None]
     if cotangents is None:
         given = [None] * len(outputs)
@@ -140,7 +148,7 @@ def _roots(
     where = f"\n  recorded at {describe(here())}"
     if len(given) != len(outputs):
         raise GradientError(f"{len(outputs)} outputs but {len(given)} gradients{where}")
-    roots: list[tuple[tuple[GradFn, int], Node, Edge]] = []
+    roots: list[tuple[Edge, Node, Edge]] = []
     for i, (t, ct) in enumerate(zip(outputs, given, strict=True)):
         edge = edge_of(t)
         if edge is None:
@@ -176,47 +184,154 @@ class Pass:
         retain_graph: keep the saved values; None means as `create_graph`.
     """
 
+    __slots__ = ("arrived", "builder", "leaves", "retain", "tape", "waiting")
+
     def __init__(self, create_graph: bool, retain_graph: bool | None) -> None:
         self.tape: dict[Node, Edge] | None = {} if create_graph else None
         self.retain = create_graph if retain_graph is None else retain_graph
+        self.builder = STATE.builder
+        self.arrived: dict[Edge, Node] = {}  # cotangents that no step has taken yet
+        self.waiting: list[tuple[int, GradFn]] | None = None
+        self.leaves: list[AccumulateGrad] = []
 
     def run(
         self,
-        roots: list[tuple[tuple[GradFn, int], Node, Edge]],
-        wanted: list[tuple[GradFn, int]] | None,
+        roots: list[tuple[Edge, Node, Edge]],
+        wanted: list[Edge] | None,
         accumulate: bool,
     ) -> list[Node | None]:
         """Walk the tape from the roots; return the cotangents that arrived at `wanted`."""
-        arrived: dict[GradFn, dict[int, Node]] = {}
-        b = STATE.builder
-        source, keep = b.source, b.keep
-        b.keep = self.tape is not None
+        b = self.builder
+        source = b.source
+        found: list[Node | None] = []
         try:
             with set_grad_enabled(self.tape is not None):
-                for (step, index), node, edge in roots:
-                    if self.tape is not None and edge is not None:
-                        self.tape[node] = edge
-                    self._add(arrived.setdefault(step, {}), index, node)
-                steps = _reachable([step for (step, _), _, _ in roots])
-                useful = None if wanted is None else _leading_to(steps, {s for s, _ in wanted})
-                found = self._walk(steps, arrived, useful, wanted, accumulate)
+                if self.tape is not None:
+                    self.tape.update((node, edge) for _, node, edge in roots if edge is not None)
+                if wanted is None and not AccumulateGrad.hooked:
+                    self.waiting = []
+                for target, node, _ in roots:
+                    self.add(target, node)
+                if self.waiting is not None:
+                    self._walk(self.waiting)
+                else:
+                    steps = _reachable([end_of(target)[0] for target, _, _ in roots])
+                    found = self._walk_to(steps, wanted, accumulate)
         finally:
-            b.source, b.keep = source, keep
+            b.source = source
         return found
 
-    def _walk(
-        self,
-        steps: list[GradFn],
-        arrived: dict[GradFn, dict[int, Node]],
-        useful: set[GradFn] | None,
-        wanted: list[tuple[GradFn, int]] | None,
-        accumulate: bool,
+    def add(self, edge: Edge, node: Node) -> None:
+        """Add a cotangent to those that arrived at the end of an edge."""
+        before = self.arrived.get(edge)
+        if before is not None:
+            self.arrived[edge] = self._sum(before, node)
+            return
+        self.arrived[edge] = node
+        if self.waiting is not None:
+            self._reach(edge)
+
+    def _reach(self, edge: Edge) -> None:
+        """Note that something arrived at the end of an edge."""
+        step, _ = end_of(edge)
+        if isinstance(step, AccumulateGrad):
+            self.leaves.append(step)
+        elif step is not None and self.waiting is not None:
+            heappush(self.waiting, (-step.order, step))
+
+    def _taken(self, step: GradFn) -> dict[int, Node]:
+        """Return the cotangents that arrived at a step, by the number of its result."""
+        arrived = self.arrived
+        got: dict[int, Node] = {}
+        if step in arrived:
+            got[0] = arrived.pop(step)
+        for i in range(1, step.width):
+            if (step, i) in arrived:
+                got[i] = arrived.pop((step, i))
+        return got
+
+    def _sum(self, before: Node, node: Node) -> Node:
+        total = self.builder.add(before, node)
+        if self.tape is not None:
+            edges = (self.tape.get(before), self.tape.get(node))
+            if any(edges):
+                self.tape[total] = backward_class("add")(edges, (before, node), (total,))
+        return total
+
+    def _walk(self, waiting: list[tuple[int, GradFn]]) -> None:
+        """Take the cotangents down to the leaves: later steps first, all leaves at the end.
+
+        Args:
+            waiting: a heap of the steps at which something arrived, by negated time.
+        """
+        arrived, b = self.arrived, self.builder
+        plain = self.tape is None and not STATE.anomaly
+        release = not self.retain
+        near: Direct | None = None  # a step that may be the next, and what arrived there
+        given: Node | None = None
+        while near is not None or waiting:
+            if near is None or (waiting and waiting[0][0] < -near.order):
+                if near is not None and given is not None:
+                    arrived[near] = given
+                    heappush(waiting, (-near.order, near))
+                step = heappop(waiting)[1]
+                given = arrived.pop(step, None)
+            else:
+                step = near
+            near = None
+            if plain and isinstance(step, Direct) and step.watch is None and given is not None:
+                node = step.node
+                left = step.left
+                right = step.right
+                if node is not None and left is not right and step.order > Writes.latest:
+                    b.code = step.code
+                    b.offset = step.offset
+                    found = node.op.vjp(b, node, given)
+                    if left is not None and (ct := found[0]) is not None:
+                        x = node.inputs[0]
+                        if ct.type is not x.type:
+                            ct = settled(b, node, x, ct)
+                        before = arrived.get(left)
+                        if before is not None:
+                            arrived[left] = b.add(before, ct)
+                        elif isinstance(left, Direct):
+                            near, given = left, ct
+                        else:
+                            self.add(left, ct)
+                    if right is not None and (ct := found[1]) is not None:
+                        x = node.inputs[1]
+                        if ct.type is not x.type:
+                            ct = settled(b, node, x, ct)
+                        before = arrived.get(right)
+                        if before is not None:
+                            arrived[right] = b.add(before, ct)
+                        else:
+                            self.add(right, ct)
+                    if release:
+                        step.node = step.first = step.second = step.result = None
+                    continue
+            if given is not None:
+                arrived[step] = given
+            taken = self._taken(step)
+            if taken:
+                self._run_hooks(step, taken)
+                self._apply(step, taken)
+        for leaf in self.leaves:
+            self.accumulate_at(leaf, arrived.pop(leaf))
+
+    def _walk_to(
+        self, steps: list[GradFn], wanted: list[Edge] | None, accumulate: bool
     ) -> list[Node | None]:
-        found: dict[tuple[GradFn, int], Node] = {}
-        targets = set(wanted or ())
+        """Take the cotangents to some results or leaves only, or to all, and return those."""
+        ends = list(map(end_of, wanted or ()))
+        useful = set(steps)
+        if wanted is not None:
+            useful = _leading_to(steps, {step for step, _ in ends if step is not None})
+        found: dict[tuple[GradFn | None, int], Node] = {}
+        targets = set(ends)
         for step in steps:
-            got = arrived.pop(step, None)
-            if got is None or (useful is not None and step not in useful):
+            got = self._taken(step)
+            if not got or step not in useful:
                 continue
             self._run_hooks(step, got)
             for index, node in got.items():
@@ -224,53 +339,54 @@ class Pass:
                     found[step, index] = node
             if isinstance(step, AccumulateGrad):
                 if accumulate and (wanted is None or (step, 0) in targets):
-                    self.accumulate(step.variable, got[0])
-                continue
-            if useful is not None and not any(e and e[0] in useful for e in step.edges):
-                continue
-            out = self._apply(step, got)
-            if not self.retain:
-                step.release()
-            for edge, ct in zip(step.edges, out, strict=True):
-                if edge is not None and ct is not None:
-                    self._add(arrived.setdefault(edge[0], {}), edge[1], ct)
-        return [found.get(w) for w in wanted or ()]
+                    self.accumulate_at(step, got[0])
+            elif wanted is None or any(end_of(edge)[0] in useful for edge in step.edges):
+                self._apply(step, got)
+        return [found.get(end) for end in ends]
 
-    def _apply(self, step: GradFn, got: dict[int, Node]) -> Sequence[Node | None]:
-        count = len(step.outputs) if hasattr(step, "outputs") else 1 + max(got)
-        cotangents = [got.get(i) for i in range(max(count, 1 + max(got)))]
-        for pre in list(step.pre_hooks.values()):
-            changed = pre(tuple(None if c is None else self.tensor(c) for c in cotangents))
-            if changed is not None:
-                cotangents = [None if c is None else self._node(c) for c in changed]
-        out = step.apply(STATE.builder, cotangents, self.tape)
+    def _apply(self, step: GradFn, got: dict[int, Node]) -> None:
+        """Run one step on the cotangents of its results, and send on those of its operands."""
+        cotangents = [got.get(i) for i in range(step.width)]
+        watch = step.watch
+        if watch is not None:
+            for pre in list(watch.before.values()):
+                changed = pre(tuple(None if c is None else self.tensor(c) for c in cotangents))
+                if changed is not None:
+                    cotangents = [None if c is None else self._node(c) for c in changed]
+        out = step.apply(self.builder, cotangents, self.tape)
         if STATE.anomaly:
             refuse_nan(step, out)
-        for hook in list(step.outer_hooks.values()):
-            changed = hook(
-                tuple(None if c is None else self.tensor(c) for c in out),
-                tuple(None if c is None else self.tensor(c) for c in cotangents),
-            )
-            if changed is not None:
-                out = [None if c is None else self._node(c) for c in changed]
-        return out
+        if watch is not None:
+            for hook in list(watch.outer.values()):
+                changed = hook(
+                    tuple(None if c is None else self.tensor(c) for c in out),
+                    tuple(None if c is None else self.tensor(c) for c in cotangents),
+                )
+                if changed is not None:
+                    out = [None if c is None else self._node(c) for c in changed]
+        if not self.retain:
+            step.release()
+        for edge, ct in zip(step.edges, out, strict=True):
+            if edge is not None and ct is not None:
+                self.add(edge, ct)
 
     def _run_hooks(self, step: GradFn, got: dict[int, Node]) -> None:
-        if isinstance(step, AccumulateGrad):
-            hooks = {0: step.variable._hooks or {}}
-        else:
-            hooks = step.hooks
-        for index, listed in hooks.items():
+        watch = step.watch
+        if watch is None:
+            return
+        for index, listed in watch.hooks.items():
             if index not in got:
                 continue
             for hook in list(listed.values()):
                 changed = hook(self.tensor(got[index]))
                 if changed is not None:
                     got[index] = self._replaced(hook, got[index], changed)
-        for reference in step.retained:
+        for reference in watch.retained:
             t = reference()
-            if t is not None and t._grad_fn is step and t._index in got:
-                self.accumulate(t, got[t._index])
+            if t is not None:
+                end, index = end_of(t._edge)
+                if end is step and index in got:
+                    self.accumulate(t, got[index])
 
     def _replaced(self, hook: Hook, before: Node, changed: Any) -> Node:
         if not isinstance(changed, Tensor) or changed.node().type is not before.type:
@@ -281,24 +397,11 @@ class Pass:
             )
         return self._node(changed)
 
-    def _add(self, sums: dict[int, Node], index: int, node: Node) -> None:
-        before = sums.get(index)
-        if before is None:
-            sums[index] = node
-            return
-        total = sums[index] = STATE.builder.add(before, node)
-        if self.tape is not None:
-            edges = (self.tape.get(before), self.tape.get(node))
-            if any(edges):
-                step = backward_class("add")(edges, (before, node), (total,))
-                self.tape[total] = (step, 0)
-
     def tensor(self, node: Node) -> Tensor:
         """Return a cotangent as a Tensor, taped when the pass is recorded."""
         t = wrap(node)
-        edge = self.tape.get(node) if self.tape is not None else None
-        if edge is not None:
-            attach(t, *edge)
+        if self.tape is not None:
+            t._edge = self.tape.get(node)
         return t
 
     def _node(self, t: Tensor) -> Node:
@@ -308,147 +411,58 @@ class Pass:
             self.tape[node] = edge_of(t)
         return node
 
-    def accumulate(self, leaf: Tensor, node: Node) -> None:
+    def accumulate_at(self, step: AccumulateGrad, node: Node) -> None:
+        """Add a cotangent to `.grad` of a leaf, if anybody can still see it."""
+        leaf = step.variable
+        if leaf is not None:
+            self.accumulate(leaf, node)
+            for hook in list(step.after.values()) if step.after else ():
+                hook(leaf)
+
+    def accumulate(self, t: Tensor, node: Node) -> None:
         """Add a cotangent to `.grad`."""
-        before = leaf._grad
+        before = t._grad
         if before is None:
-            leaf._grad = self.tensor(node)
+            t._grad = self.tensor(node)
         elif self.tape is None and not before.requires_grad:
-            total = STATE.builder.add(before.node(), node)
+            total = self.builder.add(before.node(), node)
             if before._chain:
                 before.copy_(wrap(total))
             else:
                 before._storage.replace(total)
-                note(before)
+                note(before, total, renewed=True)
         else:
-            sums = {0: self._node(before)}
-            self._add(sums, 0, node)
-            leaf._grad = self.tensor(sums[0])
-        for hook in list(leaf.__dict__.get("_post_accumulate", {}).values()):
-            hook(leaf)
+            t._grad = self.tensor(self._sum(self._node(before), node))
 
 
-def _reachable(roots: list[GradFn]) -> list[GradFn]:
-    seen = set(roots)
+_order = attrgetter("order")
+
+
+def _reachable(roots: list[GradFn | None]) -> list[GradFn]:
+    """Return the steps below some others, later ones first, each leaf after all that read it."""
+    seen: dict[GradFn, None] = dict.fromkeys(step for step in roots if step is not None)
     stack = list(seen)
+    leaves: dict[GradFn, int] = {}
     while stack:
-        for edge in stack.pop().edges:
-            if edge is not None and edge[0] not in seen:
-                seen.add(edge[0])
-                stack.append(edge[0])
-    return sorted(seen, key=_order, reverse=True)
-
-
-def _order(step: GradFn) -> int:
-    return step.order
+        step = stack.pop()
+        order = step.order
+        for edge in (step.right, step.left) if isinstance(step, Direct) else step.edges[::-1]:
+            if edge is None:
+                continue
+            below = edge[0] if isinstance(edge, tuple) else edge
+            if below.__class__ is AccumulateGrad:
+                leaves[below] = min(leaves.get(below, order), order)
+            elif below not in seen:
+                seen[below] = None
+                stack.append(below)
+    for leaf, first in leaves.items():
+        leaf.order = first - 1
+    return sorted((*seen, *(x for x in leaves if x not in seen)), key=_order, reverse=True)
 
 
 def _leading_to(steps: list[GradFn], targets: set[GradFn]) -> set[GradFn]:
     useful = set(targets)
     for step in reversed(steps):
-        if any(e is not None and e[0] in useful for e in step.edges):
+        if any(end_of(edge)[0] in useful for edge in step.edges):
             useful.add(step)
     return useful
-
-
-def tensor_backward(
-    self: Tensor,
-    gradient: Tensor | None = None,
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
-    inputs: Tensors | None = None,
-) -> None:
-    """Add the gradient of this Tensor to `.grad` of the leaves it was computed from.
-
-    Args:
-        gradient: the cotangent, of this Tensor's shape; may be None for one element.
-        retain_graph: keep what the forward pass saved, for another pass; default `create_graph`.
-        create_graph: record this pass, so that the gradients can be differentiated.
-        inputs: add only to these, leaves or not.
-
-    Raises:
-        GradientError: as `tw.autograd.backward` does.
-    """
-    backward(self, gradient, retain_graph, create_graph, inputs)
-
-
-def register_hook(self: Tensor, hook: Hook) -> Removable:
-    """Call `hook(grad)` when this Tensor's gradient is computed; what it returns replaces it.
-
-    Raises:
-        GradientError: when the Tensor does not require a gradient.
-    """
-    if not self.requires_grad:
-        raise GradientError("cannot register a hook on a tensor that doesn't require gradient")
-    step = self.grad_fn
-    if step is not None:
-        return Removable(step.hooks_of(self._index), hook)
-    if self._hooks is None:
-        self._hooks = {}
-    return Removable(self._hooks, hook)
-
-
-def register_post_accumulate_grad_hook(self: Tensor, hook: Any) -> Removable:
-    """Call `hook(tensor)` after a gradient was added to `.grad` of this leaf.
-
-    Raises:
-        GradientError: when the Tensor is not a leaf that requires gradients.
-    """
-    if not self.is_leaf or not self.requires_grad:
-        raise GradientError("post accumulate grad hooks need a leaf that requires gradients")
-    return Removable(self.__dict__.setdefault("_post_accumulate", {}), hook)
-
-
-def retain_grad(self: Tensor) -> None:
-    """Keep the gradient of this non-leaf Tensor in `.grad` when it is computed.
-
-    Raises:
-        GradientError: when the Tensor does not require a gradient.
-    """
-    if not self.requires_grad:
-        raise GradientError("can't retain_grad on Tensor that has requires_grad=False")
-    if self.is_leaf or self.retains_grad:
-        return
-    self.retains_grad = True
-    attach(self, self.grad_fn, self._index)  # type: ignore[arg-type]
-
-
-def requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:
-    """Set `requires_grad` of a leaf and return the Tensor."""
-    self.requires_grad = requires_grad
-    return self
-
-
-def detach(self: Tensor) -> Tensor:
-    """Return a Tensor over the same storage that gradients do not see."""
-    return detached(self)
-
-
-def detach_(self: Tensor) -> Tensor:
-    """Cut this Tensor off the tape: it becomes a leaf.
-
-    Raises:
-        GradientError: for a view, whose base would still be on the tape.
-    """
-    base = owner(self)
-    if base is not None and base.requires_grad:
-        raise GradientError("Can't detach views in-place. Use detach() instead")
-    self._grad_fn = None
-    self._requires = False
-    return self
-
-
-def get_data(self: Tensor) -> Tensor:
-    """The value without gradients, over the same storage; writes to it are not seen by the tape."""
-    return detached(self, counted=False)
-
-
-def set_data(self: Tensor, value: Tensor) -> None:
-    """Make this Tensor hold another value, of any shape and dtype; leaf and tape status stay."""
-    self._storage = value._storage
-    self._chain = value._chain
-    self._base = None
-    self._node = None
-    self._seen = -1
-    self._taped = value._storage.taped
-    self._header = None

@@ -1,62 +1,105 @@
-"""When pending values are computed: at a barrier, all that are alive, and their graphs let go."""
+"""When pending values are computed: together, all that are alive, and their graphs let go."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import attrgetter
+from sys import getrefcount
 from typing import TYPE_CHECKING
-from weakref import ref
 
-from talweg.engine.evaluate import evaluate
-from talweg.engine.state import CONFIG, PENDING_BYTES, STATE
-from talweg.engine.tape import GradFn
-from talweg.ir.node import known_node
+from talweg.engine.evaluate import compute, compute_trace
+from talweg.engine.state import CONFIG, PENDING_BYTES, STATE, Recording
+from talweg.engine.tape import GradFn, end_of
+from talweg.ir.node import Node, known_node
 
 if TYPE_CHECKING:
-    from talweg.engine.tensor import Storage, Tensor
+    from talweg.engine.tensor import Tensor
 
 
-def note(t: Tensor) -> None:
-    """List a Tensor as pending, and run what waits when it is too much."""
-    state = STATE
-    state.pending.append(ref(t))
-    b = state.builder
-    if b.count >= CONFIG.pending or b.nbytes >= PENDING_BYTES or len(state.pending) >= 10_000:
-        flush()
-    elif CONFIG.sync:
-        evaluate([t._storage.node])
+def note(t: Tensor, node: Node, renewed: bool = False) -> None:
+    """List a Tensor whose value is a new Node as pending; run what waits when it is too much.
 
-
-def flush() -> None:
-    """Evaluate every pending Tensor that is still alive and let go of the graphs behind them.
-
-    Called at a barrier: `optimizer.step()`, or when too many operations or bytes wait. A Tensor
-    whose computation fails keeps its graph and raises when it is read; the others are computed.
+    Args:
+        t: a new Tensor, which is listed once.
+        node: its value.
+        renewed: it is an old Tensor.
     """
-    state = STATE
-    state.builder.count = state.builder.nbytes = 0
-    alive = [t for t in (r() for r in state.pending) if t is not None]
-    state.pending = []
-    storages = list({id(t._storage): t._storage for t in alive}.values())
-    _evaluate_each(storages)
+    now = STATE.now
+    if renewed:
+        now.renewed[t] = None
+    else:
+        now.pending.append(t)
+    now.nbytes += node.type.nbytes
+    if len(now.trace.nodes) >= now.limit or now.nbytes >= PENDING_BYTES:
+        overdue(now, node)
+
+
+def overdue(now: Recording, node: Node) -> None:
+    """Run what waits: so much waits, or every operation is to be run at once."""
+    if CONFIG.sync:
+        evaluate([node])
+    else:
+        flush()
+
+
+def evaluate(nodes: Sequence[Node]) -> None:
+    """Compute the Nodes whose value is not known yet, and with them all that is pending and alive.
+
+    Raises:
+        IndexOutOfRange and other run-time errors, with the line that recorded the Node.
+    """
+    wanted = [n for n in nodes if n.value is None]
+    if wanted:
+        flush(wanted)
+        unknown = [n for n in wanted if n.value is None]
+        if unknown:
+            compute(unknown)  # raises what went wrong
+
+
+def flush(wanted: Sequence[Node] = ()) -> None:
+    """Evaluate every pending value that somebody holds and let go of the graphs behind them.
+
+    Tensors hold values, and so does the tape, for gradients. Called when a value is looked at and
+    at barriers: `optimizer.step()`, or when too many operations or bytes wait. Where a computation
+    fails, its values stay pending and raise when they are read; the others are computed.
+
+    Args:
+        wanted: Nodes to compute in any case.
+    """
+    now = STATE.now
+    alive = _alive(now)
+    storages = [t._storage for t in alive]
+    storages += [s for s in now.written if getrefcount(s) > _UNUSED + 1]
+    now.written.clear()
+    compute_trace(now.trace, wanted)
     for s in storages:
         if s.node.inputs and s.node.value is not None:
             s.node = known_node(s.node)
-            s.generation += 1
-    for t in alive:
-        t._node = None
-    _let_go({t._grad_fn for t in alive if t._grad_fn is not None})
+    _let_go({step for step, _ in (end_of(t._edge) for t in alive) if step is not None})
 
 
-def _evaluate_each(storages: Sequence[Storage]) -> None:
-    """Evaluate together; where that fails, in halves, so that only those at fault stay behind."""
-    try:
-        evaluate([s.node for s in storages])
-    except Exception:
-        if len(storages) > 1:
-            half = len(storages) // 2
-            _evaluate_each(storages[:half])
-            _evaluate_each(storages[half:])
+def _alive(now: Recording) -> list[Tensor]:
+    """Return the pending Tensors that somebody uses, and forget which were pending.
+
+    Newer ones come first: when a dead one goes, the step of the tape goes that held older ones.
+    """
+    pending, now.pending = now.pending, []
+    if now.renewed:
+        pending[:] = dict.fromkeys((*pending, *now.renewed))
+        now.renewed.clear()
+    now.nbytes = 0
+    now.limit = 0 if CONFIG.sync else CONFIG.pending
+    alive: list[Tensor] = []
+    while pending:
+        t = pending.pop()
+        if getrefcount(t) > _UNUSED:
+            if t._view is not None:
+                t._view.node = None
+            alive.append(t)
+    return alive
+
+
+_UNUSED = 2  # references of an object in a local variable: that, and the argument of getrefcount
 
 
 def _let_go(steps: set[GradFn]) -> None:
@@ -65,11 +108,11 @@ def _let_go(steps: set[GradFn]) -> None:
     seen = set(stack)
     while stack:
         for edge in stack.pop().edges:
-            if edge is not None and edge[0] not in seen and not edge[0].released:
-                seen.add(edge[0])
-                stack.append(edge[0])
+            step, _ = end_of(edge)
+            if step is not None and step not in seen and not step.released:
+                seen.add(step)
+                stack.append(step)
     for step in sorted(seen, key=attrgetter("order")):
-        if any(edge is not None and edge[0].released for edge in step.edges):
-            step.release()
-            if step.released:
-                step.edges = ()
+        ends = (end for end, _ in map(end_of, step.edges) if end is not None)
+        if any(end.released for end in ends):
+            step.let_go()

@@ -17,7 +17,7 @@ from talweg.engine.creation import Number, check_device, check_range, tensor
 from talweg.engine.functions import FUNCTIONS, METHODS
 from talweg.engine.record import assign, lift
 from talweg.engine.state import STATE
-from talweg.engine.tensor import Tensor, concrete, values, wrap
+from talweg.engine.tensor import Tensor, concrete, requires, values, wrap
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
 
@@ -368,8 +368,9 @@ def deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
     if not self.is_leaf:
         raise GradientError("only leaf Tensors support deepcopy; detach() this one first")
     made = wrap(STATE.builder.copy(self.node()), type(self))
-    made._requires = self._requires
     made.__dict__.update(self.__dict__)
+    made.__dict__.pop("_idle", None)
+    made.requires_grad = self.requires_grad
     if self._grad is not None:
         made._grad = deepcopy(self._grad, memo)
     memo[id(self)] = made
@@ -379,8 +380,7 @@ def deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
 def rebuild(cls: type[Tensor], array: np.ndarray, dtype: DType, grad: bool) -> Tensor:
     """Make an unpickled Tensor."""
     t = wrap(STATE.builder.constant(dtypes.decode(array, dtype), dtype), cls)
-    t._requires = grad
-    return t
+    return requires(t, grad)
 
 
 def reduce(self: Tensor, protocol: int) -> Any:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
+import struct
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from talweg.engine.watch import WATCHERS, interpreting, observe, wanted_anew
 from talweg.ir.interpret import interpret
 from talweg.ir.node import Graph, Node
 from talweg.ir.op import INPUT
+from talweg.ir.trace import Trace
 from talweg.ir.verify import verify
 
 # The compiler takes as long to import as NumPy, and a program may end before it compiles anything.
@@ -32,8 +33,25 @@ else:
 
 FIRST_SIGHT = 1 << 14  # elements below which a graph is run once by the references
 PROGRAMS = 4096
+REPLAYS = 512
+
+
+class Replay(NamedTuple):
+    """How a trace is computed that is like an earlier one.
+
+    Args:
+        program: what to run.
+        inputs: places in the trace of what it takes.
+        outputs: places of what it gives.
+    """
+
+    program: Program
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
 
 _PROGRAMS: OrderedDict[Any, Program | None] = OrderedDict()
+_REPLAYS: OrderedDict[Any, Replay] = OrderedDict()
 
 if CONFIG.check:
     WATCHERS.append(checking.Checker())
@@ -41,23 +59,75 @@ if CONFIG.trace:
     WATCHERS.append(tracing.Tracer())
 
 
-def evaluate(nodes: Sequence[Node]) -> None:
-    """Compute the Nodes whose value is not known yet, leaving it in `Node.value`.
+def compute_trace(trace: Trace, wanted: Sequence[Node]) -> None:
+    """Compute what a trace recorded and somebody outside it holds, and empty the trace.
+
+    A trace of the same structure, of which the same Nodes are held, runs the same Program on other
+    values: nothing is walked or planned. Where a computation fails, its Nodes stay unknown and
+    raise when they are read; the others are computed.
+
+    Args:
+        trace: of the running thread.
+        wanted: Nodes to compute in any case.
+    """
+    places = tuple([trace.enter(n) for n in wanted])
+    key = trace.key(), trace.references(), places
+    replay = None if WATCHERS else _REPLAYS.get(key)
+    nodes = trace.nodes
+    if replay is not None:
+        trace.clear()
+        program, inputs, outputs = replay
+        try:
+            values = program.run([nodes[i] for i in inputs])
+        except (IndexOutOfRange, OverflowError, struct.error):  # or a number that does not fit
+            _compute_each([nodes[i] for i in outputs])
+            return
+        for i, value in zip(outputs, values, strict=True):
+            nodes[i].value = value
+        count(hits=1)
+        return
+    found = [n for n in dict.fromkeys((*wanted, *trace.held())) if n.value is None]
+    outside = set(trace.outside)
+    trace.clear()
+    graph = _compute_each(found)
+    if graph is None or WATCHERS:
+        return
+    ran = _PROGRAMS.get(_key_of(graph))
+    inputs = tuple([n.at for n in graph.inputs])
+    if ran is None or not outside.issuperset(inputs):
+        return
+    if len(_REPLAYS) >= REPLAYS:
+        _REPLAYS.popitem(last=False)
+    _REPLAYS[key] = Replay(ran, inputs, tuple([n.at for n in graph.outputs]))
+
+
+def _compute_each(nodes: Sequence[Node]) -> Graph | None:
+    """Compute together; where that fails, in halves, so that only those at fault stay behind."""
+    try:
+        return compute(nodes) if nodes else None
+    except Exception:
+        if len(nodes) > 1:
+            half = len(nodes) // 2
+            _compute_each(nodes[:half])
+            _compute_each(nodes[half:])
+        return None
+
+
+def compute(nodes: Sequence[Node]) -> Graph:
+    """Compute Nodes whose value is not known yet, leaving it in `Node.value`.
+
+    Returns:
+        what was computed.
 
     Raises:
         IndexOutOfRange and other run-time errors, with the line that recorded the Node.
     """
-    wanted = [n for n in nodes if n.value is None]
-    if not wanted:
-        return
-    graph = pending_graph(wanted)
+    graph = pending_graph(nodes)
     if CONFIG.check:
         verify(graph)
-    kept = _held(graph, set(wanted))
-    if kept:
-        graph = Graph(graph.inputs, (*graph.outputs, *kept))
     for node, value in zip(graph.outputs, run(graph), strict=True):
         node.value = value
+    return graph
 
 
 def run(graph: Graph) -> list[Any]:
@@ -81,10 +151,14 @@ def _interpreted(graph: Graph) -> list[Any]:
     return [_settled(a) for a in interpret(graph, arrays)]
 
 
+def _key_of(graph: Graph) -> tuple[object, tuple[bool, ...]]:
+    """What Programs are found by: the structure, and which inputs are given as numbers."""
+    return graph.key, tuple([is_scalar(n) for n in graph.inputs])
+
+
 def _program_of(graph: Graph) -> Program | None:
     """The compiled form of a Graph; None for a small one that is seen for the first time."""
-    scalars = tuple(is_scalar(n) for n in graph.inputs)
-    key = graph.key, scalars
+    key = _key_of(graph)
     found = _PROGRAMS.get(key)
     anew = bool(WATCHERS) and wanted_anew(key)
     if found is not None and not anew:
@@ -96,7 +170,7 @@ def _program_of(graph: Graph) -> Program | None:
         _PROGRAMS[key] = None
         count(first_sight=len(graph.order))
         return None
-    program = _PROGRAMS[key] = programs.build(graph, scalars)
+    program = _PROGRAMS[key] = programs.build(graph, key[1])
     return program
 
 
@@ -126,29 +200,6 @@ def pending_graph(outputs: Sequence[Node]) -> Graph:
         else:
             stack.extend(node.inputs)
     return Graph(known, outputs)
-
-
-_OWN_REFERENCES = 3  # the order of the graph, the loop variable, the argument of getrefcount
-
-
-def _held(graph: Graph, wanted: set[Node]) -> list[Node]:
-    """The Nodes marked `keep` that somebody outside the Graph holds: a gradient may read them.
-
-    CPython counts references; those of the Graph itself are known.
-    """
-    inside: dict[Node, int] = {}
-    for node in graph.order:
-        for i in node.inputs:
-            inside[i] = inside.get(i, 0) + 1
-    held: list[Node] = []
-    for node in graph.order:
-        several: Any = node.type
-        if not node.keep or node in wanted or several.__class__ is tuple:
-            continue
-        count_inside = inside.get(node, 0) + (node in inside)
-        if sys.getrefcount(node) > count_inside + _OWN_REFERENCES:
-            held.append(node)
-    return held
 
 
 def _settled(array: np.ndarray) -> np.ndarray:

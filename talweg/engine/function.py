@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from talweg.base.dtypes import DType
 from talweg.base.errors import GradientError, ShapeError
 from talweg.base.shapes import Shape
-from talweg.base.source import describe, here
+from talweg.base.source import Source, describe, here
 from talweg.engine.modes import set_grad_enabled
 from talweg.engine.record import assign
 from talweg.engine.state import STATE
@@ -78,7 +78,7 @@ class FunctionCtx:
 class FunctionStep(GradFn):
     """The tape step of a user-defined Function; it is the `ctx` of its backward too."""
 
-    __slots__ = ("ctx", "function", "results", "source", "wanted")
+    __slots__ = ("_edges", "_source", "ctx", "function", "results", "wanted")
 
     def __init__(
         self,
@@ -88,12 +88,25 @@ class FunctionStep(GradFn):
         wanted: tuple[int, ...],
         results: tuple[Node, ...],
     ) -> None:
-        super().__init__(edges)
+        super().__init__()
+        self._edges = edges
+        self._source = here()
         self.function = function
         self.ctx = ctx
         self.wanted = wanted
         self.results = tuple(n.type for n in results)
-        self.source = here()
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        return self._edges
+
+    @property
+    def source(self) -> Source | None:
+        return self._source
+
+    @property
+    def width(self) -> int:
+        return len(self.results)
 
     def apply(
         self, b: Builder, cotangents: list[Node | None], tape: dict[Node, Edge] | None
@@ -109,12 +122,10 @@ class FunctionStep(GradFn):
             if ct is None and ctx._materialize:
                 ct = b.expand(b.scalar(0, type.dtype), type.shape)
             t = None if ct is None else wrap(ct)
-            if t is not None and tape is not None and ct is not None and tape.get(ct):
-                attach(t, *tape[ct])  # type: ignore[misc]
+            if t is not None and tape is not None and ct is not None:
+                t._edge = tape.get(ct)
             given.append(t)
-        keep, b.keep = b.keep, False
         out = self.function.backward(ctx, *given)
-        b.keep = keep
         listed = _listed(out)
         while len(listed) > ctx_length(ctx) and listed[-1] is None:
             listed.pop()
@@ -255,7 +266,15 @@ class Function:
 class OnceDifferentiable(GradFn):
     """The tape step of a backward that cannot be differentiated again."""
 
-    __slots__ = ()
+    __slots__ = ("_edges",)
+
+    def __init__(self, edges: tuple[Edge, ...]) -> None:
+        super().__init__()
+        self._edges = edges
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        return self._edges
 
     def apply(
         self, b: Builder, cotangents: list[Node | None], tape: dict[Node, Edge] | None

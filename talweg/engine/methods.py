@@ -6,9 +6,20 @@ from collections.abc import Callable
 from typing import Any
 
 from talweg.base import dtypes
-from talweg.engine import autograd, conversion, creation, dependent, printing, random, subscript
+from talweg.engine import (
+    conversion,
+    creation,
+    dependent,
+    differentiated,
+    printing,
+    random,
+    subscript,
+)
+from talweg.engine.direct import arithmetic
 from talweg.engine.functions import METHODS, PROPERTIES
 from talweg.engine.tensor import Tensor
+from talweg.ir.op import Op
+from talweg.ops.arithmetic import Add, Div, Mul, Sub
 
 OPERATORS: dict[str, str] = {
     "add": "add",
@@ -25,6 +36,7 @@ OPERATORS: dict[str, str] = {
     "lshift": "bitwise_left_shift",
     "rshift": "bitwise_right_shift",
 }
+ARITHMETIC: dict[str, Op] = {"add": Add(), "sub": Sub(), "mul": Mul(), "div": Div()}
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 
 CONVERSIONS: dict[str, Callable[..., Any]] = {
@@ -45,15 +57,15 @@ CONVERSIONS: dict[str, Callable[..., Any]] = {
     "__reduce_ex__": conversion.reduce,
     "__repr__": printing.text,
     "__setitem__": subscript.setitem,
-    "backward": autograd.tensor_backward,
+    "backward": differentiated.tensor_backward,
     "clone": conversion.clone,
     "contiguous": conversion.contiguous,
     "copy_": conversion.copy_,
     "cpu": conversion.itself,
     "cuda": conversion.cuda,
     "data_ptr": conversion.data_ptr,
-    "detach": autograd.detach,
-    "detach_": autograd.detach_,
+    "detach": differentiated.detach,
+    "detach_": differentiated.detach_,
     "dim": conversion.dim,
     "element_size": conversion.element_size,
     "fill_": conversion.fill_,
@@ -65,10 +77,10 @@ CONVERSIONS: dict[str, Callable[..., Any]] = {
     "numel": conversion.numel,
     "numpy": conversion.numpy,
     "pin_memory": conversion.itself,
-    "register_hook": autograd.register_hook,
-    "register_post_accumulate_grad_hook": autograd.register_post_accumulate_grad_hook,
-    "requires_grad_": autograd.requires_grad_,
-    "retain_grad": autograd.retain_grad,
+    "register_hook": differentiated.register_hook,
+    "register_post_accumulate_grad_hook": differentiated.register_post_accumulate_grad_hook,
+    "requires_grad_": differentiated.requires_grad_,
+    "retain_grad": differentiated.retain_grad,
     "size": conversion.size,
     "storage_offset": conversion.storage_offset,
     "stride": conversion.stride,
@@ -149,12 +161,17 @@ def attach() -> None:
         setattr(Tensor, f"new_{maker.__name__}", creation.new_like(maker))
     for name, getter in (*PROPERTIES.items(), *READ_ONLY.items()):
         setattr(Tensor, name, property(getter))
-    setattr(Tensor, "data", property(autograd.get_data, autograd.set_data))  # noqa: B010
+    setattr(Tensor, "data", property(differentiated.get_data, differentiated.set_data))  # noqa: B010
     for name, target in OPERATORS.items():
         if target not in METHODS:
             continue
-        setattr(Tensor, f"__{name}__", _numbers_only(METHODS[target]))
-        setattr(Tensor, f"__r{name}__", _reflected(METHODS[target]))
+        plain, reflected = _numbers_only(METHODS[target]), _reflected(METHODS[target])
+        if target in ARITHMETIC:
+            op = ARITHMETIC[target]
+            plain = arithmetic(op, target, plain)
+            reflected = arithmetic(op, target, reflected, reflected=True)
+        setattr(Tensor, f"__{name}__", plain)
+        setattr(Tensor, f"__r{name}__", reflected)
         if f"{target}_" in METHODS:
             setattr(Tensor, f"__i{name}__", _numbers_only(METHODS[f"{target}_"]))
     for name in COMPARISONS:

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, final
 
 from talweg.base.errors import DTypeError, GradientError, ShapeError, TalwegError, located
 from talweg.base.shapes import inverse_order
 from talweg.base.source import describe, here
 from talweg.engine.arguments import NodeFunction, by_own_names, misuse, shown_signature
 from talweg.engine.barrier import note
+from talweg.engine.direct import Learned, learn, record_pair, record_sole
 from talweg.engine.header import chain_between, header_after
 from talweg.engine.state import STATE
-from talweg.engine.tape import Edge, Recorded, backward_class
+from talweg.engine.tape import Edge, Recorded, Step, backward_class, end_of
 from talweg.engine.tensor import (
+    AccumulateGrad,
     Storage,
     Tensor,
     alias,
     attach,
-    edge_of,
     owner,
     stand_in,
     twin,
+    view_of,
     wrap,
 )
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
 from talweg.ir.op import Op
 from talweg.ops.view import Diagonal, Permute, Reshape, Slice
+
+_type = attrgetter("type")
 
 
 def lift(function: NodeFunction) -> Callable[..., Any]:
@@ -40,90 +45,121 @@ def lift(function: NodeFunction) -> Callable[..., Any]:
     """
     name = function.__name__
     renamed = by_own_names(function)
+    learned: dict[Any, Learned | None] = {}
 
     def lifted(*args: Any, **named: Any) -> Any:
+        if not named:
+            if len(args) == 1:
+                (t,) = args
+                if isinstance(t, Tensor):
+                    x = t._storage.node if t._view is None else t.node()
+                    found = learned.get(x.type)
+                    if found is not None:
+                        return record_sole(found, t, x)
+            elif len(args) == 2:
+                t, u = args
+                if isinstance(t, Tensor) and isinstance(u, Tensor):
+                    x = t._storage.node if t._view is None else t.node()
+                    y = u._storage.node if u._view is None else u.node()
+                    found = learned.get((x.type, y.type))
+                    if found is not None and (x is not y or t is u):
+                        return record_pair(found, t, x, u, y)
+        return general(args, named)
+
+    def general(args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         if named:
             args, named = renamed(args, named)
-        tensors: list[Tensor] = []
-        given: list[Any] = []
-        for a in args:
-            if isinstance(a, Tensor):
-                tensors.append(a)
-                node = a._node
-                given.append(
-                    a._refresh() if node is None or a._seen != a._storage.generation else node
-                )
-            elif a.__class__ in _SEQUENCES:
-                given.append(_to_node(a, tensors))
-            else:
-                given.append(a)
-        kwargs = {k: _to_node(v, tensors) for k, v in named.items()} if named else named
-        state = STATE
-        tracked = False
-        if state.grad:
-            for t in tensors:
-                if t._requires or (t._taped != t._storage.taped and t.requires_grad):
-                    tracked = True
-                    break
-        if tracked and len(tensors) > 1 and _told_apart(tensors):
-            return lifted(*args, **named)
-        b = state.builder
+        operands = Operands()
+        given, kwargs = operands.nodes_of(args, named)
+        tensors, nodes = operands.tensors, operands.nodes
+        now = STATE.now
+        tracked = now.grad and _any_tracked(tensors)
+        if tracked and len(tensors) > 1 and operands.tell_apart():
+            given, kwargs = operands.nodes_of(args, named)
+        b = now.builder
         b.source = here()
-        b.keep = tracked
+        start = len(now.trace.nodes)
         try:
             out = function(b, *given, **kwargs)
         except TalwegError as error:
             raise _at_the_users_line(error, b) from None
         except (TypeError, AttributeError) as error:
             raise misuse(function, tuple(given), kwargs, error) from None
-        finally:
-            b.keep = False
         if out.__class__ is not Node:
-            return _several(out, name, tensors, tracked)
-        for t in tensors:
-            if t._node is out:
-                return t
-        if not tracked or not out.type.dtype.is_inexact:
-            return wrap(out)
-        step = taped(backward_class(name), tensors, (out,))
-        result = wrap(out)
-        step.saved.append((out, result._storage, 0))
-        result._grad_fn = step
-        result._requires = True
-        return result
+            return _several(out, name, tensors, nodes, tracked, start)
+        if out in nodes:
+            return tensors[nodes.index(out)]
+        if not kwargs and 0 < len(nodes) == len(args) < 3 and now.trace.nodes[start:] == [out]:
+            types = tuple(map(_type, nodes))
+            learned[types if len(types) > 1 else types[0]] = learn(name, out, nodes)
+        step = None
+        if tracked and out.type.inexact:
+            step = taped(name, tensors, nodes, (out,), start)
+        t = wrap(out)
+        if step is not None:
+            step.rows.append((out, t._storage))
+            t._edge = step
+        return t
 
     return _described(lifted, function)
 
 
-_SEQUENCES = (list, tuple)
+@final
+class Operands:
+    """The Tensors among the arguments of a call, and the Nodes that stand for them.
 
-
-def _told_apart(tensors: Sequence[Tensor]) -> bool:
-    """Give Tensors of one Node, but of different places on the tape, Nodes of their own.
-
-    Such are `x` and `x.detach()`. Return whether there were any.
+    Attributes:
+        tensors: in the order of the arguments.
+        nodes: one for each.
     """
-    seen: dict[Node | None, Tensor] = {}
-    found = False
-    for t in tensors:
-        first = seen.setdefault(t._node, t)
-        if first is not t and edge_of(first) != edge_of(t):
-            t._node = twin(t.node())
-            found = True
-    return found
+
+    __slots__ = ("_twins", "nodes", "tensors")
+
+    def __init__(self) -> None:
+        self.tensors: list[Tensor] = []
+        self.nodes: list[Node] = []
+        self._twins: dict[int, Node] = {}
+
+    def nodes_of(
+        self, args: Sequence[Any], named: Mapping[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments, also those in lists and tuples, with Nodes for Tensors."""
+        self.tensors.clear()
+        self.nodes.clear()
+        given = [self._node_of(a) for a in args]
+        return given, {k: self._node_of(v) for k, v in named.items()} if named else {}
+
+    def _node_of(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            node = value._storage.node if value._view is None else value.node()
+            if self._twins:
+                node = self._twins.get(id(value), node)
+            self.tensors.append(value)
+            self.nodes.append(node)
+            return node
+        if value.__class__ is list or value.__class__ is tuple:
+            return type(value)([self._node_of(v) for v in value])
+        return value
+
+    def tell_apart(self) -> bool:
+        """Give Tensors of one Node, but of different places on the tape, Nodes of their own.
+
+        Such are `x` and `x.detach()`. Return whether there were any.
+        """
+        seen: dict[Node, Tensor] = {}
+        for t, node in zip(self.tensors, self.nodes, strict=True):
+            first = seen.setdefault(node, t)
+            if first is not t and first._edge != t._edge and id(t) not in self._twins:
+                self._twins[id(t)] = twin(node)
+        return bool(self._twins)
+
+
+def _any_tracked(tensors: Sequence[Tensor]) -> bool:
+    return any([t._edge is not None for t in tensors])  # noqa: C419 - few, and cheaper so
 
 
 def _at_the_users_line(error: TalwegError, b: Builder) -> Exception:
     return error if "recorded at" in str(error) else located(error, describe(b.source))
-
-
-def _to_node(value: Any, tensors: list[Tensor]) -> Any:
-    if isinstance(value, Tensor):
-        tensors.append(value)
-        return value.node()
-    if value.__class__ in _SEQUENCES:
-        return type(value)(_to_node(v, tensors) for v in value)
-    return value
 
 
 def _described(lifted: Callable[..., Any], function: NodeFunction) -> Callable[..., Any]:
@@ -133,43 +169,63 @@ def _described(lifted: Callable[..., Any], function: NodeFunction) -> Callable[.
     return lifted
 
 
-def _several(out: Any, name: str, tensors: Sequence[Tensor], tracked: bool) -> Any:
+def _several(
+    out: Any,
+    name: str,
+    tensors: Sequence[Tensor],
+    given: Sequence[Node],
+    tracked: bool,
+    start: int,
+) -> Any:
     """Return the results of a function that gives several, or something else than Nodes."""
     if not isinstance(out, tuple | list):
         return out
     nodes = tuple(dict.fromkeys(o for o in out if o.__class__ is Node))
-    recorded = tracked and any(n.type.dtype.is_inexact for n in nodes)
-    step = taped(backward_class(name), tensors, nodes) if recorded else None
+    recorded = tracked and any(n.type.inexact for n in nodes)
+    step = taped(name, tensors, given, nodes, start) if recorded else None
     made = {o: wrap(o) for o in nodes}
     if step is not None:
         for i, n in enumerate(nodes):
-            step.saved.append((n, made[n]._storage, 0))
-            if n.type.dtype.is_inexact:
+            step.rows.append((n, made[n]._storage))
+            if n.type.inexact:
                 attach(made[n], step, i)
     results = [made[o] if o.__class__ is Node else o for o in out]
     return type(out)(*results) if hasattr(out, "_fields") else type(out)(results)
 
 
 def taped(
-    step_class: type[Recorded], tensors: Sequence[Tensor], nodes: tuple[Node, ...]
+    name: str,
+    tensors: Sequence[Tensor],
+    given: Sequence[Node],
+    results: tuple[Node, ...],
+    start: int,
 ) -> Recorded:
-    """Return the tape step of an operation from `tensors` to results whose Nodes are `nodes`.
+    """Return the tape step of an operation.
 
     It comes before the results become Tensors: those may set off a barrier, after which the
     operands have other Nodes than the operation read.
+
+    Args:
+        name: of the function.
+        tensors: its operands.
+        given: their Nodes.
+        results: the Nodes of its results.
+        start: how many Nodes the trace had before.
     """
     inputs: list[Node] = []
     edges: list[Edge] = []
-    saved: list[tuple[Node, Storage, int]] = []
-    for t in tensors:
-        node = t._node
-        if node is None or node in inputs:
-            continue
-        inputs.append(node)
-        step = t._grad_fn
-        edges.append((step, t._index) if step is not None else edge_of(t))
-        saved.append((node, t._storage, t._storage.version))
-    return step_class(tuple(edges), tuple(inputs), nodes, saved, STATE.builder.source)
+    rows: list[tuple[Node, Storage]] = []
+    for t, node in zip(tensors, given, strict=True):
+        if node not in inputs:
+            inputs.append(node)
+            edges.append(t._edge)
+            rows.append((node, t._storage))
+    now = STATE.now
+    made = tuple(now.trace.nodes[start:])
+    make = backward_class(name)
+    step = make(tuple(edges), tuple(inputs), results, made, now.builder.source)
+    step.rows = rows
+    return step
 
 
 def lift_view(function: NodeFunction, must_alias: bool = True) -> Callable[..., Any]:
@@ -195,7 +251,6 @@ def lift_view(function: NodeFunction, must_alias: bool = True) -> Callable[..., 
         node = x.node()
         b = STATE.builder
         b.source = here()
-        b.keep = STATE.grad and x.requires_grad
         try:
             rest = [a.node() if isinstance(a, Tensor) else a for a in rest]
             kwargs = {k: a.node() if isinstance(a, Tensor) else a for k, a in kwargs.items()}
@@ -204,8 +259,6 @@ def lift_view(function: NodeFunction, must_alias: bool = True) -> Callable[..., 
             raise _at_the_users_line(error, b) from None
         except (TypeError, AttributeError) as error:
             raise misuse(function, (node, *rest), kwargs, error) from None
-        finally:
-            b.keep = False
         if out.__class__ is Node:
             return _view(name, x, node, out, must_alias)
         return tuple(_view(name, x, node, o, must_alias) for o in out)
@@ -215,22 +268,24 @@ def lift_view(function: NodeFunction, must_alias: bool = True) -> Callable[..., 
 
 def _view(name: str, x: Tensor, start: Node, node: Node, must_alias: bool) -> Tensor:
     chain = chain_between(start, node)
-    header = None if chain is None else header_after(x.shape, x.header(), chain)
+    header = None if chain is None else header_after(start.type.shape, x.header(), chain)
+    source = STATE.builder.source
+    step = None
+    if STATE.grad and x._edge is not None:
+        step = backward_class(name)((x._edge,), (start,), (node,), source=source)
+        step.rows = [(start, x._storage)]
     if chain is None or header is None:
         if must_alias:
             raise ShapeError(
                 f"{name} to shape {node.shape} is not compatible with the strides {x.header()[0]} "
                 f"of a Tensor of shape {x.shape}: at least one dimension spans two memory "
                 "subspaces. Use .reshape(...) instead"
-                f"\n  recorded at {describe(STATE.builder.source)}"
+                f"\n  recorded at {describe(source)}"
             )
         result = wrap(node if node is not start else STATE.builder.copy(node))
     else:
         result = alias(x, node, chain, header)
-    if STATE.grad and x.requires_grad:
-        saved = [(start, x._storage, x._storage.version)]
-        step_class = backward_class(name)
-        step = step_class((edge_of(x),), (start,), (node,), saved, STATE.builder.source)
+    if step is not None:
         attach(result, step, 0)
     return result
 
@@ -324,36 +379,34 @@ def _write(t: Tensor, value: Tensor) -> None:
     base = owner(t)
     whole = t if base is None else base
     taped = STATE.grad and (value.requires_grad or whole.requires_grad)
-    b.keep = taped
     if base is None or not taped:
         storage.replace(write_back(b, storage.node, t._chain, node), t._counted)
-        b.keep = False
         if base is None:
-            if taped and value.requires_grad:
-                edge = edge_of(value)
-                assert edge is not None
-                attach(t, *edge)
-            elif taped:
-                t._grad_fn, t._requires = None, False
-            t._node = node
-            t._seen = storage.generation
             if taped:
-                storage.taped += 1
-                t._taped = storage.taped
-        note(t)
+                step, index = end_of(value._edge)
+                t._edge = None
+                if step is not None:
+                    attach(t, step, index)
+                storage.written().taped += 1
+            if t._view is not None:
+                t._view.node = node
+                t._view.root = storage.node
+                t._view.taped = storage.taped
+        note(t, node, renewed=True)
         return
     before = base.node()
-    edges: tuple[Edge, ...] = (edge_of(base), edge_of(value))
+    edges: tuple[Edge, ...] = (base._edge, value._edge)
     new = write_back(b, before, t._chain[len(base._chain) :], node)
-    b.keep = False
     storage.replace(write_back(b, storage.node, base._chain, new), t._counted)
-    step = backward_class("copy_slices", "")(edges, (before, node), (new,), [], b.source)
-    base._node = new
-    base._seen = storage.generation
-    storage.taped += 1
-    base._taped = storage.taped
+    make = backward_class("copy_slices", "")
+    step = make(edges, (before, node), (new,), source=b.source)
+    storage.written().taped += 1
+    if base._view is not None:
+        base._view.node = new
+        base._view.root = storage.node
+        base._view.taped = storage.taped
     attach(base, step, 0)
-    note(base)
+    note(base, new, renewed=True)
 
 
 def view_in_place(function: Callable[..., Any], name: str) -> Callable[..., Tensor]:
@@ -366,11 +419,14 @@ def view_in_place(function: Callable[..., Any], name: str) -> Callable[..., Tens
                 f"({name})\n  recorded at {describe(here())}"
             )
         view = function(self, *args, **kwargs)
-        if self._base is None and not (self.is_leaf and self._requires):
-            self._base = stand_in(self)
-        self._chain, self._header = view._chain, view._header
-        self._node, self._seen = view._node, view._seen
-        self._grad_fn, self._index = view._grad_fn, view._index
+        base = self._base
+        if base is None and not (self.is_leaf and self.requires_grad):
+            base = stand_in(self)
+        counted = self._counted
+        self._view = view_of(view, base, view.node(), view._chain, view.header())
+        self._view.counted = counted
+        if view._edge is not None or not isinstance(self._edge, AccumulateGrad):
+            self._edge = view._edge
         return self
 
     method.__name__ = name
@@ -383,10 +439,9 @@ def in_place(function: Callable[..., Any], name: str) -> Callable[..., Tensor]:
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         value = function(self, *args, **kwargs)
-        step = value._grad_fn
-        if isinstance(step, Recorded):
-            own = self._storage
-            step.saved = [row for row in step.saved if row[1] is not own]
+        step = value.grad_fn
+        if isinstance(step, Step):
+            step.forget(self._storage)
         return assign(self, value, name)
 
     method.__name__ = name

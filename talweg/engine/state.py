@@ -3,36 +3,92 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
-from weakref import ref
+from typing import TYPE_CHECKING, final
 
 from talweg.base import config
+from talweg.ir.trace import Trace
 from talweg.ops import OpBuilder
 
 if TYPE_CHECKING:
-    from talweg.engine.tensor import Tensor
+    from talweg.engine.tensor import Storage, Tensor
 
 CONFIG = config.read()
 PENDING_BYTES = 1 << 29
 
 
-class State(threading.local):
-    """Per-thread recording state.
+@final
+class Recording:
+    """The recording state of one thread.
 
     Attributes:
         builder: makes the Nodes of this thread.
+        trace: lists them.
         grad: operations on tensors that require gradients are recorded on the tape.
         anomaly: backward passes are watched for NaN.
         inference: `inference_mode` is on; it is `no_grad` under another name.
-        pending: the Tensors made since the last barrier; a barrier evaluates those still alive.
+        pending: the Tensors made since the last barrier. Those that nobody else references are
+            dead; a barrier evaluates the others.
+        renewed: Tensors that got another value since then.
+        written: the storages written to in place since then.
+        limit: how many Nodes may wait; a barrier sets it anew.
+        nbytes: size of the pending Tensors.
     """
 
+    __slots__ = (
+        *("anomaly", "builder", "grad", "inference", "limit", "nbytes", "pending", "renewed"),
+        *("trace", "written"),
+    )
+
     def __init__(self) -> None:
-        self.builder = OpBuilder()
+        self.trace = Trace()
+        self.builder = OpBuilder(self.trace)
         self.grad = True
         self.anomaly = False
         self.inference = False
-        self.pending: list[ref[Tensor]] = []
+        self.pending: list[Tensor] = []
+        self.renewed: dict[Tensor, None] = {}
+        self.written: dict[Storage, None] = {}
+        self.limit = 0 if CONFIG.sync else CONFIG.pending
+        self.nbytes = 0
+
+
+class State(threading.local):
+    """The recording state of the running thread, as `now`; its parts are attributes too."""
+
+    def __init__(self) -> None:
+        self.now = Recording()
+
+    @property
+    def builder(self) -> OpBuilder:
+        """Makes the Nodes of this thread."""
+        return self.now.builder
+
+    @property
+    def grad(self) -> bool:
+        """Whether operations are recorded on the tape."""
+        return self.now.grad
+
+    @grad.setter
+    def grad(self, value: bool) -> None:
+        self.now.grad = value
+
+    @property
+    def anomaly(self) -> bool:
+        """Whether backward passes are watched for NaN."""
+        return self.now.anomaly
+
+    @anomaly.setter
+    def anomaly(self, value: bool) -> None:
+        self.now.anomaly = value
+
+    @property
+    def inference(self) -> bool:
+        """Whether `inference_mode` is on."""
+        return self.now.inference
+
+    @inference.setter
+    def inference(self, value: bool) -> None:
+        self.now.inference = value
 
 
 STATE = State()

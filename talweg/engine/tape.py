@@ -9,7 +9,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from types import CodeType
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeAlias, TypeVar, final
 from weakref import ref
 
 from talweg.autodiff.reverse import vjp
@@ -22,11 +23,13 @@ from talweg.ops.kinds import View
 if TYPE_CHECKING:
     from talweg.engine.tensor import Storage, Tensor
 
-Edge: TypeAlias = "tuple[GradFn, int] | None"
+# Where a cotangent goes: result 0 of a step, or the step and the number of its result.
+Edge: TypeAlias = "GradFn | tuple[GradFn, int] | None"
+_Layout = TypeVar("_Layout", bound="Step")
 Hook: TypeAlias = "Callable[[Tensor], Tensor | None]"
 
-_sequence = itertools.count()
-_NONE: dict[int, Any] = {}
+# Steps take every second number: the one below is for the leaves they read.
+clock = itertools.count(1, 2)
 
 FREED = (
     "Trying to backward through the graph a second time: the values saved by {name} were freed by "
@@ -34,36 +37,54 @@ FREED = (
 )
 
 
+def end_of(edge: Edge) -> tuple[GradFn | None, int]:
+    """Return the step at the end of an edge and the number of its result; None where none is."""
+    return edge if isinstance(edge, tuple) else (edge, 0)
+
+
+@final
+class Watch:
+    """What users attached to a step of the tape.
+
+    Attributes:
+        hooks: for each result number, what runs on its cotangent.
+        outer: what runs after the step.
+        before: what runs before it.
+        retained: results whose cotangent, after the hooks, is added to their `grad`.
+        metadata: whatever else.
+    """
+
+    __slots__ = ("before", "hooks", "metadata", "outer", "retained")
+
+    def __init__(self) -> None:
+        self.hooks: dict[int, dict[int, Hook]] = {}
+        self.outer: dict[int, Callable[..., Any]] = {}
+        self.before: dict[int, Callable[..., Any]] = {}
+        self.retained: tuple[ref[Tensor], ...] = ()
+        self.metadata: dict[Any, Any] = {}
+
+
 class GradFn:
     """One step of the tape, from the cotangents of its results to those of its operands.
 
     Attributes:
-        edges: for each operand, the GradFn and result number it came from; None where no gradient
-            is wanted.
         order: grows with time; every edge points to a smaller one.
-        hooks: for each result number, what runs on its cotangent.
-        retained: results whose cotangent, after the hooks, is added to their `grad`.
+        watch: hooks and the like, or None.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "edges",
-        "hooks",
-        "metadata",
-        "order",
-        "outer_hooks",
-        "pre_hooks",
-        "retained",
-    )
+    __slots__ = ("__weakref__", "order", "watch")
 
-    def __init__(self, edges: tuple[Edge, ...]) -> None:
-        self.edges = edges
-        self.order = next(_sequence)
-        self.hooks: dict[int, dict[int, Hook]] = _NONE
-        self.outer_hooks: dict[int, Callable[..., Any]] = _NONE
-        self.pre_hooks: dict[int, Callable[..., Any]] = _NONE
-        self.metadata: dict[Any, Any] | None = None
-        self.retained: tuple[ref[Tensor], ...] = ()
+    order: int
+    watch: Watch | None
+
+    def __init__(self) -> None:
+        self.order = next(clock)
+        self.watch = None
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        """For each operand, where its cotangent goes; None where no gradient is wanted."""
+        return ()
 
     def name(self) -> str:
         """Return the name PyTorch gives such a step, like `MulBackward0`."""
@@ -75,7 +96,17 @@ class GradFn:
     @property
     def next_functions(self) -> tuple[tuple[GradFn | None, int], ...]:
         """The steps that receive this step's results; (None, 0) where no gradient is wanted."""
-        return tuple((None, 0) if edge is None else edge for edge in self.edges)
+        return tuple(map(end_of, self.edges))
+
+    @property
+    def source(self) -> Source | None:
+        """The user's line."""
+        return None
+
+    @property
+    def width(self) -> int:
+        """The number of results."""
+        return 1
 
     def apply(
         self, b: Builder, cotangents: list[Node | None], tape: dict[Node, Edge] | None
@@ -92,28 +123,38 @@ class GradFn:
     def release(self) -> None:
         """Free the saved values; a second pass raises GradientError."""
 
+    def let_go(self) -> None:
+        """Free the saved values and the way to earlier steps."""
+        self.release()
+
     @property
     def released(self) -> bool:
         """Whether the saved values were freed."""
         return False
 
+    @property
+    def watched(self) -> Watch:
+        """What is attached to this step, for adding to it."""
+        if self.watch is None:
+            self.watch = Watch()
+        return self.watch
+
+    @property
+    def metadata(self) -> dict[Any, Any]:
+        """A dict for whatever a program wants to note about this step."""
+        return self.watched.metadata
+
     def register_hook(self, hook: Callable[..., Any]) -> Removable:
         """Call `hook(grad_inputs, grad_outputs)` after this step; it may return new grad_inputs."""
-        if not self.outer_hooks:
-            self.outer_hooks = {}
-        return Removable(self.outer_hooks, hook)
+        return Removable(self.watched.outer, hook)
 
     def register_prehook(self, hook: Callable[..., Any]) -> Removable:
         """Call `hook(grad_outputs)` before this step; it may return new grad_outputs."""
-        if not self.pre_hooks:
-            self.pre_hooks = {}
-        return Removable(self.pre_hooks, hook)
+        return Removable(self.watched.before, hook)
 
     def hooks_of(self, index: int) -> dict[int, Hook]:
         """Return the table of hooks on the cotangent of one result."""
-        if not self.hooks:
-            self.hooks = {}
-        return self.hooks.setdefault(index, {})
+        return self.watched.hooks.setdefault(index, {})
 
 
 class Removable:
@@ -123,7 +164,7 @@ class Removable:
 
     def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
         self._hooks = hooks
-        self.id = next(_sequence)
+        self.id = next(clock)
         hooks[self.id] = hook
 
     def remove(self) -> None:
@@ -137,53 +178,61 @@ class Removable:
         self.remove()
 
 
-class Recorded(GradFn):
-    """The step of an operation made of Nodes.
+class Step(GradFn):
+    """The step of an operation made of Nodes."""
 
-    Args:
-        edges: one per operand.
-        inputs: Nodes of the operands as they were.
-        outputs: Nodes of the results.
-        saved: storages of the operands, whose versions are compared when the values are needed.
-        source: the user's line.
-    """
+    __slots__ = ()
 
-    __slots__ = ("inputs", "outputs", "saved", "source")
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """The Nodes of the operands as they were, one for each edge."""
+        return ()
 
-    def __init__(
-        self,
-        edges: tuple[Edge, ...],
-        inputs: tuple[Node, ...],
-        outputs: tuple[Node, ...],
-        saved: list[tuple[Node, Storage, int]] | None = None,
-        source: Source | None = None,
-    ) -> None:
-        self.edges = edges
-        self.order = next(_sequence)
-        self.hooks = self.outer_hooks = self.pre_hooks = _NONE
-        self.metadata = None
-        self.retained = ()
-        self.inputs: tuple[Node, ...] | None = inputs
-        self.outputs = outputs
-        self.saved = [] if saved is None else saved
-        self.source = source
+    @property
+    def outputs(self) -> tuple[Node, ...]:
+        """The Nodes of the results."""
+        return ()
+
+    @property
+    def nodes(self) -> tuple[Node, ...] | None:
+        """The Nodes between them in order, where that is known."""
+        return None
+
+    @property
+    def saved(self) -> list[tuple[Node, Storage]]:
+        """Operands and results with their storages: who writes there may spoil the gradient."""
+        return []
+
+    @property
+    def since(self) -> int:
+        """The time since which writes count."""
+        return self.order
+
+    def forget(self, storage: Storage) -> None:
+        """Let writes to a storage happen."""
 
     def apply(
         self, b: Builder, cotangents: list[Node | None], tape: dict[Node, Edge] | None
     ) -> Sequence[Node | None]:
+        if self.released:
+            self.refuse()
         inputs = self.inputs
-        if inputs is None:
-            raise GradientError(
-                FREED.format(name=self.name()) + f"\n  recorded at {describe(self.source)}"
-            )
         b.source = self.source
-        results = vjp(b, self.outputs, inputs, cotangents)
-        for node, storage, version in self.saved:
-            if storage.version != version:
-                self._check_unread(node, storage, version, results, cotangents)
+        results = vjp(b, self.outputs, inputs, cotangents, self.nodes)
+        self.check_writes(results, cotangents)
         if tape is not None:
             self._record(inputs, cotangents, results, tape)
         return results
+
+    @property
+    def width(self) -> int:
+        return len(self.outputs)
+
+    def refuse(self) -> NoReturn:
+        """Raise GradientError: the saved values were freed."""
+        raise GradientError(
+            FREED.format(name=self.name()) + f"\n  recorded at {describe(self.source)}"
+        )
 
     def _record(
         self,
@@ -197,22 +246,29 @@ class Recorded(GradFn):
         edges = (*self.edges, *(tape.get(ct) for ct in given))
         if not any(edges):
             return
-        step = backward_class(self.name().removesuffix("0"), "")(
-            edges, (*inputs, *given), made, self.saved, self.source
-        )
+        make = backward_class(self.name().removesuffix("0"), "")
+        step = make(edges, (*inputs, *given), made, source=self.source)
+        step.rows, step.time = self.saved, self.since
         for i, node in enumerate(made):
-            tape[node] = (step, i)
+            tape[node] = (step, i) if i else step
+
+    def check_writes(
+        self, results: Sequence[Node | None], cotangents: Sequence[Node | None]
+    ) -> None:
+        """Raise GradientError when cotangents read what was overwritten since the recording."""
+        for node, storage in self.saved:
+            if storage.writes is not None and storage.writes.last > self.since:
+                self._check_unread(node, storage, results, cotangents)
 
     def _check_unread(
         self,
         saved: Node,
         storage: Storage,
-        version: int,
         results: Sequence[Node | None],
-        cotangents: list[Node | None],
+        cotangents: Sequence[Node | None],
     ) -> None:
-        forward = set(topological(self.outputs, stop=self.inputs or ()))
-        forward.update(self.inputs or ())
+        forward = set(topological(self.outputs, stop=self.inputs))
+        forward.update(self.inputs)
         stack = [r for r in results if r is not None]
         seen = {c for c in cotangents if c is not None}
         while stack:
@@ -223,8 +279,8 @@ class Recorded(GradFn):
                 raise GradientError(
                     "one of the variables needed for gradient computation has been modified by an "
                     f"inplace operation: [{node.type!r}], used by {self.name()}, is at version "
-                    f"{storage.version}; expected version {version} instead. Use the out-of-place "
-                    "form, or clone() the value before it is changed"
+                    f"{storage.version}; expected version {storage.version_at(self.since)} "
+                    "instead. Use the out-of-place form, or clone() the value before it is changed"
                     f"\n  recorded at {describe(self.source)}"
                 )
             if node in seen or node in forward:
@@ -232,21 +288,174 @@ class Recorded(GradFn):
             seen.add(node)
             stack.extend(node.inputs)
 
+
+class Recorded(Step):
+    """The step of an operation made of any Nodes.
+
+    Args:
+        edges: one per operand.
+        inputs: Nodes of the operands as they were.
+        outputs: Nodes of the results.
+        nodes: all Nodes made between them, in order; found by walking where not given.
+        source: the user's line.
+
+    Attributes:
+        rows: what `saved` gives.
+        time: what `since` gives.
+    """
+
+    __slots__ = ("_edges", "_inputs", "_nodes", "_outputs", "_source", "rows", "time")
+
+    def __init__(
+        self,
+        edges: tuple[Edge, ...],
+        inputs: tuple[Node, ...],
+        outputs: tuple[Node, ...],
+        nodes: tuple[Node, ...] | None = None,
+        source: Source | None = None,
+    ) -> None:
+        self.order = self.time = next(clock)
+        self.watch = None
+        self._edges = edges
+        self._inputs: tuple[Node, ...] | None = inputs
+        self._nodes = nodes
+        self._outputs = outputs
+        self._source = source
+        self.rows: list[tuple[Node, Storage]] = []
+
+    @property
+    def source(self) -> Source | None:
+        return self._source
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        return self._edges
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        return self._inputs or ()
+
+    @property
+    def outputs(self) -> tuple[Node, ...]:
+        return self._outputs
+
+    @property
+    def nodes(self) -> tuple[Node, ...] | None:
+        return self._nodes
+
+    @property
+    def saved(self) -> list[tuple[Node, Storage]]:
+        return self.rows
+
+    @property
+    def since(self) -> int:
+        return self.time
+
+    def forget(self, storage: Storage) -> None:
+        self.rows = [row for row in self.rows if row[1] is not storage]
+
     def release(self) -> None:
-        self.inputs = None
-        self.outputs = ()
-        self.saved = []
+        self._inputs = self._nodes = None
+        self._outputs = ()
+        self.rows = []
+
+    def let_go(self) -> None:
+        self.release()
+        self._edges = ()
 
     @property
     def released(self) -> bool:
-        return self.inputs is None
+        return self._inputs is None
+
+
+class Direct(Step):
+    """The step of an operation that is one Node with one or two operands.
+
+    Attributes:
+        node: its Node; None when it was freed.
+        left, right: where the cotangents of the Node's first and second input go.
+        first, second, result: the storages of the operands and of the result.
+        code, offset: the user's line.
+        takes: which inputs of the Node are operands; another is a number.
+    """
+
+    __slots__ = ("code", "first", "left", "node", "offset", "result", "right", "second")
+
+    node: Node | None
+    left: Edge
+    right: Edge
+    first: Storage | None
+    second: Storage | None
+    result: Storage | None
+    code: CodeType | None
+    offset: int
+    takes: ClassVar[tuple[int, ...]] = (0,)
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        both = (self.left, self.right)
+        return both[:1] if both[0] is both[1] else tuple(both[i] for i in self.takes)
+
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        if self.node is None:
+            return ()
+        return tuple(dict.fromkeys(self.node.inputs[i] for i in self.takes))
+
+    @property
+    def outputs(self) -> tuple[Node, ...]:
+        return () if self.node is None else (self.node,)
+
+    @property
+    def nodes(self) -> tuple[Node, ...] | None:
+        return self.outputs
+
+    @property
+    def source(self) -> Source | None:
+        return None if self.code is None else (self.code, self.offset)
+
+    @property
+    def saved(self) -> list[tuple[Node, Storage]]:
+        if self.node is None:
+            return []
+        storages = (self.first, self.second)
+        rows = [(self.node.inputs[i], storages[i]) for i in self.takes]
+        return [(n, s) for n, s in (*rows, (self.node, self.result)) if s is not None]
+
+    def forget(self, storage: Storage) -> None:
+        if self.first is storage:
+            self.first = None
+        if self.second is storage:
+            self.second = None
+
+    def release(self) -> None:
+        self.node = self.first = self.second = self.result = None
+
+    def let_go(self) -> None:
+        self.release()
+        self.left = self.right = None
+
+    @property
+    def released(self) -> bool:
+        return self.node is None
+
+
+def backward_class(function: str, suffix: str = "0") -> type[Recorded]:
+    """Return the class of a function's steps, named as PyTorch names them: add -> AddBackward0."""
+    return _named(function, suffix, Recorded, ())
+
+
+def direct_class(function: str, takes: tuple[int, ...]) -> type[Direct]:
+    """Return the class of a function's steps of one Node that takes these inputs as operands."""
+    return _named(function, "0", Direct, takes)
 
 
 @cache
-def backward_class(function: str, suffix: str = "0") -> type[Recorded]:
-    """Return the class of a function's steps, named as PyTorch names them: add -> AddBackward0."""
+def _named(
+    function: str, suffix: str, layout: type[_Layout], takes: tuple[int, ...]
+) -> type[_Layout]:
     words = function.strip("_").split("_")
     name = "".join(w[:1].upper() + w[1:] for w in words)
     if not name.endswith("Backward"):
         name += "Backward"
-    return type(name + suffix, (Recorded,), {"__slots__": ()})
+    return type(name + suffix, (layout,), {"__slots__": (), "takes": takes})

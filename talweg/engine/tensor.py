@@ -7,8 +7,9 @@ Methods are attached in `engine/methods.py`.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, final
 from weakref import ref
 
 import numpy as np
@@ -17,39 +18,103 @@ from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import GradientError, InvalidValue, ShapeError
 from talweg.base.shapes import Shape, contiguous_strides
-from talweg.engine.barrier import note
-from talweg.engine.evaluate import evaluate
-from talweg.engine.header import Header, header_after
+from talweg.engine.barrier import evaluate, note
+from talweg.engine.header import Header
 from talweg.engine.state import STATE
-from talweg.engine.tape import Edge, GradFn, Hook, backward_class
-from talweg.ir.node import Node, input_node, known_node
+from talweg.engine.tape import Edge, GradFn, backward_class, clock, end_of
+from talweg.ir.node import Node, known_node
 from talweg.ir.op import Op
 
 
+@final
+class Writes:
+    """The in-place writes to a storage.
+
+    Attributes:
+        version: counts the writes that gradients must know of.
+        taped: counts the writes that changed where gradients come from.
+        last: the time of the last counted write, by the clock of the tape.
+        times: the times of the latest of them.
+        latest: the time of the last counted write to any storage.
+    """
+
+    __slots__ = ("last", "taped", "times", "version")
+
+    latest: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        self.version = self.taped = self.last = 0
+        self.times: deque[int] = deque(maxlen=64)
+
+
+@final
 class Storage:
     """The value that aliasing Tensors share.
 
     Attributes:
         node: the present value.
-        version: counts the writes that gradients must know of.
-        generation: counts every replacement of `node`; a Tensor that saw an older one reads anew.
-        taped: counts the writes that changed where gradients come from.
+        writes: the writes in place; None before the first.
     """
 
-    __slots__ = ("generation", "node", "taped", "version")
+    __slots__ = ("node", "writes")
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.version = 0
-        self.generation = 0
-        self.taped = 0
+    node: Node
+    writes: Writes | None
+
+    @property
+    def version(self) -> int:
+        """How many writes there were that gradients must know of."""
+        return 0 if self.writes is None else self.writes.version
+
+    def version_at(self, time: int) -> int:
+        """Return the version at an earlier time, at most 64 writes ago."""
+        return self.version - sum(t > time for t in (self.writes.times if self.writes else ()))
+
+    @property
+    def taped(self) -> int:
+        """How many writes there were that changed where gradients come from."""
+        return 0 if self.writes is None else self.writes.taped
+
+    def written(self) -> Writes:
+        """Return the record of writes, for adding to it."""
+        if self.writes is None:
+            self.writes = Writes()
+        return self.writes
 
     def replace(self, node: Node, counted: bool = True) -> None:
         """Set the present value; `counted` writes are seen by saved gradients."""
         self.node = node
-        self.generation += 1
+        STATE.now.written[self] = None
         if counted:
-            self.version += 1
+            writes = self.written()
+            writes.version += 1
+            writes.last = Writes.latest = next(clock)
+            writes.times.append(writes.last)
+
+
+@final
+class View:
+    """How a Tensor reads a storage of which it is not the only or the whole reader.
+
+    Attributes:
+        base: the Tensor it is a view of; None after detaching.
+        chain: the View ops that lead from the storage's value to the Tensor's.
+        header: strides and offset.
+        counted: whether writes through it raise the version.
+        node: the Tensor's value, as it was made of `root`; None when it was forgotten.
+        root: the storage's value at that time.
+        taped: how many writes to the storage its place on the tape knows of.
+    """
+
+    __slots__ = ("base", "chain", "counted", "header", "node", "root", "taped")
+
+    base: Tensor | None
+    chain: tuple[Op, ...]
+    header: Header
+    counted: bool
+    node: Node | None
+    root: Node
+    taped: int
 
 
 class Tensor:
@@ -70,39 +135,12 @@ class Tensor:
         tensor([2., 4.])
     """
 
-    __slots__ = (
-        "__dict__",
-        "__weakref__",
-        "_accumulator",
-        "_base",
-        "_chain",
-        "_counted",
-        "_grad",
-        "_grad_fn",
-        "_header",
-        "_hooks",
-        "_index",
-        "_node",
-        "_requires",
-        "_seen",
-        "_storage",
-        "_taped",
-    )
+    __slots__ = ("__dict__", "__weakref__", "_edge", "_grad", "_storage", "_view")
 
-    _accumulator: ref[AccumulateGrad] | None
-    _base: Tensor | None
-    _chain: tuple[Op, ...]
-    _counted: bool
+    _edge: Edge
     _grad: Tensor | None
-    _grad_fn: GradFn | None
-    _header: Header | None
-    _hooks: dict[int, Hook] | None
-    _index: int
-    _node: Node | None
-    _requires: bool
-    _seen: int
     _storage: Storage
-    _taped: int
+    _view: View | None
 
     retains_grad = False
 
@@ -156,7 +194,10 @@ class Tensor:
             array = np.array(data[0] if data else [], np.float32)
         else:
             raise InvalidValue("Tensor() takes one sequence or the sizes; use tw.tensor(data)")
-        _fill(self, input_node(STATE.builder.constant(array).type, array))
+        self._storage = Storage()
+        self._storage.node = STATE.builder.constant(array)
+        self._storage.writes = None
+        self._view = self._edge = self._grad = None
 
     @property
     def shape(self) -> Shape:
@@ -175,36 +216,54 @@ class Tensor:
 
     def node(self) -> Node:
         """Return the present value as a Node of the graph."""
-        node = self._node
-        if node is None or self._seen != self._storage.generation:
-            node = self._refresh()
+        view = self._view
+        if view is None:
+            return self._storage.node
+        storage = self._storage
+        node = view.node
+        if node is None or view.root is not storage.node or view.taped != storage.taped:
+            node = self._refresh(view)
         return node
 
-    def _refresh(self) -> Node:
+    def _refresh(self, view: View) -> Node:
         storage, base, b = self._storage, owner(self), STATE.builder
         if base is not None and base.requires_grad:
-            start, chain = base.node(), self._chain[len(base._chain) :]
+            start, chain = base.node(), view.chain[len(base._chain) :]
         else:
-            start, chain = storage.node, self._chain
+            start, chain = storage.node, view.chain
         node = start
         for op in chain:
             node = b.apply(op, node)
-        self._node = node
-        self._seen = storage.generation
-        if self._taped != storage.taped:
-            self._taped = storage.taped
-            if base is not None and base._requires:
-                name = type(self._grad_fn).__name__ if self._grad_fn else "View"
-                step = backward_class(name.removesuffix("0"))
-                attach(self, step((edge_of(base),), (start,), (node,)), 0)
+        view.node = node
+        view.root = storage.node
+        if view.taped != storage.taped:
+            view.taped = storage.taped
+            if base is not None and base._edge is not None:
+                step = self.grad_fn
+                name = type(step).__name__ if step is not None else "View"
+                make = backward_class(name.removesuffix("0"))
+                attach(self, make((edge_of(base),), (start,), (node,), source=node.source), 0)
+        if chain:
+            note(self, node, renewed=True)
         return node
+
+    @property
+    def _base(self) -> Tensor | None:
+        """The Tensor that this one is a view of."""
+        return None if self._view is None else self._view.base
+
+    @property
+    def _chain(self) -> tuple[Op, ...]:
+        return () if self._view is None else self._view.chain
+
+    @property
+    def _counted(self) -> bool:
+        return self._view is None or self._view.counted
 
     @property
     def requires_grad(self) -> bool:
         """Whether gradients flow to (or through) this Tensor."""
-        if self._taped != self._storage.taped:
-            self.node()
-        return self._requires
+        return edge_of(self) is not None
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
@@ -221,14 +280,16 @@ class Tensor:
                 f"only Tensors of floating point and complex dtype can require gradients, got "
                 f"{self.dtype.name}"
             )
-        self._requires = bool(value)
+        if value and self._edge is None:
+            self._edge = self.__dict__.pop("_idle", None) or AccumulateGrad(self)
+        elif not value and self._edge is not None:
+            self.__dict__["_idle"], self._edge = self._edge, None
 
     @property
     def grad_fn(self) -> GradFn | None:
         """The tape step that made this Tensor; None for leaves."""
-        if self._taped != self._storage.taped:
-            self.node()
-        return self._grad_fn
+        step, _ = end_of(edge_of(self))
+        return None if isinstance(step, AccumulateGrad) else step
 
     @property
     def is_leaf(self) -> bool:
@@ -263,12 +324,9 @@ class Tensor:
 
     def header(self) -> Header:
         """Return the strides and the offset into the storage, in elements."""
-        if self._header is None:
-            shape = self._storage.node.type.shape
-            start = contiguous_strides(shape), 0
-            self._header = header_after(shape, start, self._chain)
-            assert self._header is not None, "aliasing views have strides by construction"
-        return self._header
+        if self._view is None:
+            return contiguous_strides(self._storage.node.type.shape), 0
+        return self._view.header
 
 
 _new: Callable[[type[Tensor]], Tensor] = object.__new__
@@ -277,21 +335,13 @@ _new: Callable[[type[Tensor]], Tensor] = object.__new__
 def wrap(node: Node, cls: type[Tensor] = Tensor) -> Tensor:
     """Return a new leaf Tensor, with its own Storage, on a Node."""
     t = _new(cls)
-    _fill(t, node)
-    return t
-
-
-def _fill(t: Tensor, node: Node) -> None:
-    t._storage = Storage(node)
-    t._chain = ()
-    t._base = None
-    t._node = node
-    t._seen = t._taped = t._index = 0
-    t._counted = True
-    t._requires = False
-    t._grad_fn = t._grad = t._hooks = t._header = t._accumulator = None
+    t._storage = storage = Storage()
+    storage.node = node
+    storage.writes = None
+    t._view = t._edge = t._grad = None
     if node.value is None:
-        note(t)
+        note(t, node)
+    return t
 
 
 def requires(t: Tensor, wanted: bool) -> Tensor:
@@ -301,21 +351,31 @@ def requires(t: Tensor, wanted: bool) -> Tensor:
     return t
 
 
+def view_of(
+    x: Tensor, base: Tensor | None, node: Node, chain: tuple[Op, ...], header: Header
+) -> View:
+    """Return how a Tensor reads the storage of `x`: `chain` gives its value, which is `node`."""
+    storage = x._storage
+    view = View()
+    view.base = base
+    view.chain = chain
+    view.header = header
+    view.counted = x._counted
+    view.node = node
+    view.root = storage.node
+    view.taped = storage.taped
+    return view
+
+
 def alias(x: Tensor, node: Node, chain: tuple[Op, ...], header: Header) -> Tensor:
     """Return a Tensor over the storage of `x`, whose value is `chain` applied to that of `x`."""
     t = _new(Tensor)
     t._storage = x._storage
-    t._chain = x._chain + chain
-    t._base = x if x._base is None else x._base
-    t._node = node
-    t._seen = x._storage.generation
-    t._taped = x._storage.taped
-    t._index = 0
-    t._counted = x._counted
-    t._requires = False
-    t._grad_fn = t._grad = t._hooks = t._accumulator = None
-    t._header = header
-    note(t)
+    base = x._base
+    t._view = view_of(x, x if base is None else base, node, x._chain + chain, header)
+    t._edge = t._grad = None
+    if node.value is None:
+        note(t, node)
     return t
 
 
@@ -329,58 +389,72 @@ def owner(t: Tensor) -> Tensor | None:
 
 def stand_in(t: Tensor) -> Tensor:
     """Return a Tensor that takes the place of `t` as the owner of its views."""
-    made = alias(t, t.node(), (), t.header())
-    made._base = None
-    made._requires, made._grad_fn, made._index = t._requires, t._grad_fn, t._index
+    made = detached(t)
+    made._edge = t._edge
     return made
 
 
 def detached(x: Tensor, counted: bool = True) -> Tensor:
     """Return an alias of `x` that gradients do not see; `counted` writes raise the version."""
-    t = alias(x, x.node(), (), x.header())
-    t._base = None
-    t._counted = x._counted and counted
+    t = _new(Tensor)
+    t._storage = x._storage
+    t._view = t._edge = t._grad = None
+    if x._view is not None or not counted:
+        t._view = view_of(x, None, x.node(), x._chain, x.header())
+        t._view.counted = x._counted and counted
+    node = t.node()
+    if node.value is None:
+        note(t, node)
     return t
 
 
 def twin(node: Node) -> Node:
     """Return another Node of the same value: the tape tells places apart by their Nodes."""
-    if node.value is None:
-        return STATE.builder.copy(node)
-    return known_node(node)
+    return STATE.builder.copy(node) if node.value is None else known_node(node)
 
 
 def edge_of(t: Tensor) -> Edge:
     """Return where the cotangent of `t` goes; None when it does not require gradients."""
-    if not t.requires_grad:
-        return None
-    step = t._grad_fn
-    if step is not None:
-        return step, t._index
-    accumulator = t._accumulator() if t._accumulator is not None else None
-    if accumulator is None:
-        accumulator = AccumulateGrad(t)
-        t._accumulator = ref(accumulator)
-    return accumulator, 0
+    view = t._view
+    if view is not None and view.taped != t._storage.taped:
+        t.node()
+    return t._edge
 
 
 class AccumulateGrad(GradFn):
-    """The last step before a leaf: adds the cotangent to `variable.grad`."""
+    """The last step before a leaf: adds the cotangent to `variable.grad`.
 
-    __slots__ = ("variable",)
+    Attributes:
+        after: what runs when that is done.
+        hooked: whether any leaf ever had a hook; leaves are then served as soon as they can be.
+    """
 
-    def __init__(self, variable: Tensor) -> None:
-        super().__init__(())
-        self.variable = variable
+    __slots__ = ("_leaf", "_strong", "after")
+
+    hooked: ClassVar[bool] = False
+
+    def __init__(self, leaf: Tensor) -> None:
+        self.order = 0
+        self.watch = None
+        self.after: dict[int, Callable[[Tensor], Any]] = {}
+        self._leaf = ref(leaf)
+        self._strong: Tensor | None = None
+
+    @property
+    def variable(self) -> Tensor | None:
+        """The leaf; None when nobody holds it any more."""
+        return self._leaf()
+
+    def hold(self) -> None:
+        """Keep the leaf alive as long as this step."""
+        self._strong = self._leaf()
 
 
 def attach(t: Tensor, step: GradFn, index: int) -> None:
     """Make `t` the result number `index` of a tape step."""
-    t._grad_fn = step
-    t._index = index
-    t._requires = True
+    t._edge = (step, index) if index else step
     if t.retains_grad:
-        step.retained += (ref(t),)
+        step.watched.retained += (ref(t),)
 
 
 def concrete(t: Tensor) -> np.ndarray:
@@ -388,8 +462,8 @@ def concrete(t: Tensor) -> np.ndarray:
     node = t.node()
     if node.value is None:
         evaluate([node])
-        if node is t._storage.node and not node.keep:
-            t._storage.node = t._node = known_node(node)
+        if node is t._storage.node:
+            t._storage.node = known_node(node)
     array = node.array
     assert array is not None, "evaluate leaves a value"
     return array

@@ -199,13 +199,15 @@ _TITLES = {
     "to_array": "conversion to a NumPy array",
     "truth": "bool() or if",
 }
-_MECHANISM = frozenset(("observe", "run", "compute", "evaluate", "flush", "concrete", "values"))
+_MECHANISM = frozenset(
+    ("observe", "run", "compute", "compute_trace", "evaluate", "flush", "concrete", "values")
+)
 
 
 def _observation() -> Observation:
     names, source = entered()
     plain = [name.rpartition(".")[2] for name in names]
-    if "note" in plain:
+    if "overdue" in plain:
         why = "TALWEG_SYNC=1" if CONFIG.sync else "too much is pending"
         return Observation(why, source, True)
     barrier = "flush" in plain and "evaluate" not in plain[plain.index("flush") + 1 :]

@@ -13,7 +13,7 @@ from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.source import Source
 from talweg.ir.node import Graph, Node, input_node
-from talweg.ir.op import Op, Pick
+from talweg.ir.op import INPUT, Op, Pick
 from talweg.ir.trace import Trace
 from talweg.ir.types import TensorType, tensor_type
 
@@ -44,10 +44,7 @@ class Builder:
     __slots__ = (
         "_types",
         "code",
-        "count",
         "default_float",
-        "keep",
-        "nbytes",
         "offset",
         "trace",
         "vjp_of",
@@ -56,8 +53,6 @@ class Builder:
     def __init__(self, trace: Trace | None = None) -> None:
         self.code: CodeType | None = None
         self.offset = 0
-        self.keep = False
-        self.count = self.nbytes = 0
         self.default_float: DType = dtypes.float32
         self.trace = trace
         self.vjp_of: Callable[[Graph], tuple[Graph, tuple[int, ...]]] | None = None
@@ -97,11 +92,10 @@ class Builder:
             if len(memo) >= _MEMO_LIMIT:
                 memo.clear()
             memo[key] = result
-        self.count += 1
-        if result.__class__ is TensorType:
-            self.nbytes += result.nbytes
         if len(inputs) == 2:
             return self.pair(op, *inputs, result)
+        if len(inputs) == 1:
+            return self.sole(op, *inputs, result)
         node = Node()
         node.op = op
         node.inputs = inputs
@@ -109,9 +103,36 @@ class Builder:
         node.code = self.code
         node.offset = self.offset
         node.value = None
-        node.keep = self.keep
+        node.at = -1
         if self.trace is not None:
             self.trace.add(node)
+        return node
+
+    def sole(self, op: Op, x: Node, type: Any) -> Node:
+        """Return the Node of an Op with one input whose result type is known already."""
+        node = Node()
+        node.op = op
+        node.inputs = (x,)
+        node.type = type
+        node.code = self.code
+        node.offset = self.offset
+        node.value = None
+        trace = self.trace
+        if trace is None:
+            node.at = -1
+        else:
+            nodes = trace.nodes
+            rows = trace.rows
+            i = x.at
+            try:
+                if nodes[i] is not x:
+                    i = trace.enter(x)
+            except IndexError:
+                i = trace.enter(x)
+            rows.append(op.token)
+            rows.append(i)
+            node.at = len(nodes)
+            nodes.append(node)
         return node
 
     def pair(self, op: Op, x: Node, y: Node, type: Any) -> Node:
@@ -123,22 +144,27 @@ class Builder:
         node.code = self.code
         node.offset = self.offset
         node.value = None
-        node.keep = self.keep
         trace = self.trace
-        if trace is not None:
-            ordinals = trace.ordinals
+        if trace is None:
+            node.at = -1
+        else:
+            nodes = trace.nodes
             rows = trace.rows
+            i = x.at
+            j = y.at
             try:
-                i = ordinals[x]
-                j = ordinals[y]
-            except KeyError:
+                if nodes[i] is not x:
+                    i = trace.enter(x)
+                if nodes[j] is not y:
+                    j = trace.enter(y)
+            except IndexError:
                 i = trace.enter(x)
                 j = trace.enter(y)
             rows.append(op.token)
             rows.append(i)
             rows.append(j)
-            ordinals[node] = len(ordinals)
-            trace.nodes.append(node)
+            node.at = len(nodes)
+            nodes.append(node)
         return node
 
     def results(self, op: Op, *inputs: Node) -> tuple[Node, ...]:
@@ -157,10 +183,24 @@ class Builder:
         Raises:
             OverflowError: for an integer that no dtype holds.
         """
-        node = input_node(tensor_type(dtype, ()))
         kind = value.__class__
+        node = Node()
+        node.op = INPUT
+        node.inputs = ()
+        node.type = type = tensor_type(dtype, ())
+        node.code = None
+        node.offset = 0
+        node.at = -1
+        trace = self.trace
         if kind is float or kind is bool or (kind is int and _in_64_bits(value)):
             node.value = value
+            if trace is not None:
+                nodes = trace.nodes
+                node.at = len(nodes)
+                trace.outside.append(len(nodes))
+                trace.rows.append(None)
+                trace.rows.append(type)
+                nodes.append(node)
         else:
             node.value = dtypes.encode(np.array(value).astype(dtype.compute), dtype)
         return node
@@ -174,3 +214,37 @@ class Builder:
     def adjoint(self, x: Node) -> Node:
         """Return the complex conjugate; a real value is returned as it is."""
         return self.conj(x) if x.type.dtype.category == "complex" else x
+
+
+def sole_method(op: Op) -> Callable[[Builder, Node], Node]:
+    """Return the Builder method of an Op with one input and no fields."""
+    results: dict[TensorType, Any] = {}
+
+    def sole(b: Builder, x: Node) -> Node:
+        type = x.type
+        result = results.get(type)
+        if result is None:
+            node = b.apply(op, x)
+            results[type] = node.type
+            return node
+        return b.sole(op, x, result)
+
+    return sole
+
+
+def pair_method(op: Op) -> Callable[[Builder, Node, Node], Node]:
+    """Return the Builder method of an Op with two inputs, mostly of one type, and no fields."""
+    results: dict[TensorType, Any] = {}
+
+    def pair(b: Builder, x: Node, y: Node) -> Node:
+        type = x.type
+        if y.type is not type:
+            return b.apply(op, x, y)
+        result = results.get(type)
+        if result is None:
+            node = b.apply(op, x, y)
+            results[type] = node.type
+            return node
+        return b.pair(op, x, y, result)
+
+    return pair

@@ -17,8 +17,7 @@ from talweg.ir.types import TensorType
 def interpret(graph: Graph, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Run a Graph on stored arrays, one per input; return one stored array per output.
 
-    Intermediate values are dropped after their last use, except those of Nodes marked `keep`,
-    whose value is left in `Node.array`.
+    Intermediate values are dropped after their last use.
 
     Raises:
         GraphError: when arrays and inputs differ in number.
@@ -41,8 +40,6 @@ def interpret(graph: Graph, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
             values[node] = dtypes.decode(array, node.type.dtype)
             continue
         values[node] = run(node, [values[i] for i in node.inputs])
-        if node.keep and isinstance(node.type, TensorType):
-            node.array = dtypes.encode(values[node], node.type.dtype)
         for i in node.inputs:
             uses[i] -= 1
             if not uses[i]:

@@ -43,9 +43,10 @@ class Node:
         value: what is known of the result: None, an array in stored form, the Memory where a plan
             left it, or the Python number that a 0-d run-time input stands for. It is a memo:
             setting it never changes what the Node means.
+        at: the place in the trace that listed it last; -1 before the first.
     """
 
-    __slots__ = ("_made", "code", "inputs", "keep", "offset", "op", "type", "value")
+    __slots__ = ("_made", "at", "code", "inputs", "offset", "op", "type", "value")
 
     op: Op
     inputs: tuple[Node, ...]
@@ -53,7 +54,7 @@ class Node:
     code: CodeType | None
     offset: int
     value: Any
-    keep: bool
+    at: int
     _made: np.ndarray
 
     def __repr__(self) -> str:
@@ -135,7 +136,7 @@ def make_node(op: Op, inputs: tuple[Node, ...], type: Any, source: Source | None
     node.type = type
     node.code, node.offset = source or (None, 0)
     node.value = None
-    node.keep = False
+    node.at = -1
     return node
 
 

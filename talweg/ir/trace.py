@@ -10,6 +10,7 @@ from typing import Any, final
 
 from talweg.ir.node import Node
 from talweg.ir.op import INPUT
+from talweg.ir.types import TensorType
 
 _inputs = attrgetter("inputs")
 
@@ -18,20 +19,18 @@ _inputs = attrgetter("inputs")
 class Trace:
     """What was recorded and not run yet.
 
-    Every Node of a trace has an ordinal: those recorded, and those they read from outside it, which
-    get theirs when they are first read. `rows` says the structure in one list. A recorded Node is a
-    row of its Op's token, which is negative, and the ordinals of its operands; one from outside is
-    its type. Equal rows mean equal programs, on other data.
+    Every Node of a trace has a place: those recorded, and those they read from outside it, which
+    enter when they are first read. `rows` says the structure in one list. A recorded Node is a row
+    of its Op's token, which is negative, and the places of its operands; one from outside is its
+    type, after None where it is a number. Equal rows mean equal programs, on other data.
 
     Attributes:
-        nodes: the recorded Nodes, in order.
-        ordinals: the ordinal of every Node, in order.
+        nodes: the Nodes by place.
         rows: the structure.
-        outside: the Nodes from outside whose ordinals the trace has given, in order. They are known
-            when the trace runs, or placeholders.
+        outside: the places of those from outside: known values, or placeholders.
     """
 
-    __slots__ = ("nodes", "ordinals", "outside", "rows")
+    __slots__ = ("nodes", "outside", "rows")
 
     def __init__(self) -> None:
         self.clear()
@@ -39,46 +38,47 @@ class Trace:
     def clear(self) -> None:
         """Forget everything."""
         self.nodes: list[Node] = []
-        self.ordinals: dict[Node, int] = {}
         self.rows: list[Any] = []
-        self.outside: list[Node] = []
+        self.outside: list[int] = []
+
+    def __contains__(self, node: Node) -> bool:
+        place = node.at
+        return 0 <= place < len(self.nodes) and self.nodes[place] is node
 
     def add(self, node: Node) -> None:
         """Append a Node that was made just now."""
-        ordinals = self.ordinals
-        rows = self.rows
-        try:
-            places = [ordinals[i] for i in node.inputs]
-        except KeyError:
-            places = [self.enter(i) for i in node.inputs]
-        rows.append(node.op.token)
-        rows += places
-        ordinals[node] = len(ordinals)
+        places = [i.at if i in self else self.enter(i) for i in node.inputs]
+        self.rows.append(node.op.token)
+        self.rows += places
+        self._append(node)
+
+    def _append(self, node: Node) -> None:
+        node.at = len(self.nodes)
         self.nodes.append(node)
 
     def enter(self, node: Node) -> int:
-        """Return the ordinal of a Node, giving it one where it has none.
+        """Return the place of a Node, giving it one where it has none.
 
         A Node from an earlier trace whose value is not known enters with what it is computed from.
         """
-        ordinals = self.ordinals
-        if node in ordinals:
-            return ordinals[node]
-        if _is_pending(node):
-            stack = [node]
-            while stack:
-                last = stack[-1]
-                missing = [i for i in last.inputs if i not in ordinals and _is_pending(i)]
-                stack += missing
-                if not missing:
-                    stack.pop()
-                    if last not in ordinals:
-                        self.add(last)
-            return ordinals[node]
-        place = ordinals[node] = len(ordinals)
-        self.rows.append(node.type)
-        self.outside.append(node)
-        return place
+        if node not in self:
+            if _is_pending(node):
+                stack = [node]
+                while stack:
+                    last = stack[-1]
+                    missing = [i for i in last.inputs if _is_pending(i) and i not in self]
+                    stack += missing
+                    if not missing:
+                        stack.pop()
+                        if last not in self:
+                            self.add(last)
+            else:
+                if node.number is not None:
+                    self.rows.append(None)
+                self.rows.append(node.type)
+                self.outside.append(len(self.nodes))
+                self._append(node)
+        return node.at
 
     def key(self) -> tuple[Any, ...]:
         """Return the structure, hashable."""
@@ -87,22 +87,26 @@ class Trace:
     def references(self) -> tuple[int, ...]:
         """Return how often each recorded Node is referenced.
 
-        Traces of equal structure with equal references hold the same values for others: `held`
-        gives the same places.
+        Those from outside count as 0. Traces of equal structure with equal references hold the same
+        values for others: `held` gives the same places.
         """
-        return tuple(map(getrefcount, self.nodes))
+        counts = list(map(getrefcount, self.nodes))
+        for place in self.outside:
+            counts[place] = 0
+        return tuple(counts)
 
     def held(self) -> list[Node]:
-        """Return the recorded Nodes that somebody outside the trace references.
+        """Return the recorded Nodes with one result that somebody outside the trace references.
 
         Live Tensors and steps of the tape do. CPython counts the references of an object; those
-        that come from the trace itself and from operands of recorded Nodes are known.
+        that come from the trace itself and from operands of its Nodes are known.
         """
+        counts = self.references()  # before the table of uses, which references them too
         inside = Counter(chain.from_iterable(map(_inputs, self.nodes)))
         return [
             node
-            for node, count in zip(self.nodes, self.references(), strict=True)
-            if count > _OWN + inside[node]
+            for node, count in zip(self.nodes, counts, strict=True)
+            if count > _OWN + inside[node] and node.type.__class__ is TensorType
         ]
 
 
@@ -113,7 +117,6 @@ def _is_pending(node: Node) -> bool:
 def _own_references() -> int:
     trace = Trace()
     trace.nodes.append(Node())
-    trace.ordinals[trace.nodes[0]] = 0
     return trace.references()[0]
 
 

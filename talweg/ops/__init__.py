@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from talweg.base.errors import GraphError
-from talweg.ir.build import Builder
+from talweg.ir.build import Builder, pair_method, sole_method
 from talweg.ir.node import Node
 from talweg.ir.op import Input, Op, Pick
 from talweg.loops.functions import FUNCTIONS
@@ -55,6 +55,9 @@ def method_of(op: type[Op]) -> Callable[..., Any]:
     names = [f.name for f in fields(op)]
     if not names:
         only = op()
+
+        if issubclass(op, Elementwise) and op.arity < 3:
+            return (sole_method, pair_method)[op.arity - 1](only)
 
         def plain(b: Builder, *inputs: Node) -> Node:
             return b.apply(only, *inputs)

@@ -55,7 +55,9 @@ class Mul(Elementwise):
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
         x, y = node.inputs
-        return b.mul(ct, b.adjoint(y)), b.mul(ct, b.adjoint(x))
+        if node.type.dtype.is_complex:
+            x, y = b.conj(x), b.conj(y)
+        return b.mul(ct, y), b.mul(ct, x)
 
 
 @frozen

@@ -16,10 +16,10 @@ from talweg.engine.barrier import flush
 @pytest.fixture(params=[1, 2, 3, 5, 8])
 def _soon(request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A barrier after that many operations."""
-    flush()
     monkeypatch.setattr(
         barrier, "CONFIG", dataclasses.replace(barrier.CONFIG, pending=request.param)
     )
+    flush()
     yield
     flush()
 

@@ -27,7 +27,7 @@ x = tw.ones(200, 200)
 def step(x):
     return (x.exp() * 2).sum()
 print(step(x).item())
-print(float(step(tw.ones(300, 200))))
+print(float(step(x := tw.ones(300, 200))))
 if step(x) > 0:
     pass
 """

@@ -111,6 +111,7 @@ def check(actions: list[Action], pending: int, compile: str = "auto") -> None:
         for module in (barrier, evaluate):
             asked = dataclasses.replace(module.CONFIG, pending=pending, compile=compile)
             patch.setattr(module, "CONFIG", asked)
+        barrier.flush()
         w = tw.tensor(start, requires_grad=True)
         loss = run(actions, w, 0)
         (g,) = tw.autograd.grad(loss, w, allow_unused=True, materialize_grads=True)

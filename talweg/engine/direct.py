@@ -1,0 +1,192 @@
+"""Operations that turn out to be one Node: recorded again without the call of their function.
+
+A function of `fn` that makes one Node of its operands makes the same Op for operands of the same
+types again. `lift` notes that Op, and what follows here is all that a later call needs to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from sys import _getframe
+from types import CodeType
+from typing import Any, TypeAlias
+
+from talweg.base.source import FOREIGN, here
+from talweg.engine.barrier import overdue
+from talweg.engine.state import PENDING_BYTES, STATE
+from talweg.engine.tape import Direct, clock, direct_class
+from talweg.engine.tensor import Storage, Tensor
+from talweg.ir.node import Node
+from talweg.ir.op import Op
+from talweg.ir.types import TensorType
+
+# The Op, the type of its result, and the class of its steps on the tape.
+Learned: TypeAlias = tuple[Op, TensorType, type[Direct]]
+
+_new: Callable[[type[Tensor]], Tensor] = object.__new__
+
+
+def learn(name: str, out: Node, operands: Sequence[Node]) -> Learned | None:
+    """Return what recording `out` again takes, if it is one differentiable Op on the operands."""
+    type = out.type
+    if out.inputs != tuple(operands) or not (out.op.differentiable and type.inexact):
+        return None
+    for x in operands:
+        if x.type.dtype is not type.dtype:
+            return None
+    return out.op, type, direct_class(name, tuple(range(len(operands))))
+
+
+def record_sole(learned: Learned, t: Tensor, x: Node) -> Tensor:
+    """Return the result of an Op on one Tensor `t`, whose Node is `x`.
+
+    The user's line is that of the caller's caller.
+    """
+    op, type, make = learned
+    now = STATE.now
+    node = Node()
+    frame = _getframe(2)
+    code: CodeType | None = frame.f_code
+    offset = frame.f_lasti
+    if frame.f_code.co_filename not in FOREIGN:
+        code, offset = here() or (None, 0)
+    node.op = op
+    node.inputs = (x,)
+    node.type = type
+    node.code = code
+    node.offset = offset
+    node.value = None
+    trace = now.trace
+    nodes = trace.nodes
+    rows = trace.rows
+    i = x.at
+    try:
+        if nodes[i] is not x:
+            i = trace.enter(x)
+    except IndexError:
+        i = trace.enter(x)
+    rows.append(op.token)
+    rows.append(i)
+    node.at = len(nodes)
+    nodes.append(node)
+    result = _new(Tensor)
+    result._storage = storage = Storage()
+    storage.node = node
+    storage.writes = None
+    result._view = result._grad = None
+    left = t._edge
+    result._edge = None
+    if left is not None and now.grad:
+        result._edge = step = make()
+        step.order = next(clock)
+        step.watch = step.right = step.second = None
+        step.node = node
+        step.code = code
+        step.offset = offset
+        step.left = left
+        step.first = t._storage
+        step.result = storage
+    now.pending.append(result)
+    now.nbytes += type.nbytes
+    if len(nodes) >= now.limit or now.nbytes >= PENDING_BYTES:
+        overdue(now, node)
+    return result
+
+
+def record_pair(learned: Learned, t: Tensor | None, x: Node, u: Tensor | None, y: Node) -> Tensor:
+    """Return the result of an Op on two Tensors `t` and `u`, whose Nodes are `x` and `y`.
+
+    One of them may be None: its Node is a number. The user's line is that of the caller's caller.
+    """
+    op, type, make = learned
+    now = STATE.now
+    node = Node()
+    frame = _getframe(2)
+    code: CodeType | None = frame.f_code
+    offset = frame.f_lasti
+    if frame.f_code.co_filename not in FOREIGN:
+        code, offset = here() or (None, 0)
+    node.op = op
+    node.inputs = (x, y)
+    node.type = type
+    node.code = code
+    node.offset = offset
+    node.value = None
+    trace = now.trace
+    nodes = trace.nodes
+    rows = trace.rows
+    i = x.at
+    j = y.at
+    try:
+        if nodes[i] is not x:
+            i = trace.enter(x)
+        if nodes[j] is not y:
+            j = trace.enter(y)
+    except IndexError:
+        i = trace.enter(x)
+        j = trace.enter(y)
+    rows.append(op.token)
+    rows.append(i)
+    rows.append(j)
+    node.at = len(nodes)
+    nodes.append(node)
+    result = _new(Tensor)
+    result._storage = storage = Storage()
+    storage.node = node
+    storage.writes = None
+    result._view = result._grad = None
+    left = None if t is None else t._edge
+    right = None if u is None else u._edge
+    result._edge = None
+    if (left is not None or right is not None) and now.grad:
+        result._edge = step = make()
+        step.order = next(clock)
+        step.watch = None
+        step.node = node
+        step.code = code
+        step.offset = offset
+        step.left = left
+        step.right = right
+        step.first = None if t is None else t._storage
+        step.second = None if u is None else u._storage
+        step.result = storage
+    now.pending.append(result)
+    now.nbytes += type.nbytes
+    if len(nodes) >= now.limit or now.nbytes >= PENDING_BYTES:
+        overdue(now, node)
+    return result
+
+
+def arithmetic(
+    op: Op, name: str, general: Callable[[Tensor, Any], Any], reflected: bool = False
+) -> Callable[[Tensor, Any], Any]:
+    """Return an operator of Tensor.
+
+    Args:
+        op: what it is between Tensors of one inexact type, or such a Tensor and a number.
+        name: of the function that it stands for.
+        general: the operator for all other operands.
+        reflected: the Tensor is the right operand.
+    """
+    pair: type[Direct] | None = None
+    alone: type[Direct] | None = None
+
+    def operator(self: Tensor, other: Any) -> Any:
+        nonlocal pair, alone
+        x = self._storage.node if self._view is None else self.node()
+        type = x.type
+        if type.inexact:
+            if isinstance(other, Tensor):
+                y = other._storage.node if other._view is None else other.node()
+                if y.type is type and not reflected and (x is not y or self is other):
+                    pair = pair or direct_class(name, (0, 1))
+                    return record_pair((op, type, pair), self, x, other, y)
+            elif other.__class__ is float or other.__class__ is int:
+                alone = alone or direct_class(name, (1,) if reflected else (0,))
+                number = STATE.now.builder.scalar(other, type.dtype)
+                if reflected:
+                    return record_pair((op, type, alone), None, number, self, x)
+                return record_pair((op, type, alone), self, x, None, number)
+        return general(self, other)
+
+    return operator
