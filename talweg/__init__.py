@@ -61,6 +61,7 @@ __all__ = [
     "autograd",
     "bfloat16",
     "bool",
+    "compile",
     "complex128",
     "complex64",
     "counters",
@@ -115,6 +116,7 @@ globals().update({f.__name__: f for f in (*creation.PUBLIC, *random.PUBLIC, *dep
 
 if TYPE_CHECKING:
     from talweg import data
+    from talweg.capture.compiled import compile
     from talweg.engine.explain import explain
     from talweg.engine.profile import profile
     from talweg.engine.tracing import no_sync
@@ -124,6 +126,7 @@ if TYPE_CHECKING:
 
 else:
     _LATER = {
+        "compile": "talweg.capture.compiled",
         "data": "talweg.data",
         "explain": "talweg.engine.explain",
         "load": "talweg.nn.state",

@@ -36,14 +36,15 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "codegen": ("base", "loops", "schedule"),
     "runtime": ("base",),
     "engine": ENGINE,
+    "capture": (*ENGINE, "engine"),
     "nn": USER,
     "optim": USER,
     "data": USER,
     "models": (*USER, "nn"),
     "frontends": (*USER, *BUILDING),
     # `import talweg` and its single files such as `talweg.autograd`; the programs that stand on it.
-    "": (*ENGINE, "engine", *BUILDING),
-    "tools": (*ENGINE, "engine", *BUILDING, "frontends", ""),
+    "": (*ENGINE, "engine", "capture", *BUILDING),
+    "tools": (*ENGINE, "engine", "capture", *BUILDING, "frontends", ""),
 }
 
 # Inside these packages the parts do not import each other; the named parts are for all of them.

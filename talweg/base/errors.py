@@ -48,6 +48,10 @@ class GradientError(TalwegError):
     """A gradient that cannot be taken: freed, overwritten or never recorded."""
 
 
+class CaptureError(TalwegError):
+    """A function given to `tw.compile(fullgraph=True)` that cannot be captured."""
+
+
 class GraphError(TalwegError):
     """A Graph that the verifier or the parser rejects."""
 

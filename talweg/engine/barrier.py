@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from sys import getrefcount
 from typing import TYPE_CHECKING
@@ -50,6 +50,7 @@ def evaluate(nodes: Sequence[Node]) -> None:
     """
     wanted = [n for n in nodes if n.value is None]
     if wanted:
+        observed("the value of a Tensor is needed while the function runs")
         flush(wanted)
         unknown = [n for n in wanted if n.value is None]
         if unknown:
@@ -67,6 +68,9 @@ def flush(wanted: Sequence[Node] = ()) -> None:
         wanted: Nodes to compute in any case.
     """
     now = STATE.now
+    if now.capture is not None:
+        now.capture.waiting = True
+        return
     alive = _alive(now)
     storages = [t._storage for t in alive]
     storages += [s for s in now.written if getrefcount(s) > _UNUSED + 1]
@@ -76,6 +80,23 @@ def flush(wanted: Sequence[Node] = ()) -> None:
         if s.node.inputs and s.node.value is not None:
             s.node = known_node(s.node)
     _let_go({step for step, _ in (end_of(t._edge) for t in alive) if step is not None})
+
+
+def observed(what: str) -> None:
+    """Tell the capture that goes on, if any, that Python looks at data."""
+    capture = STATE.now.capture
+    if capture is not None:
+        capture.observed(what)
+
+
+def settle(tensors: Iterable[Tensor]) -> None:
+    """Run what waits, and raise what the computation of some Tensors raises.
+
+    While a function is captured, both come at its end.
+    """
+    flush()
+    if STATE.now.capture is None:
+        evaluate([t.node() for t in tensors])
 
 
 def _alive(now: Recording) -> list[Tensor]:

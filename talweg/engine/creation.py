@@ -14,6 +14,7 @@ from talweg.base import dtypes
 from talweg.base.dtypes import DType, as_dtype
 from talweg.base.errors import DeviceError, InvalidValue, ShapeError
 from talweg.base.source import describe, here
+from talweg.engine.barrier import observed
 from talweg.engine.state import STATE
 from talweg.engine.tensor import Tensor, requires, values, wrap
 from talweg.fn.views import sizes
@@ -99,6 +100,7 @@ def _array(data: Any) -> tuple[np.ndarray, DType]:
     if isinstance(data, Tensor):
         return values(data), data.dtype
     if isinstance(data, np.ndarray | np.generic):
+        observed("a NumPy array becomes a Tensor")
         return np.asarray(data), dtypes.from_numpy(data.dtype)
     if isinstance(data, list | tuple) and _contains_tensor(data):
         data = _plain(data)

@@ -174,6 +174,16 @@ def _program_of(graph: Graph) -> Program | None:
     return program
 
 
+def compiled(graph: Graph) -> Program:
+    """Return the compiled form of a Graph, even of a small one that is seen for the first time."""
+    scalars = tuple(is_scalar(n) for n in graph.inputs)
+    key = graph.key, scalars
+    found = _PROGRAMS.get(key)
+    if found is None:
+        found = _PROGRAMS[key] = programs.build(graph, scalars)
+    return found
+
+
 def _is_small(graph: Graph) -> bool:
     if CONFIG.compile == "always":
         return False

@@ -86,6 +86,20 @@ class Program:
         self._addresses = counts["input"]
         self.parts: list[Executor | HostCall] = list(self._parts(plan.steps))
 
+    @property
+    def whole(self) -> bool:
+        """Whether no host call comes between the launches: one foreign call runs them all."""
+        return not self._hosted
+
+    @property
+    def sole_executor(self) -> Executor | None:
+        """What runs a whole Program; None where nothing is launched."""
+        return next((p for p in self.parts if isinstance(p, Executor)), None)
+
+    def pack(self, *numbers: Any) -> bytes:
+        """Return the inputs that are numbers in the form that an Executor takes."""
+        return self._packer.pack(*numbers)
+
     def _parts(self, steps: Sequence[Step]) -> Iterable[Executor | HostCall]:
         launches: list[executor.Launch] = []
         kernels = iter(kernels_of([(s.nest, s.values) for s in steps if isinstance(s, Launch)]))

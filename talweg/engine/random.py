@@ -17,6 +17,7 @@ from talweg.base.dtypes import DType, as_dtype
 from talweg.base.errors import DTypeError, InvalidValue, ShapeError
 from talweg.base.shapes import Shape, size_of
 from talweg.base.source import here
+from talweg.engine.barrier import observed
 from talweg.engine.creation import check_device, creator, tensor
 from talweg.engine.record import assign
 from talweg.engine.state import STATE
@@ -40,6 +41,8 @@ class Generator:
         True
     """
 
+    unseen = True
+
     def __init__(self, device: object = None) -> None:
         check_device(device)
         self._seed = 0
@@ -48,6 +51,7 @@ class Generator:
 
     def manual_seed(self, seed: int) -> Generator:
         """Start the stream of this seed."""
+        observed("a generator of random numbers is seeded")
         with self._lock:
             self._seed = int(seed) & _MASK
             self._offset = 0
@@ -76,15 +80,25 @@ class Generator:
         array = values(new_state)
         if array.shape != (2,) or array.dtype != np.uint64:
             raise InvalidValue("set_state needs what get_state returned: two uint64")
+        observed("a generator of random numbers is set")
         with self._lock:
             self._seed, self._offset = int(array[0]), int(array[1])
         return self
 
+    @property
+    def position(self) -> tuple[int, int]:
+        """Seed and counter."""
+        return self._seed, self._offset
+
     def take(self, size: int) -> tuple[int, int]:
         """Return seed and counter for a draw of `size` elements, and move the counter past it."""
+        return self.skip(draws.counters(size))
+
+    def skip(self, count: int) -> tuple[int, int]:
+        """Return seed and counter, and move the counter on."""
         with self._lock:
             offset = self._offset
-            self._offset = (offset + draws.counters(size)) & _MASK
+            self._offset = (offset + count) & _MASK
             return self._seed, offset
 
 
@@ -119,7 +133,11 @@ def set_rng_state(new_state: Tensor) -> None:
 
 def source_nodes(generator: Generator | None, size: int) -> tuple[Node, Node]:
     """Return key and counter for a draw of `size` elements, as inputs of the graph."""
-    key, offset = (generator or DEFAULT).take(size)
+    source = generator or DEFAULT
+    key, offset = source.take(size)
+    capture = STATE.now.capture
+    if capture is not None:
+        key, offset = capture.drawn(source, key, offset)
     b = STATE.builder
     return b.scalar(key, dtypes.uint64), b.scalar(offset, dtypes.uint64)
 

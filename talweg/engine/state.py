@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, Protocol, final
 
 from talweg.base import config
 from talweg.ir.trace import Trace
@@ -16,6 +16,19 @@ CONFIG = config.read()
 PENDING_BYTES = 1 << 29
 
 
+class Capturing(Protocol):
+    """Who watches a function run, to do the same again without running it; see `talweg.capture`."""
+
+    waiting: bool
+    graded: bool
+
+    def observed(self, what: str) -> None:
+        """Be told that Python looks at data, which may be other data next time: give up."""
+
+    def drawn(self, generator: Any, key: int, offset: int) -> tuple[Any, Any]:
+        """Return key and counter of random numbers in a form that a replay can find again."""
+
+
 @final
 class Recording:
     """The recording state of one thread.
@@ -26,6 +39,7 @@ class Recording:
         grad: operations on tensors that require gradients are recorded on the tape.
         anomaly: backward passes are watched for NaN.
         inference: `inference_mode` is on; it is `no_grad` under another name.
+        capture: who captures what runs now, or None. Then nothing is evaluated.
         pending: the Tensors made since the last barrier. Those that nobody else references are
             dead; a barrier evaluates the others.
         renewed: Tensors that got another value since then.
@@ -35,13 +49,14 @@ class Recording:
     """
 
     __slots__ = (
-        *("anomaly", "builder", "grad", "inference", "limit", "nbytes", "pending", "renewed"),
-        *("trace", "written"),
+        *("anomaly", "builder", "capture", "grad", "inference", "limit", "nbytes", "pending"),
+        *("renewed", "trace", "written"),
     )
 
     def __init__(self) -> None:
         self.trace = Trace()
         self.builder = OpBuilder(self.trace)
+        self.capture: Capturing | None = None
         self.grad = True
         self.anomaly = False
         self.inference = False

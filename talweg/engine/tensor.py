@@ -18,7 +18,7 @@ from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import GradientError, InvalidValue, ShapeError
 from talweg.base.shapes import Shape, contiguous_strides
-from talweg.engine.barrier import evaluate, note
+from talweg.engine.barrier import evaluate, note, observed
 from talweg.engine.header import Header
 from talweg.engine.state import STATE
 from talweg.engine.tape import Edge, GradFn, backward_class, clock, end_of
@@ -299,6 +299,9 @@ class Tensor:
     @property
     def grad(self) -> Tensor | None:
         """The accumulated gradient."""
+        capture = STATE.now.capture
+        if capture is not None:
+            capture.graded = True
         return self._grad
 
     @grad.setter
@@ -459,6 +462,7 @@ def attach(t: Tensor, step: GradFn, index: int) -> None:
 
 def concrete(t: Tensor) -> np.ndarray:
     """Return the value as a stored array (bfloat16 as uint16). Do not write to it."""
+    observed("the value of a Tensor is looked at while the function runs")
     node = t.node()
     if node.value is None:
         evaluate([node])

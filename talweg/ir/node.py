@@ -142,9 +142,31 @@ def make_node(op: Op, inputs: tuple[Node, ...], type: Any, source: Source | None
 
 def input_node(type: TensorType, value: Any = None) -> Node:
     """Return a Node for a given value: an array in stored form, a number, Memory, or None yet."""
-    node = make_node(INPUT, (), type)
+    node = Node()
+    node.op = INPUT
+    node.inputs = ()
+    node.type = type
+    node.code = None
+    node.offset = 0
     node.value = value
+    node.at = -1
     return node
+
+
+def input_nodes(types: Iterable[TensorType], values: Iterable[Any]) -> list[Node]:
+    """Return one Node for each of some given values, as `input_node` does."""
+    made: list[Node] = []
+    for type, value in zip(types, values, strict=True):
+        node = Node()
+        node.op = INPUT
+        node.inputs = ()
+        node.type = type
+        node.code = None
+        node.offset = 0
+        node.value = value
+        node.at = -1
+        made.append(node)
+    return made
 
 
 def known_node(node: Node) -> Node:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from talweg.engine.creation import zeros_like
 from talweg.engine.tensor import Tensor
-from talweg.optim.optimizer import Group, Optimizer, Params, State, check_betas, not_negative
+from talweg.optim.optimizer import (
+    Group,
+    Optimizer,
+    Params,
+    State,
+    check_betas,
+    not_negative,
+    rate_of,
+)
 
 
 def update_moments(state: State, grad: Tensor, betas: tuple[float, float]) -> None:
@@ -97,8 +104,8 @@ class Adam(Optimizer):
             if largest is None:
                 largest = state["max_exp_avg_sq"] = zeros_like(param)
             square = largest.copy_(largest.maximum(square))
-        root = square.sqrt() / math.sqrt(1 - beta2**step) + group["eps"]
-        rate = float(group["lr"]) / (1 - beta1**step)
+        root = square.sqrt() / (1 - beta2**step) ** 0.5 + group["eps"]
+        rate = rate_of(group) / (1 - beta1**step)
         param.sub_(state["exp_avg"] / root * rate)
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from talweg.engine.creation import zeros_like
 from talweg.engine.tensor import Tensor
 from talweg.optim.adam import update_moments
-from talweg.optim.optimizer import Group, Optimizer, Params, State, check_betas, not_negative
+from talweg.optim.optimizer import (
+    Group,
+    Optimizer,
+    Params,
+    State,
+    check_betas,
+    not_negative,
+    rate_of,
+)
 
 
 class Adamax(Optimizer):
@@ -69,7 +76,7 @@ class Adamax(Optimizer):
         state["step"] += 1
         mean.copy_(mean + (grad - mean) * (1 - beta1))
         largest.copy_((largest * beta2).maximum(grad.abs() + group["eps"]))
-        param.sub_(mean / largest * (float(group["lr"]) / (1 - beta1 ** state["step"])))
+        param.sub_(mean / largest * (rate_of(group) / (1 - beta1 ** state["step"])))
 
 
 class NAdam(Optimizer):
@@ -141,7 +148,7 @@ class NAdam(Optimizer):
         of_grad, of_mean = (1 - now) / (1 - product), after / (1 - product * after)
         ahead = grad * of_grad + state["exp_avg"] * of_mean
         root = (state["exp_avg_sq"] / (1 - beta2**step)).sqrt() + group["eps"]
-        param.sub_(ahead / root * float(group["lr"]))
+        param.sub_(ahead / root * rate_of(group))
 
 
 class RAdam(Optimizer):
@@ -205,12 +212,12 @@ class RAdam(Optimizer):
         beta1, beta2 = group["betas"]
         update_moments(state, grad, group["betas"])
         step = state["step"]
-        moved = state["exp_avg"] * (float(group["lr"]) / (1 - beta1**step))
+        moved = state["exp_avg"] * (rate_of(group) / (1 - beta1**step))
         correction = 1 - beta2**step
         rho = 2 / (1 - beta2) - 1
         now = rho - 2 * step * beta2**step / correction
         if now > 5:
-            trust = math.sqrt((now - 4) * (now - 2) * rho / ((rho - 4) * (rho - 2) * now))
+            trust = ((now - 4) * (now - 2) * rho / ((rho - 4) * (rho - 2) * now)) ** 0.5
             root = state["exp_avg_sq"].sqrt() + group["eps"]
-            moved = moved / root * (trust * math.sqrt(correction))
+            moved = moved / root * (trust * correction**0.5)
         param.sub_(moved)

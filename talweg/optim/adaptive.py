@@ -7,7 +7,7 @@ from typing import Any
 from talweg.base.errors import InvalidValue
 from talweg.engine.creation import full_like, zeros_like
 from talweg.engine.tensor import Tensor
-from talweg.optim.optimizer import Group, Optimizer, Params, State, not_negative
+from talweg.optim.optimizer import Group, Optimizer, Params, State, not_negative, rate_of
 
 
 class Adagrad(Optimizer):
@@ -74,7 +74,7 @@ class Adagrad(Optimizer):
         state["step"] += 1
         total = state["sum"]
         total.copy_(total + grad * grad)
-        rate = float(group["lr"]) / (1 + (state["step"] - 1) * group["lr_decay"])
+        rate = rate_of(group) / (1 + (state["step"] - 1) * group["lr_decay"])
         param.sub_(grad / (total.sqrt() + group["eps"]) * rate)
 
 
@@ -139,7 +139,7 @@ class Adadelta(Optimizer):
         square.copy_(square * rho + grad * grad * (1 - rho))
         delta = (moved + eps).sqrt() / (square + eps).sqrt() * grad
         moved.copy_(moved * rho + delta * delta * (1 - rho))
-        param.sub_(delta * float(group["lr"]))
+        param.sub_(delta * rate_of(group))
 
 
 class RMSprop(Optimizer):
@@ -219,7 +219,7 @@ class RMSprop(Optimizer):
         if momentum:
             buffer = state["momentum_buffer"]
             moved = buffer.copy_(buffer * momentum + moved)
-        param.sub_(moved * float(group["lr"]))
+        param.sub_(moved * rate_of(group))
 
 
 class Rprop(Optimizer):
@@ -274,7 +274,7 @@ class Rprop(Optimizer):
     def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
         (shrink, grow), (smallest, largest) = group["etas"], group["step_sizes"]
         if not state:
-            start = full_like(param, float(group["lr"]))
+            start = full_like(param, rate_of(group))
             state.update(step=0, prev=zeros_like(param), step_size=start)
         state["step"] += 1
         before, size = state["prev"], state["step_size"]

@@ -12,11 +12,11 @@ import numpy as np
 
 from talweg.base.errors import DTypeError, InvalidValue
 from talweg.base.source import warn
-from talweg.engine.barrier import flush
+from talweg.engine.barrier import settle
 from talweg.engine.creation import tensor
 from talweg.engine.modes import enable_grad, no_grad
 from talweg.engine.tape import Removable
-from talweg.engine.tensor import Tensor, concrete
+from talweg.engine.tensor import Tensor
 
 if TYPE_CHECKING:
     from talweg.ir.node import Node
@@ -92,6 +92,7 @@ class Optimizer:
 
     handles_complex = False
     numbers: tuple[str, ...] = ("step",)
+    run_time_numbers = ("param_groups", "state", "_step_count")
 
     def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
@@ -206,9 +207,7 @@ class Optimizer:
         try:
             with no_grad():
                 loss = self.advance(closure)
-            flush()
-            for t, _ in before[0]:
-                concrete(t)
+            settle(t for t, _ in before[0])
         except BaseException:
             self._restore(*before)
             raise
@@ -361,10 +360,16 @@ def _gradient(p: Tensor, group: Group) -> Tensor:
     decay = group.get("weight_decay")
     if decay:
         if group.get("decoupled_weight_decay"):
-            p.mul_(1 - float(group["lr"]) * decay)
+            p.mul_(1 - rate_of(group) * decay)
         else:
             grad = grad + p * decay
     return grad
+
+
+def rate_of(group: Group) -> Any:
+    """Return the learning rate of a group as a number, whatever it was given as."""
+    lr = group["lr"]
+    return lr if lr.__class__ is float else float(lr)
 
 
 def _number(value: Any) -> Any:

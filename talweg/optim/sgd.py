@@ -7,7 +7,7 @@ from typing import Any
 from talweg.base.errors import InvalidValue
 from talweg.engine.creation import zeros_like
 from talweg.engine.tensor import Tensor
-from talweg.optim.optimizer import Group, Optimizer, Params, State, not_negative
+from talweg.optim.optimizer import Group, Optimizer, Params, State, not_negative, rate_of
 
 
 class SGD(Optimizer):
@@ -87,7 +87,7 @@ class SGD(Optimizer):
             else:
                 velocity.copy_(velocity * momentum + grad * (1 - group["dampening"]))
             grad = grad + velocity * momentum if group["nesterov"] else velocity
-        param.sub_(grad * float(group["lr"]))
+        param.sub_(grad * rate_of(group))
 
 
 class ASGD(Optimizer):
@@ -145,7 +145,7 @@ class ASGD(Optimizer):
         super().__init__(params, defaults)
 
     def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
-        lr, lambd = float(group["lr"]), group["lambd"]
+        lr, lambd = rate_of(group), group["lambd"]
         if not state:
             state.update(step=0, eta=lr, mu=1, ax=zeros_like(param))
         state["step"] += 1

@@ -87,6 +87,8 @@ class Plan:
         inputs: types of the inputs.
         buffers: types of the outputs that must be allocated, in the order of `Place.at`.
         results: for each output of the Graph, where its value is found.
+        in_place: inputs and allocated outputs that may lie in the same memory, each in that of one
+            other. Nothing can fail once such an input is overwritten.
     """
 
     steps: tuple[Step, ...]
@@ -94,6 +96,7 @@ class Plan:
     inputs: tuple[TensorType, ...]
     buffers: tuple[TensorType, ...]
     results: tuple[Place, ...]
+    in_place: tuple[tuple[int, int], ...] = ()
 
     @property
     def launches(self) -> tuple[Launch, ...]:
@@ -130,7 +133,30 @@ def make_plan(
         tuple(n.type for n in graph.inputs),
         tuple(buffers),
         tuple(places[fusion.root(o)] for o in graph.outputs),
+        _in_place(kernels, reads, places),
     )
+
+
+def _in_place(
+    kernels: Sequence[Kernel], reads: Sequence[Sequence[Node]], places: Mapping[Node, Place]
+) -> tuple[tuple[int, int], ...]:
+    """The inputs that the kernel that reads them last may replace by an output."""
+    last: dict[Node, int] = {}
+    checked = -1
+    for step, kernel in enumerate(kernels):
+        last.update(dict.fromkeys(reads[step], step))
+        if kernel.owners:
+            checked = step
+    found: list[tuple[int, int]] = []
+    for step, (kernel, roots) in enumerate(zip(kernels, reads, strict=True)):
+        for old, root in zip(kernel.inputs, roots, strict=True):
+            if places[root].kind == INPUT and last[root] == step > checked:
+                found += [
+                    (places[root].at, places[new].at)
+                    for new in kernel.outputs
+                    if places[new].kind == OUTPUT and (old, new) in kernel.in_place
+                ]
+    return tuple(found)
 
 
 def _step(

@@ -171,6 +171,7 @@ class Buffer:
     Attributes:
         address: of the first byte.
         nbytes: its size.
+        owned: whether nothing but this Buffer, and arrays made of it, name the memory.
 
     >>> buffer = Buffer(24)
     >>> x = buffer.array(np.float32, (2, 3))
@@ -179,7 +180,7 @@ class Buffer:
     (6.0, 0)
     """
 
-    __slots__ = ("__weakref__", "_block", "address", "nbytes")
+    __slots__ = ("__weakref__", "_block", "address", "nbytes", "owned")
 
     _block: Block
 
@@ -190,6 +191,7 @@ class Buffer:
             self._block = block = take(nbytes)
         self.address = block.address
         self.nbytes = nbytes
+        self.owned = True
 
     @classmethod
     def of(cls, array: np.ndarray[Any, Any]) -> Buffer:
@@ -206,6 +208,7 @@ class Buffer:
         self = cls.__new__(cls)
         self.address = address_of(array)
         self.nbytes = array.nbytes
+        self.owned = False
         self._block = Block(self.address, array, _AWAY)
         return self
 

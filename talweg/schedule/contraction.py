@@ -189,7 +189,11 @@ def _place(value: Scalar) -> Place:
 
 
 def _inlined(block: Block) -> Block:
-    """The block without the Lets that stand before its first loop."""
+    """The block without the Lets that stand before its first loop.
+
+    What is loaded there for use after the loop is loaded after it, but before anything is stored: a
+    store may be to the same memory.
+    """
     while True:
         place = next((n for n, s in enumerate(block) if not isinstance(s, Var)), None)
         if place is None or not isinstance(block[place], Let):
@@ -197,7 +201,11 @@ def _inlined(block: Block) -> Block:
         let = block[place]
         assert isinstance(let, Let)
         rest = block[:place] + block[place + 1 :]
-        block = map_scalars(rest, functools.partial(_with, let=let))
+        end = next((n for n, s in enumerate(rest) if isinstance(s, Loop)), len(rest)) + 1
+        inlined = map_scalars(rest, functools.partial(_with, let=let))
+        loads = any(isinstance(part, Load) for part in walk(let.value))
+        keep = loads and inlined[end:] != rest[end:]
+        block = (*inlined[:end], let, *rest[end:]) if keep else inlined
 
 
 def _with(value: Scalar, let: Let) -> Scalar:

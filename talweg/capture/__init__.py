@@ -1,0 +1,1 @@
+"""`tw.compile`: functions that run their Python code once and are replayed afterwards."""
