@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from talweg.engine.tensor import Storage, Tensor
 
 CONFIG = config.read()
-PENDING_BYTES = 1 << 29
+PENDING_BYTES = 1 << 33
 
 
 class Capturing(Protocol):

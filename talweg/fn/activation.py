@@ -291,7 +291,8 @@ def softmax(b: Builder, x: Node, dim: int | None = None, dtype: DType | None = N
         return b.reshape(softmax(b, b.reshape(x, (1,)), dim, dtype), ())
     shifted, axis = _softmax_input(b, "softmax", x, dim, dtype)
     powers = b.exp(shifted)
-    return b.div(powers, _along(b, b.reduce_sum(powers, (axis,)), powers, axis))
+    share = b.reciprocal(b.reduce_sum(powers, (axis,)))
+    return b.mul(powers, _along(b, share, powers, axis))
 
 
 def log_softmax(b: Builder, x: Node, dim: int | None = None, dtype: DType | None = None) -> Node:

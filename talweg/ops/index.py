@@ -120,13 +120,19 @@ class TakeAlong(Gather):
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
         x, index = node.inputs
-        return b.add_along(b.expand(b.scalar(0, x.dtype), x.shape), index, ct, self.axis), None
+        zero = b.scalar(0, x.dtype)
+        if index.shape == (*x.shape[: self.axis], 1, *x.shape[self.axis + 1 :]):
+            here = b.iota(x.shape, self.axis, dtypes.int64)
+            chosen = b.eq(here, b.expand(index, x.shape))
+            return b.where(chosen, b.expand(ct, x.shape), zero), None
+        return b.add_along(b.expand(zero, x.shape), index, ct, self.axis), None
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
         yield Sample(cls(0), (Draw((4, 3)), _INDEX), dtypes.ALL)
         yield Sample(cls(1), (Draw((2, 4)), _INDEX), dtypes.FLOATS)
         yield Sample(cls(1), (Draw((3, 4)), _UNIQUE), dtypes.FLOATS)
+        yield Sample(cls(1), (Draw((2, 4)), _INDEX[:, :1]), dtypes.FLOATS)
 
 
 @frozen

@@ -22,7 +22,7 @@ SINGLE = {
     "exp": 1.0, "exp2": 1.0, "expm1": 2.0, "log": 1.0, "log2": 1.0, "log10": 1.0, "log1p": 2.0,
     "sqrt": 0.5, "rsqrt": 1.5, "sin": 2.0, "cos": 2.0, "tan": 4.0, "asin": 0.6, "acos": 0.6,
     "atan": 2.5, "sinh": 0.6, "cosh": 0.6, "tanh": 2.0, "asinh": 0.6, "acosh": 0.6, "atanh": 0.6,
-    "erf": 2.0, "erfc": 0.6, "erfinv": 1.0, "lgamma": 1.0, "digamma": 1.0,
+    "erf": 2.0, "erfc": 4.0, "erfinv": 1.0, "lgamma": 1.0, "digamma": 1.0,
 }  # fmt: skip
 DOUBLE = {
     "exp": 1.0, "exp2": 1.0, "expm1": 2.0, "log": 1.0, "log2": 1.0, "log10": 1.0, "log1p": 2.0,
