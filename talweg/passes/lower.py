@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, final
 
 from talweg.base import dtypes
@@ -23,7 +24,8 @@ from talweg.loops.scalar import Local, Number, Scalar, constant
 from talweg.loops.verify import verify
 from talweg.ops.kinds import Effect, Elementwise, Reduce, View
 from talweg.passes.extents import settle_extents
-from talweg.passes.fuse import Fusion, Group, is_heavy
+from talweg.passes.fuse import is_heavy
+from talweg.passes.groups import Fusion, Group
 from talweg.passes.layout import Order
 from talweg.passes.signature import Signature, is_inside, signature_of
 from talweg.passes.simplify import has_one_result
@@ -137,6 +139,7 @@ class _Lowering:
         self.points: dict[Node, Point] = {}
         self.rows: Indices | None = None
         self.in_scratch = self._scratch_nodes()
+        self.on_space = self._space_nodes()
 
     def run(self) -> None:
         group, nest = self.group, self.nest
@@ -160,8 +163,7 @@ class _Lowering:
     def _run_rows(
         self, on_rows: list[Node], on_space: list[Node], targets: Mapping[Node, Operand]
     ) -> None:
-        nest, rows = self.nest, self.group.rows or 0
-        space = self._extents(self.group.space)
+        nest, rows, space = self.nest, self.group.rows or 0, self.space
         with nest.loops(space[:rows]) as at:
             self.rows = at
             for node in on_rows:
@@ -222,7 +224,8 @@ class _Lowering:
 
     def _make_operand(self, node: Node) -> Operand:
         if self._is_here(node):
-            return Operand(node.dtype, self._extents(node.shape), lambda i: self.value(node, i))
+            shape = self.space if node in self.on_space else self._extents(node.shape)
+            return Operand(node.dtype, shape, lambda i: self.value(node, i))
         made = self._declared(node, self.nest.input, f"x{len(self.inputs)}")
         self.inputs.append(node)
         if self.fusion.uses.get(node, 0) < 2:
@@ -282,6 +285,26 @@ class _Lowering:
 
     # -- rows kept in scratch
 
+    @cached_property
+    def space(self) -> Indices:
+        """The sizes of the group's space, which all Nodes on it have in common."""
+        return self._extents(self.group.space)
+
+    def _space_nodes(self) -> set[Node]:
+        """What a group with rows computes at every point of its space."""
+        group = self.group
+        if group.rows is None:
+            return set()
+        stack = [n for n in group.members if n not in group.row_level]
+        stack += [i for n in group.row_level if isinstance(n.op, Reduce) for i in n.inputs]
+        seen: set[Node] = set()
+        while stack:
+            node = stack.pop()
+            if node.rank and node not in seen and self._is_here(node):
+                seen.add(node)
+                stack.extend(node.inputs if isinstance(node.op, Elementwise) else ())
+        return seen - group.row_level
+
     def _scratch_nodes(self) -> set[Node]:
         """Heavy Nodes of the space that more than one loop over a row reads."""
         group = self.group
@@ -318,7 +341,7 @@ class _Lowering:
         assert here is not None
 
         def make() -> Operand:
-            shape = self._extents(node.shape)
+            shape = self.space
             row = nest.local(node.dtype, shape[rows:])
             with nest.loops(row.shape) as rest:
                 nest.store(row, rest, self._computed(node, (*here, *rest)))

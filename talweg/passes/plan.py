@@ -16,7 +16,7 @@ from talweg.loops.count import operations
 from talweg.loops.nest import LoopNest
 from talweg.loops.scalar import Number
 from talweg.ops.kinds import Effect
-from talweg.passes.fuse import Fusion
+from talweg.passes.groups import Fusion
 from talweg.passes.layout import Order
 from talweg.passes.lower import Kernel
 from talweg.passes.memory import lay_out

@@ -67,3 +67,27 @@ def composed(chain: tuple[Node, ...]) -> Indices | None:
         names: dict[str, Scalar] = {f"i{a}": index for a, index in enumerate(at)}
         at = tuple(substitute(index, names) for index in inner)
     return at
+
+
+@cache
+def picks_row(op: Op, operands: tuple[TensorType, ...], result: TensorType, rows: int) -> bool:
+    """Whether a Gather reads its first operand only in the row of the element that it makes."""
+    nest = NestBuilder("probe")
+    found: list[Indices] = []
+
+    def read(indices: Indices) -> Scalar:
+        found.append(indices)
+        return constant(0, operands[0].dtype)
+
+    def shape_of(type: TensorType) -> Indices:
+        return tuple(nest.number(n) for n in type.shape)
+
+    x = Operand(operands[0].dtype, shape_of(operands[0]), read)
+    others = [nest.input(f"x{n}", t.dtype, t.shape) for n, t in enumerate(operands[1:])]
+    target = Operand(result.dtype, shape_of(result), read)
+    with nest.producing([target]), nest.block():
+        point = op.lower(nest, x, *others)
+        if point is None:
+            return False
+        point(indices_of(result.rank))
+    return bool(found) and all(at[:rows] == indices_of(rows) for at in found)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from talweg.ir.node import Node
-from talweg.passes.fuse import Fusion, Group
+from talweg.passes.groups import Fusion, Group
 from talweg.passes.layout import Order
 
 Signature: TypeAlias = tuple[Any, ...]

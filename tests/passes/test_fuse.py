@@ -9,7 +9,8 @@ import pytest
 import talweg as tw
 from talweg.nn import functional as F
 from talweg.ops import OpBuilder
-from talweg.passes.fuse import MEMBERS, fuse
+from talweg.passes.fuse import fuse
+from talweg.passes.groups import MEMBERS
 
 from .programs import graph_of, known, plan_of
 
