@@ -99,6 +99,7 @@ class Body:
             pointer = self.writer.emit(f"load ptr, ptr {self._slot(n)}")
             self._array(buffer, pointer)
         self.statements(self.kernel.before)
+        self.statements(self.kernel.given)
         if self.kernel.shared:
             base = self.writer.emit(f"load ptr, ptr {self._slot(len(buffers))}")
             self._lay_out(self.kernel.shared, base)

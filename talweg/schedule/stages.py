@@ -80,6 +80,7 @@ class Staged:
     Args:
         nest: after all moves.
         before: Lets made of arguments, for all stages.
+        given: Lets made of inputs too, for all stages.
         shared: buffers that stages and threads share.
         stages: in their order.
         vectors: how the loops that become vectors do so, by their indices.
@@ -88,6 +89,7 @@ class Staged:
 
     nest: LoopNest
     before: Block
+    given: Block
     shared: tuple[Buffer, ...]
     stages: tuple[Stage, ...]
     vectors: dict[str, Choice]
@@ -98,12 +100,16 @@ def split(nest: LoopNest, vectors: dict[str, Choice], squares: Squares | None = 
     """Cut the top level of a nest into stages."""
     shared: list[Buffer] = []
     before: list[Statement] = []
+    given: list[Statement] = []
     rest: list[Statement] = []
+    inputs = {b.name for b in nest.inputs} if all(b.shape for b in nest.outputs) else set()
     for statement in nest.body:
         if isinstance(statement, Allocate):
             shared.append(statement.buffer)
         elif isinstance(statement, Let) and _of_arguments(statement.value, before):
             before.append(statement)
+        elif isinstance(statement, Let) and _of_inputs(statement.value, inputs, [*before, *given]):
+            given.append(statement)
         else:
             rest.append(statement)
     stages = []
@@ -123,7 +129,9 @@ def split(nest: LoopNest, vectors: dict[str, Choice], squares: Squares | None = 
         block = _block_of(vectors.get(indices[0]), body) if indices else 1
         made = grain(body, block, indices[:1], vectors, known)
         stages.append(Stage(tuple(indices), tuple(extents), block, body, made))
-    return Staged(nest, tuple(before), tuple(shared), tuple(stages), vectors, squares or {})
+    return Staged(
+        nest, tuple(before), tuple(given), tuple(shared), tuple(stages), vectors, squares or {}
+    )
 
 
 ITERATIONS = 1024  # of a vector loop without loops inside that are one item
@@ -148,6 +156,16 @@ def _of_arguments(value: Scalar, lets: Iterable[Statement]) -> bool:
     if any(isinstance(p, Load) for p in walk(value)):
         return False
     return names_in(value) <= known
+
+
+def _of_inputs(value: Scalar, inputs: set[str], lets: Iterable[Statement]) -> bool:
+    """Whether a value is the same for all stages: it needs inputs only, which nothing overwrites.
+
+    A result of a single element may lie where an input of a single element was.
+    """
+    known = {s.name for s in lets if isinstance(s, Let)}
+    loads = [p for p in walk(value) if isinstance(p, Load)]
+    return names_in(value) <= known and all(p.buffer in inputs for p in loads)
 
 
 def _groups(rest: Sequence[Statement]) -> Iterator[list[Statement]]:

@@ -70,7 +70,7 @@ class _Stage:
     def __init__(self, writer: Writer, work: Work, micro: Micro) -> None:
         self.writer, self.work, self.micro = writer, work, micro
         self.contraction, self.tiles, self.tile = work.contraction, work.tiles, work.tile
-        staged = Staged(self.contraction.nest, work.before, (), (), {})
+        staged = Staged(self.contraction.nest, work.before, (), (), (), {})
         self.body = Body(writer, staged)
         self.body.enter()
         self.scope = self.body.scope
