@@ -25,7 +25,7 @@ from talweg.ir.verify import verify
 if TYPE_CHECKING:
     from talweg.engine import checking, tracing
     from talweg.engine import program as programs
-    from talweg.engine.program import Program
+    from talweg.engine.program import Once, Program
 else:
     checking = deferred("talweg.engine.checking")
     programs = deferred("talweg.engine.program")
@@ -52,6 +52,7 @@ class Replay(NamedTuple):
 
 _PROGRAMS: OrderedDict[Any, Program | None] = OrderedDict()
 _REPLAYS: OrderedDict[Any, Replay] = OrderedDict()
+_SEEN: set[int] = set()  # hashes of the keys of small Graphs that were run once
 
 if CONFIG.check:
     WATCHERS.append(checking.Checker())
@@ -156,7 +157,7 @@ def _key_of(graph: Graph) -> tuple[object, tuple[bool, ...]]:
     return graph.key, tuple([is_scalar(n) for n in graph.inputs])
 
 
-def _program_of(graph: Graph) -> Program | None:
+def _program_of(graph: Graph) -> Program | Once | None:
     """The compiled form of a Graph; None for a small one that is seen for the first time."""
     key = _key_of(graph)
     found = _PROGRAMS.get(key)
@@ -166,6 +167,13 @@ def _program_of(graph: Graph) -> Program | None:
         return found
     if len(_PROGRAMS) >= PROGRAMS:
         _PROGRAMS.popitem(last=False)
+    if not WATCHERS and CONFIG.compile == "always" and programs.is_once(graph):
+        seen = hash(key)
+        if seen not in _SEEN:
+            if len(_SEEN) >= PROGRAMS:
+                _SEEN.clear()
+            _SEEN.add(seen)
+            return programs.Once(graph, key[1])
     if CONFIG.compile == "never" or (not anew and key not in _PROGRAMS and _is_small(graph)):
         _PROGRAMS[key] = None
         count(first_sight=len(graph.order))

@@ -23,7 +23,7 @@ from talweg.engine.watch import KernelMade, Observation, Watcher
 from talweg.ir.node import Graph, Node
 from talweg.ir.types import TensorType
 from talweg.loops.text import format_nest
-from talweg.passes.pipeline import compile_graph
+from talweg.passes.apart import plan_graph
 from talweg.passes.plan import ARENA, HostCall, Launch, Place, Plan
 from talweg.runtime.executor import Executor
 from talweg.schedule import Schedule, choose
@@ -146,7 +146,7 @@ class Evaluation:
             return ()
         found: list[tuple[str, str]] = []
         try:
-            compile_graph(self.graph, dump=lambda name, text: found.append((name, text)))
+            plan_graph(self.graph, dump=lambda name, text: found.append((name, text)))
         except GraphError as error:  # a host function has no text
             found.append(("text", str(error)))
         return tuple(found)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from talweg.base.version import VERSION
 from talweg.codegen.cpu import host
+from talweg.codegen.executor import compile_executor
 from talweg.codegen.object import ObjectCache, compile_nests
 from talweg.engine.counters import count
 from talweg.engine.state import CONFIG
@@ -17,6 +18,7 @@ from talweg.engine.watch import WATCHERS, now, tell_kernel
 from talweg.loops.nest import LoopNest
 from talweg.loops.scalar import Number
 from talweg.runtime.jit import Kernel
+from talweg.runtime.pool import Pool
 from talweg.schedule import Schedule, choose
 
 _KERNELS: dict[tuple[LoopNest, Schedule], Kernel] = {}
@@ -27,6 +29,12 @@ _LOCK = threading.Lock()
 def disk_cache() -> ObjectCache:
     """Return the folder of compiled objects, for this version of the compiler."""
     return ObjectCache(Path(CONFIG.cache), f"{VERSION} {_compiler_state()}")
+
+
+@cache
+def pool() -> Pool:
+    """Return the threads that run plans."""
+    return Pool(compile_executor(host(), disk_cache()), CONFIG.threads)
 
 
 def _compiler_state() -> str:

@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from functools import cache
 from typing import Any, final
 
 import numpy as np
 
 from talweg.base import dtypes
-from talweg.codegen.cpu import host
-from talweg.codegen.executor import compile_executor
 from talweg.engine.counters import count
-from talweg.engine.kernels import disk_cache, kernels_of
+from talweg.engine.kernels import kernels_of, pool
+from talweg.engine.once import run_once
 from talweg.engine.scalars import format_of
 from talweg.engine.state import CONFIG
 from talweg.engine.watch import WATCHERS, now, run_part
 from talweg.ir.interpret import run as run_reference
 from talweg.ir.node import Graph, Node, input_node, make_node
 from talweg.ir.types import TensorType
-from talweg.passes.pipeline import compile_graph
+from talweg.passes.apart import is_small, plan_graph
 from talweg.passes.plan import ARENA, INPUT, OUTPUT, HostCall, Launch, Place, Plan, Step
 from talweg.runtime import executor
 from talweg.runtime.buffer import Buffer, address_of
 from talweg.runtime.executor import Executor
-from talweg.runtime.pool import Pool
-
-
-@cache
-def _pool() -> Pool:
-    return Pool(compile_executor(host(), disk_cache()), CONFIG.threads)
 
 
 def build(graph: Graph, scalars: Sequence[bool]) -> Program:
@@ -41,7 +33,7 @@ def build(graph: Graph, scalars: Sequence[bool]) -> Program:
         scalars: for each input, whether it is given as a number.
     """
     start = now()
-    program = Program(compile_graph(without_values(graph), CONFIG.check), scalars)
+    program = Program(plan_graph(without_values(graph), CONFIG.check), scalars)
     count(plans=1)
     for watcher in tuple(WATCHERS):
         watcher.planned(graph, program, start, now() - start)
@@ -55,6 +47,33 @@ def without_values(graph: Graph) -> Graph:
         inputs = tuple(made[i] for i in node.inputs)
         made[node] = make_node(node.op, inputs, node.type, node.source)
     return Graph([made[i] for i in graph.inputs], [made[o] for o in graph.outputs])
+
+
+def is_once(graph: Graph) -> bool:
+    """Whether a Graph that comes for the first time is run by `Once`."""
+    return is_small(graph)
+
+
+@final
+class Once:
+    """A small Graph that is run when it comes for the first time, and then forgotten.
+
+    Args:
+        graph: its inputs are known.
+        scalars: for each input, whether it is given as a number.
+    """
+
+    def __init__(self, graph: Graph, scalars: Sequence[bool]) -> None:
+        self.graph = graph
+        self.scalars = scalars
+
+    def run(self, inputs: Sequence[Node]) -> list[Any]:
+        """Return what `Node.value` of each output becomes; `inputs` are those of the Graph.
+
+        Raises:
+            IndexOutOfRange: when a check of a kernel fails.
+        """
+        return run_once(self.graph, self.scalars)
 
 
 @final
@@ -119,7 +138,7 @@ class Program:
         arena = 0 if self._hosted else self.plan.arena
         inputs = self._addresses + self._hosted
         count = sum(self.scalars)
-        return Executor(_pool(), launches, arena, inputs, count, len(self.plan.buffers))
+        return Executor(pool(), launches, arena, inputs, count, len(self.plan.buffers))
 
     def _place(self, place: Place) -> executor.Place:
         if place.kind == ARENA:

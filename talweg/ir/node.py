@@ -224,9 +224,10 @@ class Graph:
         """The structure: Ops, types and connections; equal for equal programs on other data."""
         if self._key is None:
             place = {n: i for i, n in enumerate(self.inputs)}
+            of = place.__getitem__
             rows: list[object] = [n.type for n in self.inputs]
             for node in self.order:
                 place[node] = len(place)
-                rows.append((node.op.token, node.type, *(place[i] for i in node.inputs)))
+                rows.append((node.op.token, node.type, *map(of, node.inputs)))
             self._key = (*rows, *(place[o] for o in self.outputs))
         return self._key

@@ -21,9 +21,12 @@ from __future__ import annotations
 import ctypes
 import itertools
 import time
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple, Protocol, final
+
+import numpy as np
 
 from talweg.base.errors import IndexOutOfRange, InvalidValue
 from talweg.runtime.buffer import ALIGNMENT, take
@@ -193,6 +196,32 @@ class _Table:
         """Write values; return the slot after the last."""
         self.slots[slot : slot + len(values)] = values
         return slot + len(values)
+
+
+def single_run(pool: Pool, words: array[int], records: array[int], scratch: int) -> int:
+    """Run kernels whose addresses are known, in this thread; the interpreter's lock is released.
+
+    Args:
+        pool: runs them.
+        words: the argument blocks, one after the other.
+        records: for each stage of each kernel a row of five: the function, the first word of its
+            block, items, items of a ticket, tickets.
+        scratch: how much memory the running thread needs.
+
+    Returns:
+        0, or a number that says which check failed.
+    """
+    start, _ = words.buffer_info()
+    rows = np.frombuffer(records, np.uint64).reshape(-1, _RECORD)
+    rows[:, 1] *= np.uint64(8)
+    rows[:, 1] += np.uint64(start)
+    table = _Table(_ARENA + 1)
+    first, _ = records.buffer_info()
+    table.put(0, [pool.address, first, 0, len(rows), 0, 0, 0, 0, _NOWHERE, 0, 0, 0, 0, 0])
+    memory = take(scratch)
+    code = pool.run(table.address, memory.address, (), b"", ())
+    memory.home.append(memory)
+    return code
 
 
 @final

@@ -34,10 +34,10 @@ def test_bytes_and_operations_of_a_known_function() -> None:
 
 
 def test_bytes_and_operations_of_a_product_and_what_follows() -> None:
-    x, w, b = tw.ones(30, 20), tw.ones(20, 10), tw.ones(10)
+    x, w, b = tw.ones(300, 20), tw.ones(20, 100), tw.ones(100)
     (kernel,) = tw.explain(lambda x: (x @ w + b).relu(), x).kernels
-    assert kernel.nbytes == F32 * (30 * 20 + 20 * 10 + 10 + 30 * 10)
-    assert 2 * 30 * 20 * 10 <= kernel.operations <= 2 * 30 * 20 * 10 + 2 * 30 * 10
+    assert kernel.nbytes == F32 * (300 * 20 + 20 * 100 + 100 + 300 * 100)
+    assert 0 <= kernel.operations - 2 * 300 * 20 * 100 <= 2 * 300 * 100
     assert [n.op.name() for n in kernel.nodes if n.op.name() in ("dot", "add", "relu")] == [
         *("dot", "add", "relu")
     ]
@@ -93,12 +93,12 @@ def test_what_flows_between_kernels() -> None:
 
 
 def test_every_pass_leaves_a_graph_that_computes_the_same() -> None:
-    (evaluation,) = tw.explain(chain, tw.ones(12, 12) / 12).evaluations
+    (evaluation,) = tw.explain(chain, tw.ones(40, 40) / 40).evaluations
     names = [name for name, _ in evaluation.passes]
     assert names[0] == "write_out_calls"
     assert names[-1] == "lower"
     graphs = [parse_graph(text, BY_NAME) for name, text in evaluation.passes[:-1]]
-    assert all(len(g.outputs) == 1 and g.outputs[0].shape == (12, 12) for g in graphs)
+    assert all(len(g.outputs) == 1 and g.outputs[0].shape == (40, 40) for g in graphs)
     nests = evaluation.passes[-1][1]
     assert all(k.name in nests for k in evaluation.kernels)
 

@@ -1,0 +1,242 @@
+"""Small Graphs: every Node has a kernel of its own, the same in all Graphs.
+
+Fusing saves memory traffic, and where values are small there is none to save; but each structure
+of a Graph gives kernels of its own then. A program whose structure depends on its data would
+compile without end. So a Graph of small values is cut into *pieces*: one Node each, together with
+the views that it reads through. Pieces of one key are computed by one plan, made once.
+
+Whether a Graph is cut so depends on the Graph alone: the same program gives the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import replace
+from operator import attrgetter
+from typing import Any, Final, TypeAlias
+
+from talweg.ir.node import Graph, Node, input_node, make_node
+from talweg.ir.op import Op, Pick
+from talweg.ir.text import print_graph
+from talweg.ir.types import TensorType
+from talweg.loops.text import format_nest
+from talweg.ops.kinds import Control, Effect, Move, View
+from talweg.passes.pipeline import Dump, compile_graph
+from talweg.passes.plan import ARENA, INPUT, OUTPUT, Launch, Place, Plan
+from talweg.passes.verify import verify_plan
+
+Key: TypeAlias = tuple[Any, ...]
+Piece: TypeAlias = tuple[Key, Node, Sequence[Node]]
+
+SMALL: Final = 1 << 11  # bytes of a result, on average: some hundred elements
+LONG: Final = 64  # Nodes from which a Graph takes so long to plan that values may be larger
+LARGER: Final = 1 << 14
+DEPTH: Final = 3  # views that one kernel reads through, one after the other
+ALIGNMENT: Final = 64
+
+_PLAIN, _SHOWN, _REFUSED = 0, 1, 2
+_type = attrgetter("type")
+_LIMIT = 1 << 15
+_PLANS: dict[Key, Plan] = {}
+
+
+class _Roles(dict[type[Op], int]):
+    """Whether Nodes of an Op are computed, read through, or need more than a kernel."""
+
+    def __missing__(self, op: type[Op]) -> int:
+        role = _PLAIN
+        if issubclass(op, Pick | Control | Effect):
+            role = _REFUSED
+        elif issubclass(op, View) and op is not Move:
+            role = _SHOWN
+        self[op] = role
+        return role
+
+
+_ROLES = _Roles()
+
+
+def is_small(graph: Graph) -> bool:
+    """Whether a Graph is to be cut into Nodes: its values are small, and each has one result."""
+    total = 0
+    roles = _ROLES
+    for node in graph.order:
+        type = node.type
+        if roles[node.op.__class__] == _REFUSED or type.__class__ is not TensorType:
+            return False
+        total += type.nbytes
+    count = len(graph.order)
+    return total <= (SMALL if count < LONG else LARGER) * count
+
+
+def cut(graph: Graph) -> list[Piece]:
+    """Return the pieces of a small Graph in the order in which they run.
+
+    A piece is a key, the Node that is computed, and the Nodes that are read: they are inputs of
+    the Graph or computed by earlier pieces. What only views are made of is not computed.
+    """
+    given, roles = set(graph.inputs), _ROLES
+    needed = {root_of(node, given) for node in graph.outputs}
+    pieces: list[Piece] = []
+    for node in reversed(graph.order):
+        if node not in needed:
+            continue
+        bases = node.inputs
+        for operand in bases:
+            if roles[operand.op.__class__] == _SHOWN and operand not in given:
+                key, bases = _looked_through(node, given)
+                break
+        else:
+            key = (node.op.token, *map(_type, bases))
+        needed.update(bases)
+        pieces.append((key, node, bases))
+    pieces.reverse()
+    return pieces
+
+
+def _looked_through(node: Node, given: Set[Node]) -> tuple[Key, tuple[Node, ...]]:
+    found = [_through(operand, given, 0) for operand in node.inputs]
+    return (node.op.token, *(part for part, _ in found)), tuple(base for _, base in found)
+
+
+def root_of(node: Node, given: Set[Node]) -> Node:
+    """Return the Node whose elements, in the same order, a Node is another name for."""
+    while _ROLES[node.op.__class__] == _SHOWN and node not in given and _relabels(node):
+        (node,) = node.inputs
+    return node
+
+
+def _relabels(node: Node) -> bool:
+    return isinstance(node.op, View) and node.op.relabels
+
+
+def _is_read_through(node: Node, given: Set[Node], depth: int) -> bool:
+    shown = _ROLES[node.op.__class__] == _SHOWN and node not in given
+    return shown and depth < DEPTH and len(node.inputs) == 1
+
+
+def _through(node: Node, given: Set[Node], depth: int) -> tuple[Any, Node]:
+    """The part of a key that says how an operand is read, and the Node in memory."""
+    if _relabels(node) and node not in given:
+        return node.type, root_of(node, given)
+    if not _is_read_through(node, given, depth):
+        return node.type, node
+    part, base = _through(node.inputs[0], given, depth + 1)
+    return (node.op.token, part), base
+
+
+def plan_of(piece: Piece, given: Set[Node], checking: bool = False) -> Plan:
+    """Return the Plan of a piece: its inputs are what is read, its output is the Node."""
+    key, node, _ = piece
+    plan = _PLANS.get(key)
+    if plan is None:
+        if len(_PLANS) >= _LIMIT:
+            _PLANS.clear()
+        plan = _PLANS[key] = compile_graph(_alone(node, given), checking)
+    return plan
+
+
+def _alone(node: Node, given: Set[Node]) -> Graph:
+    inputs: list[Node] = []
+
+    def operand(of: Node, depth: int) -> Node:
+        if _relabels(of) or not _is_read_through(of, given, depth):
+            inputs.append(input_node(of.type))
+            return inputs[-1]
+        return make_node(of.op, (operand(of.inputs[0], depth + 1),), of.type)
+
+    operands = tuple(operand(i, 0) for i in node.inputs)
+    return Graph(inputs, [make_node(node.op, operands, node.type)])
+
+
+def lay_out(pieces: Sequence[Piece], places: dict[Node, int], start: int) -> int:
+    """Give the values of pieces places in an arena, from their making to their last use.
+
+    Args:
+        pieces: in order.
+        places: has the Nodes whose values lie elsewhere; gets the others.
+        start: what comes first.
+
+    Returns:
+        the place after the last.
+    """
+    free: dict[int, list[int]] = {}
+    inside: dict[Node, list[int]] = {}  # where a place goes when its value is not needed
+    top = start
+    for _, node, bases in reversed(pieces):
+        for base in bases:
+            if base in places:
+                continue
+            nbytes = base.type.nbytes
+            unused = free.get(nbytes)
+            if unused is None:
+                unused = free[nbytes] = []
+            inside[base] = unused
+            if unused:
+                places[base] = unused.pop()
+            else:
+                places[base] = top
+                top += nbytes + ALIGNMENT - 1 & -ALIGNMENT
+        home = inside.get(node)
+        if home is not None:
+            home.append(places[node])
+    return top
+
+
+def plan_graph(graph: Graph, checking: bool = False, dump: Dump | None = None) -> Plan:
+    """Return the Plan of a Graph: a small one is cut into its Nodes, others are fused.
+
+    Args:
+        graph, checking, dump: as for `compile_graph`.
+    """
+    if not is_small(graph):
+        return compile_graph(graph, checking, dump)
+    plan = _planned(graph, checking)
+    if checking:
+        verify_plan(plan)
+    if dump is not None:
+        dump("cut", print_graph(graph))
+        dump("lower", "\n".join(format_nest(step.nest) for step in plan.launches))
+    return plan
+
+
+def _planned(graph: Graph, checking: bool) -> Plan:
+    given = set(graph.inputs)
+    pieces = cut(graph)
+    plans = [plan_of(piece, given, checking) for piece in pieces]
+    places: dict[Node, Place] = {n: Place(INPUT, i) for i, n in enumerate(graph.inputs)}
+    buffers: list[TensorType] = []
+    roots = [root_of(node, given) for node in graph.outputs]
+    for root in roots:
+        if root not in places:
+            places[root] = Place(OUTPUT, len(buffers))
+            buffers.append(root.type)
+    start = max((plan.arena for plan in plans), default=0)
+    offsets = dict.fromkeys(places, 0)
+    arena = lay_out(pieces, offsets, start + ALIGNMENT - 1 & -ALIGNMENT)
+    places |= {n: Place(ARENA, offset) for n, offset in offsets.items() if n not in places}
+    steps = tuple(
+        step
+        for piece, plan in zip(pieces, plans, strict=True)
+        for step in _steps(piece, plan, places)
+    )
+    types = tuple(n.type for n in graph.inputs)
+    return Plan(steps, arena, types, tuple(buffers), tuple(places[root] for root in roots))
+
+
+def _steps(piece: Piece, plan: Plan, places: Mapping[Node, Place]) -> Iterable[Launch]:
+    _, node, bases = piece
+    for launch in plan.launches:
+        operands: list[Node] = []
+        found: list[Place] = []
+        for own, place in zip(launch.operands, launch.places, strict=True):
+            stands = own if place.kind == ARENA else node if place.kind == OUTPUT else None
+            operands.append(bases[place.at] if stands is None else stands)
+            found.append(place if place.kind == ARENA else places[operands[-1]])
+        yield replace(
+            launch,
+            places=tuple(found),
+            operands=tuple(operands),
+            owners=(node,) * len(launch.owners),
+            nodes=(node,),
+        )
