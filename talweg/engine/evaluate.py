@@ -20,6 +20,7 @@ from talweg.ir.node import Graph, Node
 from talweg.ir.op import INPUT
 from talweg.ir.trace import Trace
 from talweg.ir.verify import verify
+from talweg.ops.kinds import View
 
 # The compiler takes as long to import as NumPy, and a program may end before it compiles anything.
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ if CONFIG.trace:
 def compute_trace(trace: Trace, wanted: Sequence[Node]) -> None:
     """Compute what a trace recorded and somebody outside it holds, and empty the trace.
 
-    A trace of the same structure, of which the same Nodes are held, runs the same Program on other
-    values: nothing is walked or planned. Where a computation fails, its Nodes stay unknown and
-    raise when they are read; the others are computed.
+    Of a view, what it is a view of is computed. A trace of the same structure, of which the same
+    Nodes are held, runs the same Program on other values: nothing is walked or planned. Where a
+    computation fails, its Nodes stay unknown and raise when they are read; the others are computed.
 
     Args:
         trace: of the running thread.
@@ -87,7 +88,8 @@ def compute_trace(trace: Trace, wanted: Sequence[Node]) -> None:
             nodes[i].value = value
         count(hits=1)
         return
-    found = [n for n in dict.fromkeys((*wanted, *trace.held())) if n.value is None]
+    held = map(_behind_views, trace.held())
+    found = [n for n in dict.fromkeys((*wanted, *held)) if n.value is None]
     outside = set(trace.outside)
     trace.clear()
     graph = _compute_each(found)
@@ -100,6 +102,16 @@ def compute_trace(trace: Trace, wanted: Sequence[Node]) -> None:
     if len(_REPLAYS) >= REPLAYS:
         _REPLAYS.popitem(last=False)
     _REPLAYS[key] = Replay(ran, inputs, tuple([n.at for n in graph.outputs]))
+
+
+def _behind_views(node: Node) -> Node:
+    """Return what a Node is a view of: that is kept, unless it is larger than the view."""
+    while isinstance(node.op, View) and len(node.inputs) == 1:
+        (behind,) = node.inputs
+        if behind.type.nbytes > node.type.nbytes:
+            break
+        node = behind
+    return node
 
 
 def _compute_each(nodes: Sequence[Node]) -> Graph | None:

@@ -244,7 +244,7 @@ class Tensor:
                 make = backward_class(name.removesuffix("0"))
                 attach(self, make((edge_of(base),), (start,), (node,), source=node.source), 0)
         if chain:
-            note(self, node, renewed=True)
+            STATE.now.renewed[self] = None
         return node
 
     @property
@@ -378,7 +378,7 @@ def alias(x: Tensor, node: Node, chain: tuple[Op, ...], header: Header) -> Tenso
     t._view = view_of(x, x if base is None else base, node, x._chain + chain, header)
     t._edge = t._grad = None
     if node.value is None:
-        note(t, node)
+        STATE.now.pending.append(t)
     return t
 
 
@@ -407,7 +407,7 @@ def detached(x: Tensor, counted: bool = True) -> Tensor:
         t._view.counted = x._counted and counted
     node = t.node()
     if node.value is None:
-        note(t, node)
+        STATE.now.pending.append(t)
     return t
 
 
