@@ -25,6 +25,7 @@ from talweg.schedule.target import Target
 __all__ = ["Compiled", "ObjectCache", "compile_nest", "compile_nests"]
 
 LINES = 2000  # of a module: what LLVM does once for each is then little beside the rest
+FEWEST = 250  # of a module, while another thread could compile the rest
 
 
 def compile_nest(
@@ -96,19 +97,25 @@ def _compiled(
         for nest, schedule in wanted:
             module.add(*_written(nest, schedule, target))
         return module.compiled(compile_text(module.text(), target))
-    share = LINES
-    modules: list[tuple[_Module, Future[bytes]]] = []
+    # Long ones come first and modules get smaller, so that the threads end together.
+    order = sorted(range(len(wanted)), key=lambda n: not isinstance(wanted[n][1], Tiles))
+    found: dict[int, Compiled] = {}
+    modules: list[tuple[list[int], _Module, Future[bytes]]] = []
     with ThreadPoolExecutor(threads) as pool:
-        module = _Module()
-        for n, (nest, schedule) in enumerate(wanted):
-            module.add(*_written(nest, schedule, target))
-            last = n == len(wanted) - 1
-            # Towards the end modules get smaller, so that the threads end together.
-            left = len(wanted) - n
-            if last or module.lines > min(share, share * left // (2 * threads)):
-                modules.append((module, pool.submit(compile_text, module.text(), target)))
-                module = _Module()
-        return [made for module, code in modules for made in module.compiled(code.result())]
+        numbers: list[int] = []
+        module, lines = _Module(), 0
+        for done, n in enumerate(order, 1):
+            module.add(*_written(*wanted[n], target))
+            numbers.append(n)
+            left = len(order) - done
+            expected = (lines + module.lines) * left // done
+            if not left or module.lines > min(LINES, max(FEWEST, expected // (2 * threads))):
+                modules.append((numbers, module, pool.submit(compile_text, module.text(), target)))
+                lines += module.lines
+                numbers, module = [], _Module()
+        for numbers, module, code in modules:
+            found |= zip(numbers, module.compiled(code.result()), strict=True)
+    return [found[n] for n in range(len(wanted))]
 
 
 def _written(nest: LoopNest, schedule: Schedule, target: Target) -> tuple[str, Signature]:

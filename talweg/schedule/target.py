@@ -21,7 +21,7 @@ class Target:
     triple: str
     cpu: str
     features: str
-    level: int = 2
+    level: int = 1
     width: int = 0
 
     def has(self, feature: str) -> bool:
