@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Container, Sequence
 from heapq import heappop, heappush
 from operator import attrgetter
 from typing import Any
@@ -33,6 +33,7 @@ from talweg.engine.tensor import (
 from talweg.ir.node import Node
 
 Tensors = Tensor | Sequence[Tensor]
+End = tuple[GradFn | None, int]
 
 
 def backward(
@@ -208,15 +209,19 @@ class Pass:
             with set_grad_enabled(self.tape is not None):
                 if self.tape is not None:
                     self.tape.update((node, edge) for _, node, edge in roots if edge is not None)
-                if wanted is None and not AccumulateGrad.hooked:
+                if not AccumulateGrad.hooked:
                     self.waiting = []
                 for target, node, _ in roots:
                     self.add(target, node)
-                if self.waiting is not None:
+                steps = [end_of(target)[0] for target, _, _ in roots]
+                if self.waiting is None:
+                    found = self._walk_to(_reachable(steps), wanted, accumulate)
+                elif wanted is None:
                     self._walk(self.waiting)
+                    for leaf in self.leaves:
+                        self.accumulate_at(leaf, self.arrived.pop(leaf))
                 else:
-                    steps = _reachable([end_of(target)[0] for target, _, _ in roots])
-                    found = self._walk_to(steps, wanted, accumulate)
+                    found = self._walk_for(self.waiting, _reachable(steps), wanted, accumulate)
         finally:
             b.source = source
         return found
@@ -258,13 +263,40 @@ class Pass:
                 self.tape[total] = backward_class("add")(edges, (before, node), (total,))
         return total
 
-    def _walk(self, waiting: list[tuple[int, GradFn]]) -> None:
-        """Take the cotangents down to the leaves: later steps first, all leaves at the end.
+    def _walk_for(
+        self,
+        waiting: list[tuple[int, GradFn]],
+        steps: list[GradFn],
+        wanted: list[Edge],
+        accumulate: bool,
+    ) -> list[Node | None]:
+        """Walk where that leads to some results or leaves, and return what arrives there."""
+        ends = list(map(end_of, wanted))
+        useful = _leading_to(steps, {step for step, _ in ends if step is not None})
+        found = self._walk(waiting, useful, {end for end in ends if end[0] in useful})
+        for leaf in self.leaves:
+            if (leaf, 0) in ends:
+                node = found[leaf, 0] = self.arrived.pop(leaf)
+                if accumulate:
+                    self.accumulate_at(leaf, node)
+        return [found.get(end) for end in ends]
+
+    def _walk(
+        self,
+        waiting: list[tuple[int, GradFn]],
+        useful: Container[GradFn] | None = None,
+        targets: Collection[End] = (),
+    ) -> dict[End, Node]:
+        """Take the cotangents down to the leaves: later steps first; what reaches leaves stays.
 
         Args:
             waiting: a heap of the steps at which something arrived, by negated time.
+            useful: the steps to go through, and leaves; all without it.
+            targets: steps and numbers of their results: what arrives there is returned.
         """
         arrived, b = self.arrived, self.builder
+        asked = {step for step, _ in targets}
+        found: dict[End, Node] = {}
         plain = self.tape is None and not STATE.anomaly
         release = not self.retain
         near: Direct | None = None  # a step that may be the next, and what arrived there
@@ -279,15 +311,23 @@ class Pass:
             else:
                 step = near
             near = None
-            if plain and isinstance(step, Direct) and step.watch is None and given is not None:
+            if useful is not None and step not in useful:
+                continue
+            if (
+                plain
+                and isinstance(step, Direct)
+                and step.watch is None
+                and given is not None
+                and step not in asked
+            ):
                 node = step.node
                 left = step.left
                 right = step.right
                 if node is not None and left is not right and step.order > Writes.latest:
                     b.code = step.code
                     b.offset = step.offset
-                    found = node.op.vjp(b, node, given)
-                    if left is not None and (ct := found[0]) is not None:
+                    given_on = node.op.vjp(b, node, given)
+                    if left is not None and (ct := given_on[0]) is not None:
                         x = node.inputs[0]
                         if ct.type is not x.type:
                             ct = settled(b, node, x, ct)
@@ -298,7 +338,7 @@ class Pass:
                             near, given = left, ct
                         else:
                             self.add(left, ct)
-                    if right is not None and (ct := found[1]) is not None:
+                    if right is not None and (ct := given_on[1]) is not None:
                         x = node.inputs[1]
                         if ct.type is not x.type:
                             ct = settled(b, node, x, ct)
@@ -314,10 +354,22 @@ class Pass:
                 arrived[step] = given
             taken = self._taken(step)
             if taken:
-                self._run_hooks(step, taken)
-                self._apply(step, taken)
-        for leaf in self.leaves:
-            self.accumulate_at(leaf, arrived.pop(leaf))
+                found |= self._pass_through(step, taken, useful, targets)
+        return found
+
+    def _pass_through(
+        self,
+        step: GradFn,
+        taken: dict[int, Node],
+        useful: Container[GradFn] | None,
+        targets: Collection[End],
+    ) -> dict[End, Node]:
+        """Take cotangents through any step; return those that are asked for."""
+        self._run_hooks(step, taken)
+        found: dict[End, Node] = {(step, i): ct for i, ct in taken.items() if (step, i) in targets}
+        if useful is None or any(end_of(edge)[0] in useful for edge in step.edges):
+            self._apply(step, taken)
+        return found
 
     def _walk_to(
         self, steps: list[GradFn], wanted: list[Edge] | None, accumulate: bool
@@ -327,7 +379,7 @@ class Pass:
         useful = set(steps)
         if wanted is not None:
             useful = _leading_to(steps, {step for step, _ in ends if step is not None})
-        found: dict[tuple[GradFn | None, int], Node] = {}
+        found: dict[End, Node] = {}
         targets = set(ends)
         for step in steps:
             got = self._taken(step)
@@ -463,6 +515,10 @@ def _reachable(roots: list[GradFn | None]) -> list[GradFn]:
 def _leading_to(steps: list[GradFn], targets: set[GradFn]) -> set[GradFn]:
     useful = set(targets)
     for step in reversed(steps):
+        if isinstance(step, Direct):
+            if step.left in useful or step.right in useful:
+                useful.add(step)
+                continue
         if any(end_of(edge)[0] in useful for edge in step.edges):
             useful.add(step)
     return useful

@@ -41,25 +41,28 @@ _ALONG = np.array([[2, 0, 1], [0, 2, 1]])
 class ResolveIndex(Elementwise):
     """An index as users write it, -size … size - 1, as one counted from the front.
 
-    1. int64 only. 2. Any other index raises IndexOutOfRange while running.
+    1. int64 only. 2. Any other index raises IndexOutOfRange while running; so does a negative one
+    without `wrap`.
     """
 
     axis: int
     size: int
+    wrap: bool = True
     differentiable: ClassVar[bool] = False
     accepts: ClassVar[tuple[DType, ...]] = (dtypes.int64,)
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         (index,) = arrays
-        _check_range(index, -self.size, self.size, self.axis)
+        _check_range(index, -self.size if self.wrap else 0, self.size, self.axis)
         return np.where(index < 0, index + self.size, index)
 
     def lower(self, nest: NestBuilder, *ins: Scalar) -> Scalar:
-        return nest.bounded(ins[0], nest.number(self.size), self.axis, wrap=True)
+        return nest.bounded(ins[0], nest.number(self.size), self.axis, self.wrap)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
         yield Sample(cls(0, 4), (np.array([0, -1, 3, -4]),), (dtypes.int64,), gradient=False)
+        yield Sample(cls(0, 4, False), (np.array([0, 1, 3]),), (dtypes.int64,), gradient=False)
 
 
 @frozen
@@ -123,7 +126,8 @@ class TakeAlong(Gather):
         zero = b.scalar(0, x.dtype)
         if index.shape == (*x.shape[: self.axis], 1, *x.shape[self.axis + 1 :]):
             here = b.iota(x.shape, self.axis, dtypes.int64)
-            chosen = b.eq(here, b.expand(index, x.shape))
+            at = b.resolve_index(index, axis=self.axis, size=x.shape[self.axis], wrap=False)
+            chosen = b.eq(here, b.expand(at, x.shape))
             return b.where(chosen, b.expand(ct, x.shape), zero), None
         return b.add_along(b.expand(zero, x.shape), index, ct, self.axis), None
 

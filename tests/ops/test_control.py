@@ -55,15 +55,6 @@ def test_calls_nest_and_keep_bfloat16(b):
     np.testing.assert_array_equal(found, expected)
 
 
-def test_a_kept_node_does_not_freeze_the_called_graph(b):
-    b.keep = True
-    call = Call(cubes(b))
-    b.keep = False
-    one, two = (b.constant(np.full(3, v)) for v in (1.0, 2.0))
-    assert b.value(b.results(call, one, one)[1]) == 3
-    assert b.value(b.results(call, two, two)[1]) == 12
-
-
 def test_equal_structures_are_one_call(b):
     assert Call(cubes(b)) == Call(cubes(b))
     assert Call(cubes(b)).token == Call(cubes(b)).token
