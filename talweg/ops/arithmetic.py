@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 class Add(Elementwise):
     """x + y; integers wrap. For bool: logical or."""
 
+    adds = True
     accepts = dtypes.ALL
     arity = 2
     function = np.add

@@ -37,6 +37,8 @@ class Dot(Contract):
     2. The result has the operands' dtype: integers wrap around, half types accumulate in float32.
     """
 
+    depth = (-1, -2)
+
     def infer(self, *types: TensorType) -> TensorType:
         x, y = types
         _check_operands(self, x, y)

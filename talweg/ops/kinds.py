@@ -18,6 +18,7 @@ from talweg.base.frozen import frozen
 from talweg.base.shapes import Shape
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType, tensor_type
+from talweg.loops import recipes
 from talweg.loops.scalar import Scalar, call
 
 if TYPE_CHECKING:
@@ -55,8 +56,10 @@ class Elementwise(Op):
         domain: samples are drawn between these.
         kinks: samples keep away from these: the function jumps or bends there.
         tolerance: see `Sample`.
+        adds: whether the result is the sum of the operands.
     """
 
+    adds: ClassVar[bool] = False
     accepts: ClassVar[tuple[DType, ...]] = dtypes.NUMBERS
     result: ClassVar[DType | Mapping[DType, DType] | None] = None
     arity: ClassVar[int] = 1
@@ -138,6 +141,13 @@ class View(Op):
 
     relabels: ClassVar[bool] = False
 
+    def span(self, operand: TensorType) -> tuple[int, int, int] | None:
+        """Return axis, start and stop of the only part of the result that is not zero, or None.
+
+        The part is the operand; it has the result's size along the other axes.
+        """
+        return None
+
 
 @final
 @frozen
@@ -155,15 +165,41 @@ class Move(View):
         return lambda i: x[i]
 
 
+@final
+@frozen
+class Joined(View):
+    """Operands one after the other along `axis`, stored: passes put it before a product.
+
+    Args:
+        axis: counted from the end, so negative.
+    """
+
+    axis: int
+
+    def infer(self, *types: TensorType) -> TensorType:
+        shape = list(types[0].shape)
+        shape[self.axis] = sum(t.shape[self.axis] for t in types)
+        return types[0].with_shape(tuple(shape))
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        return np.concatenate(arrays, self.axis)
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        return recipes.concatenated(nest, ins, self.axis % len(ins[0].shape))
+
+
 @frozen
 class Contract(Op):
     """Sums of products over contracted axes: batched dot, convolution.
 
     Attributes:
         images: which operands have the axes N, C, *spatial; -1 is the result.
+        depth: the axis of each operand that is contracted, counted from the end: where operands
+            are joined along it, their products are added. None where there is no such axis.
     """
 
     images: ClassVar[tuple[int, ...]] = ()
+    depth: ClassVar[tuple[int, ...] | None] = None
 
 
 @frozen

@@ -157,13 +157,73 @@ class Slice(View):
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
-        x = node.inputs[0]
-        zeros = b.expand(b.scalar(0, x.dtype), x.shape)
-        return (b.set_slice(zeros, ct, self.starts, self.stops, self.steps),)
+        return (b.embed(ct, self.starts, self.steps, node.inputs[0].shape),)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
         yield Sample(cls((1, 0), (3, 5), (1, 2)), (Draw((4, 5)),), dtypes.ALL)
+
+
+@frozen
+class Embed(View):
+    """Zeros of shape `shape`, with the operand at start, start + step, … along every axis."""
+
+    starts: tuple[int, ...]
+    steps: tuple[int, ...]
+    shape: Shape
+
+    def slice(self, x: TensorType) -> Slice:
+        """Return what takes the operand out of the result."""
+        ends = (
+            a + s * (n - 1) + 1 if n else a
+            for a, s, n in zip(self.starts, self.steps, x.shape, strict=True)
+        )
+        return Slice(self.starts, tuple(ends), self.steps)
+
+    def infer(self, *types: TensorType) -> TensorType:
+        (x,) = types
+        result = x.with_shape(self.shape)
+        if x.rank != result.rank or self.slice(x).infer(result) is not x:
+            raise ShapeError(f"{self.name()}: {x} does not fit into shape {self.shape}")
+        return result
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        (x,) = arrays
+        out = np.zeros(self.shape, x.dtype)
+        rows = zip(self.starts, self.steps, x.shape, strict=True)
+        out[tuple(slice(a, a + s * n, s) for a, s, n in rows)] = x
+        return out
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        (x,) = ins
+        starts = nest.numbers(self.starts)
+        rows = zip(self.shape, self.starts, self.steps, strict=True)
+        steps = {a: s for a, (n, start, s) in enumerate(rows) if start or s > 1 or n > 1}
+
+        def point(i: Indices) -> Scalar:
+            places = [at - a for at, a in zip(i, starts, strict=True)]
+            return recipes.spaced(nest, x, places, steps)
+
+        return point
+
+    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+        (ct,) = cotangents
+        where = self.slice(node.inputs[0].type)
+        return (b.slice(ct, where.starts, where.stops, where.steps),)
+
+    def span(self, operand: TensorType) -> tuple[int, int, int] | None:
+        rows = zip(operand.shape, self.shape, strict=True)
+        axes = [a for a, (n, full) in enumerate(rows) if n != full]
+        if len(axes) != 1 or any(s > 1 for s in self.steps):
+            return None
+        (axis,) = axes
+        start = self.starts[axis]
+        return axis, start, start + operand.shape[axis]
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        yield Sample(cls((1, 0), (1, 2), (4, 5)), (Draw((2, 3)),), dtypes.ALL)
+        yield Sample(cls((0, 1), (1, 1), (4, 5)), (Draw((4, 3)),), dtypes.FLOATS)
 
 
 @frozen
@@ -425,5 +485,5 @@ class Concat(View):
 
 
 OPS: tuple[type[Op], ...] = (
-    *(Reshape, Permute, Expand, Slice, SetSlice, Diagonal, SetDiagonal, Flip, Pad, Concat),
+    *(Reshape, Permute, Expand, Slice, Embed, SetSlice, Diagonal, SetDiagonal, Flip, Pad, Concat),
 )
