@@ -8,7 +8,8 @@ from typing import TypeAlias
 from talweg.loops.nest import LoopNest
 from talweg.loops.scalar import Number
 from talweg.schedule.contraction import recognise
-from talweg.schedule.contraction_tiles import Tiles, choose_tiles
+from talweg.schedule.contraction_choice import choose_tiles
+from talweg.schedule.contraction_tiles import Tiles
 from talweg.schedule.loops import Loops, choose_loops
 from talweg.schedule.target import Target
 

@@ -351,16 +351,16 @@ def _is_one(factor: Place | None) -> bool:
 
 
 def _candidates(form: _Form, left: Scalar, right: Scalar) -> list[str]:
-    """Indices of the depth that may be innermost, the best one first.
+    """Indices of the depth that may be innermost.
 
-    They run along an operand's memory, or no condition depends on them.
+    First come those that no condition depends on, and of these those that run along memory.
     """
     used = {n for v in (left, right) for c in conditions_in(v) for n in names_in(c)}
     runs = [i for value in (left, right) for i in form.depth if step_of(value, i) == 1]
     free = [i for i in reversed(form.depth) if i not in used]
-    found = list(dict.fromkeys([*runs, *(free if used else [])]))
-    found.sort(key=lambda i: i in used)
-    return found or [list(form.depth)[-1]]
+    axes = list(form.depth)
+    found = dict.fromkeys([*runs, *(free if used else []), axes[0], axes[-1]])
+    return sorted(found, key=lambda i: i in used)
 
 
 # -- axes that are walked as one

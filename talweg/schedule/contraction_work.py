@@ -23,9 +23,9 @@ from talweg.schedule.place import names_in
 from talweg.schedule.target import Target
 
 CACHED = 1 << 20  # bytes of the right operand that stay in the second cache while rows go by
-DEEP = 384  # how deep a piece is
 HELD = 1 << 19  # bytes of sums that wait for the next piece
 PARTS = 16  # items that there should be at least, so that threads end at the same time
+DEEP_PARTS = 8  # the same where every item goes through much memory
 TICKET = 1 << 20  # floating operations that are worth a ticket
 COPIED = 1 << 14  # elements of a packed copy that are
 ROWS = 16  # rows of the right operand that are copied by one item, for all panels
@@ -163,12 +163,12 @@ class Work:
         self._set("copies", self["batch"] if own else 1)
 
     def _cut(self) -> None:
-        deep, splits, size = self.tiles.deep, self.tiles.splits, self.size
-        stacked = deep or self.tiles.by_panel
+        piece, splits, size = self.tiles.piece, self.tiles.splits, self.size
+        stacked = bool(piece) or self.tiles.by_panel
         inner, steps = self["inner"], self["steps"]
-        if deep:
-            self._set("piece_inner", least(most(inner, 1), DEEP))
-            self._set("piece_steps", most(_whole(DEEP) // self["piece_inner"], 1))
+        if piece:
+            self._set("piece_inner", least(most(inner, 1), piece))
+            self._set("piece_steps", most(_whole(piece) // self["piece_inner"], 1))
             self._set("inner_pieces", most(over(inner, self["piece_inner"]), 1))
             outer = most(over(steps, self["piece_steps"]), 1)
             self._set("pieces", outer * self["inner_pieces"])
@@ -180,7 +180,7 @@ class Work:
         width = self.tile.columns * size
         fits = most(_whole(CACHED) // most(self["piece"] * width, 1), 1)
         count = self["batch"] * self["panels"] * (1 if stacked else self["tiles"]) * splits
-        even = most(count // PARTS, 1)
+        even = most(count // (DEEP_PARTS if stacked else PARTS), 1)
         self._set("fits", least(fits, even) if self.tiles.packed else even)
         self._set("parts", most(over(self["panels"], self["fits"]), 1))
         self._set("taken", most(over(self["panels"], self["parts"]), 1))
@@ -188,7 +188,9 @@ class Work:
         if stacked:
             row = self["taken"] * (width * self.tile.rows)
             fits = most(least(_whole(HELD) // row, self["tiles"]), 1)
-            self._set("stacks", most(over(self["tiles"], fits), 1))
+            wanted = _whole(DEEP_PARTS) // most(self["batch"] * self["parts"] * splits, 1)
+            wanted = least(wanted, self["tiles"])
+            self._set("stacks", most(most(over(self["tiles"], fits), wanted), 1))
             self._set("high", most(over(self["tiles"], self["stacks"]), 1))
         else:
             self._set("high", 1)

@@ -13,10 +13,10 @@ from talweg.codegen.llvm import Body
 from talweg.codegen.memory import Array
 from talweg.codegen.repeat import repeat
 from talweg.codegen.values import Value
-from talweg.loops.nest import Let, Loop
-from talweg.loops.scalar import Argument, Constant, Index, Load, Scalar
+from talweg.loops.nest import Let, Loop, scalars
+from talweg.loops.scalar import Argument, Call, Constant, Index, Load, Scalar, walk
 from talweg.schedule.contraction_work import Work
-from talweg.schedule.vectors import Choice
+from talweg.schedule.vectors import CHEAP, Choice, cost_of
 
 SUMS, SHIFT = "tile_sums", "tile_shift"  # what the epilogue reads sums by
 
@@ -93,9 +93,15 @@ class Sums:
             (Let(c.state, self._sum(sums - first)), *c.epilogue),
         )
         lanes = self.tile.lanes
-        masked = self.body.writer.target.masks(8)
-        self.body.chosen = {axis.index: Choice((lanes,), lanes if masked else 1)}
+        whole = lanes << (self.tile.vectors.bit_length() - 1) if self._is_cheap() else lanes
+        rest = lanes if self.body.writer.target.masks(8) else 1
+        self.body.chosen = {axis.index: Choice((whole,), rest)}
         self.body.loop(loop, first, last)
+
+    def _is_cheap(self) -> bool:
+        """Whether the epilogue may be written for all vectors of a tile at once."""
+        calls = (p for value in scalars(self.contraction.epilogue) for p in walk(value))
+        return all(cost_of(c) < CHEAP for c in calls if isinstance(c, Call))
 
     def _sum(self, place: Lanes) -> Scalar:
         """The sum of one column, whose index is added to a place."""

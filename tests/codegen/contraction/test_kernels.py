@@ -29,10 +29,10 @@ from tests.codegen.machine import targets
 NHWC, OHWI, HWIO = (0, 2, 3, 1), (0, 2, 3, 1), (2, 3, 1, 0)
 WAYS = [
     Tiles(8, 3, "rows", "columns"),
-    Tiles(6, 4, "rows", "columns", deep=True),
-    Tiles(5, 2, "rows", "columns", near=True, deep=True),
-    Tiles(3, 1, "rows", "columns", deep=True, splits=4),
-    Tiles(1, 2, "rows", "columns", near=True, deep=True, splits=3),
+    Tiles(6, 4, "rows", "columns", piece=384),
+    Tiles(5, 2, "rows", "columns", near=True, piece=384),
+    Tiles(3, 1, "rows", "columns", piece=384, splits=4),
+    Tiles(1, 2, "rows", "columns", near=True, piece=384, splits=3),
 ]
 
 

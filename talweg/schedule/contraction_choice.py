@@ -1,0 +1,329 @@
+"""Which tiles a contraction gets: the cost of every schedule, in cycles, roughly."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+import numpy as np
+
+from talweg.base.frozen import frozen
+from talweg.loops.functions import evaluate
+from talweg.loops.nest import LoopNest, Store, statements
+from talweg.loops.scalar import Argument, Call, Constant, Load, Number, Scalar
+from talweg.schedule.contraction import Axes, Contraction, recognise
+from talweg.schedule.contraction_places import loads, read_of, step, step_of
+from talweg.schedule.contraction_tiles import Left, Right, Tiles, runs, ways
+from talweg.schedule.place import plain
+from talweg.schedule.target import Target
+
+# Rows and vectors of tiles, and the time of one multiplication relative to the best. The sums, a
+# row of the right operand and two more values must fit into the register file.
+_WIDE = ((6, 4, 1.0), (8, 3, 1.01), (5, 4, 1.06), (8, 2, 1.05), (8, 1, 1.25))
+_NARROW = ((6, 2, 1.0), (4, 3, 1.05), (8, 1, 1.2))
+_FLAT = ((1, 8, 2.0), (2, 8, 1.3), (3, 6, 1.1), (4, 5, 1.05), (5, 4, 1.0))  # of one row, two, …
+_FLAT_NARROW = ((1, 6, 2.0), (2, 4, 1.3), (3, 3, 1.2), (4, 2, 1.1), (5, 2, 1.1))
+
+PIECE = 384  # how much of the depth is taken at once where it is taken in pieces
+DEEP = 4096  # the depth from which on it is taken in pieces
+EXPANDED = 512  # the same where the right operand is larger than the memory it is read from
+STREAM, SPLITS = 32, 8  # piece and parts of the depth where rows are few: memory in its order
+ITEMS = 8  # of a deep contraction, so that threads share the work
+
+
+SAME = 1.25  # a schedule that was chosen before is taken again if it costs so many times the best
+NEAR = 1.1  # times the cost of one that takes the depth in other pieces
+MANY = 3  # schedules of a nest from which on one is taken again at twice the cost of the best
+
+_CHOSEN: dict[LoopNest, tuple[Tiles, ...]] = {}
+_LOCK = threading.Lock()
+
+
+def choose_tiles(
+    contraction: Contraction, values: Mapping[str, Number], target: Target
+) -> Tiles | None:
+    """Return how a contraction is tiled; None where the ordinary loops do better.
+
+    What was chosen for a nest is taken again for other sizes as long as that costs little, so that
+    few kernels are compiled while sizes vary.
+
+    Args:
+        contraction: what is computed.
+        values: of the arguments.
+        target: the machine.
+    """
+    costs = priced(contraction, values, target)
+    if not costs:
+        return None
+    best = min(costs, key=lambda tiles: costs[tiles])
+    facts = _arrangements(contraction.source, target)[0]
+    if _loops(_Sizes(facts, values, target)) < costs[best]:
+        return None
+    with _LOCK:
+        before = _CHOSEN.get(contraction.source, ())
+        limit = costs[best] * (SAME if len(before) < MANY else 2.0)
+        known = {tiles: _cost_of(tiles, costs) for tiles in before}
+        nearest = min(known, key=lambda tiles: known[tiles], default=best)
+        if known.get(nearest, costs[best]) <= limit:
+            return nearest
+        _CHOSEN[contraction.source] = (*before, best)
+    return best
+
+
+def priced(
+    contraction: Contraction, values: Mapping[str, Number], target: Target
+) -> dict[Tiles, float]:
+    """Return the schedules of a contraction, and what each of them costs."""
+    costs: dict[Tiles, float] = {}
+    for facts in _arrangements(contraction.source, target):
+        sizes = _Sizes(facts, values, target)
+        for left, right in facts.ways:
+            for rows, vectors, time in _tiles(sizes, target):
+                tiles = Tiles(rows, vectors, left, right, swapped=facts.swapped, inner=facts.inner)
+                for cut in _cuts(sizes, tiles):
+                    costs[cut] = _Cost(facts, sizes, cut).total(time)
+    return costs
+
+
+def _cost_of(tiles: Tiles, costs: Mapping[Tiles, float]) -> float:
+    """What a schedule costs that may take the depth in other pieces than those that were priced."""
+    plain = replace(tiles, near=False, piece=0, splits=1)
+    found = (
+        cost * (1.0 if other == tiles else NEAR)
+        for other, cost in costs.items()
+        if replace(other, near=False, piece=0, splits=1) == plain
+    )
+    return min(found, default=math.inf)
+
+
+@frozen
+class _Facts:
+    """What the structure of a contraction says of its schedules."""
+
+    contraction: Contraction
+    swapped: bool
+    inner: int
+    ways: tuple[tuple[Left, Right], ...]
+    left_runs: bool
+    right_runs: bool
+    stores_run: bool
+
+
+@functools.lru_cache(maxsize=1024)
+def _arrangements(nest: LoopNest, target: Target) -> tuple[_Facts, ...]:
+    """The ways to bring a nest into the form of a contraction."""
+    found: list[_Facts] = []
+    for swapped in (False, True):
+        for inner in itertools.count():
+            c = recognise(nest, swapped, inner)
+            if c is None:
+                break
+            last = c.rows[-1].index if len(c.rows) == 1 else ""
+            neighbours = bool(last) and runs(c.left, last), runs(c.right, c.columns[-1].index)
+            found.append(
+                _Facts(c, swapped, inner, tuple(ways(c, target)), *neighbours, _stores_run(c))
+            )
+    return tuple(found)
+
+
+_Tile: TypeAlias = tuple[int, int, float]
+
+
+def _tiles(sizes: _Sizes, target: Target) -> Sequence[_Tile]:
+    wide = target.is_aarch64 or (target.is_x86 and target.has("avx512f"))
+    flat = _FLAT if wide else _FLAT_NARROW
+    if sizes.rows <= len(flat):
+        return (flat[max(sizes.rows, 1) - 1],)
+    return _WIDE if wide else _NARROW
+
+
+def _cuts(sizes: _Sizes, tiles: Tiles) -> Iterator[Tiles]:
+    """Yield the ways in which the depth may be taken in pieces."""
+    expanded = sizes.expanded and tiles.packed
+    if sizes.depth <= (EXPANDED if expanded else DEEP):
+        yield tiles
+    else:
+        yield replace(tiles, near=expanded, piece=PIECE, splits=_splits(sizes))
+    if tiles.right == "direct" and sizes.rows <= tiles.rows and sizes.depth > STREAM * SPLITS:
+        yield replace(tiles, piece=STREAM, splits=SPLITS)
+
+
+def _splits(sizes: _Sizes) -> int:
+    """How often to split a depth, so that several threads have work and memory is gone through
+    least: every part of the columns reads the left operand again, every part of the rows the right
+    one, and sums of splits are written and read.
+    """
+    results = sizes.batch * sizes.rows * sizes.blocks * sizes.columns
+
+    def traffic(splits: int) -> float:
+        others = [
+            parts * sizes.held_left + ITEMS / (splits * parts) * sizes.held
+            for parts in (1, 2, 4, 8)
+            if splits * parts * sizes.batch <= ITEMS or parts == 1
+        ]
+        return min(others) + (2 * splits * results if splits > 1 else 0)
+
+    return min((1, 2, 4, 8), key=traffic)
+
+
+# Cycles of one vector, or of one element, of a copy.
+_COPY, _TURN, _GATHER = 3.0, 8.0, 1.4
+_STEP = 10.0  # of one more turn of a loop around a vector loop
+_MEET, _IN_PLACE = 40.0, 110.0  # of a tile with a panel that is packed, or is not
+_CACHES = ((1 << 18, 0.0), (1 << 20, 4.0), (math.inf, 10.0))  # more for a vector of so many bytes
+_BANK = 1024  # bytes apart from which on elements share few lines of a cache, and no page
+
+
+@frozen
+class _Cost:
+    """The cycles that a schedule takes, roughly."""
+
+    facts: _Facts
+    sizes: _Sizes
+    tiles: Tiles
+
+    @property
+    def panels(self) -> int:
+        """How many panels there are."""
+        width = self.sizes.lanes * self.tiles.vectors
+        return self.sizes.blocks * -(-self.sizes.columns // width)
+
+    def total(self, time: float) -> float:
+        """Return the cycles, where a multiplication takes so long."""
+        sizes, tiles = self.sizes, self.tiles
+        high = -(-sizes.rows // tiles.rows)
+        meetings = sizes.batch * self.panels * high
+        steps = 1 if tiles.right == "each" else sizes.steps
+        total = meetings * sizes.depth * tiles.rows * tiles.vectors * time / 2.0
+        total += meetings * (_STEP * steps + tiles.rows * tiles.vectors)
+        total += meetings * (_MEET if tiles.packed else _IN_PLACE)
+        results = sizes.batch * sizes.rows * sizes.blocks * sizes.columns
+        store = _COPY / sizes.lanes
+        if not self.facts.stores_run:
+            store = 9.0 if sizes.apart * sizes.itemsize % _BANK == 0 else 4.0
+        return total + self._right(meetings) + self._left(meetings, high) + results * store
+
+    def _right(self, meetings: int) -> float:
+        sizes, tiles, panels = self.sizes, self.tiles, self.panels
+        once = sizes.batch * panels * tiles.vectors * sizes.depth * 1.0  # in vectors
+        memory = 0.0 if sizes.expanded else _reach(once * sizes.lanes * sizes.itemsize)
+        if tiles.right == "columns":
+            return once * ((_COPY if self.facts.right_runs else _GATHER * sizes.lanes) + memory)
+        if tiles.right == "depth":
+            return once * (_TURN + memory)
+        held = sizes.held * sizes.itemsize
+        total = meetings * sizes.depth * tiles.vectors * (0.3 if held > 1 << 15 else 0.1)
+        torn = panels > 1 and sizes.stride * sizes.itemsize >= _BANK and tiles.piece != STREAM
+        total += once * _reach(held) * (2.0 if torn else 0.5)
+        if tiles.right == "direct":
+            return total
+        total += (
+            sizes.batch
+            * panels
+            * _STEP
+            / 2
+            * (sizes.depth if tiles.right == "each" else sizes.steps)
+        )
+        return total + meetings * sizes.depth * (1.0 if tiles.right == "each" else 0.0)
+
+    def _left(self, meetings: int, high: int) -> float:
+        """What it takes to make the left operand ready, again for every part of the panels."""
+        sizes, tiles = self.sizes, self.tiles
+        width = self.panels * tiles.vectors * sizes.lanes
+        times = sizes.batch * max(1.0, width * min(sizes.depth, EXPANDED) * 4 / (1 << 20))
+        if tiles.left == "taps":
+            return times * high * sizes.steps * _STEP
+        if tiles.left == "depth":
+            vectors = -(-sizes.inner // sizes.lanes)
+            return times * sizes.rows * sizes.steps * (_STEP + _COPY * vectors)
+        if tiles.left == "columns":
+            return (
+                times
+                * high
+                * sizes.depth
+                * (_COPY if self.facts.left_runs else _GATHER * tiles.rows)
+            )
+        far = sizes.left_stride * sizes.itemsize >= _BANK and sizes.inner > 256
+        return meetings * sizes.depth * (12.0 if far else 0.0)
+
+
+def _reach(size: float) -> float:
+    """Cycles that a vector takes longer where so many bytes are gone through."""
+    return next(more for limit, more in _CACHES if size <= limit)
+
+
+def _loops(sizes: _Sizes) -> float:
+    """The cycles of the ordinary loops where rows of both operands are multiplied."""
+    if not sizes.along or sizes.steps > 1 or sizes.expanded:
+        return math.inf
+    pairs = sizes.batch * sizes.rows * sizes.blocks * sizes.columns
+    vectors = -(-sizes.depth // sizes.lanes)
+    held = max(sizes.held, sizes.held_left) * sizes.itemsize
+    return pairs * (vectors * (1.9 + 0.4 * _reach(held)) + _STEP)
+
+
+def _stores_run(contraction: Contraction) -> bool:
+    along = contraction.columns[-1].index
+    return all(step(store, along) == 1 for store in _stored(contraction))
+
+
+def _stored(contraction: Contraction) -> list[Load]:
+    """What the epilogue stores to, as loads."""
+    stores = [s for s in statements(contraction.epilogue) if isinstance(s, Store)]
+    return [Load(s.buffer, s.indices, s.value.dtype) for s in stores]
+
+
+class _Sizes:
+    """The extents of a contraction, as numbers."""
+
+    def __init__(self, facts: _Facts, values: Mapping[str, Number], target: Target) -> None:
+        contraction = facts.contraction
+
+        def size(axes: Axes) -> int:
+            return math.prod(max(_number(axis.extent, values), 0) for axis in axes)
+
+        self.batch, self.rows = size(contraction.batch), size(contraction.rows)
+        self.blocks, self.columns = size(contraction.columns[:-1]), size(contraction.columns[-1:])
+        self.steps, self.inner = size(contraction.depth[:-1]), size(contraction.depth[-1:])
+        self.depth = self.steps * self.inner
+        self.itemsize = contraction.dtype.itemsize
+        self.lanes = target.vector_bytes // self.itemsize
+        self.right = self.blocks * self.columns * self.depth
+        shapes = {b.name: b.shape for b in contraction.nest.inputs}
+
+        def held(value: Scalar) -> int:
+            read = {load.buffer for load in loads(value)}
+            return sum(_number(plain(shapes[b][0]), values) for b in read if b in shapes)
+
+        def stride(value: Scalar, index: str) -> int:
+            read = read_of(value)
+            factor = None if read is None else read.place.factor(index)
+            if factor is None or factor.names():
+                return 0
+            return abs(_number(plain(factor), values))
+
+        self.held_left, self.held = held(contraction.left), held(contraction.right)
+        self.expanded = self.right > 1.5 * self.held
+        inner, column = contraction.depth[-1].index, contraction.columns[-1].index
+        self.along = all(step_of(v, inner) == 1 for v in (contraction.left, contraction.right))
+        self.left_stride = stride(contraction.left, inner)
+        self.stride = stride(contraction.right, inner)
+        self.apart = max((stride(store, column) for store in _stored(contraction)), default=1)
+
+
+def _number(value: Scalar, values: Mapping[str, Number]) -> int:
+    match value:
+        case Constant(text):
+            return int(text)
+        case Argument(name):
+            return int(values[name].real)
+        case Call("mul", (left, right)):
+            return _number(left, values) * _number(right, values)
+        case Call(function, operands):
+            return int(evaluate(function, *(np.int64(_number(o, values)) for o in operands)))
+    raise TypeError(f"{value!r} is not made of arguments")
