@@ -121,7 +121,7 @@ def _compiled(
 def _written(nest: LoopNest, schedule: Schedule, target: Target) -> tuple[str, Signature]:
     """The LLVM IR of a nest, and how its kernel is called."""
     if isinstance(schedule, Tiles):
-        found = recognise(nest, schedule.swapped, schedule.inner)
+        found = recognise(nest, schedule.order)
         if found is None:
             raise GraphError(f"{nest.name} is no contraction and cannot be computed in tiles")
         return contraction.emit(found, schedule, target)

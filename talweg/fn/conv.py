@@ -207,8 +207,22 @@ def _conv(
             f"{name}: kernel {weight.shape[2:]} with dilation {dilations} is larger than the "
             f"input {x.shape} with padding {pads}"
         )
+    dilations, groups = _plain(weight, dilations, groups, batch.shape[1])
     y = b.conv(batch, weight, strides, pads, dilations, groups)
     return like_batch(b, _with_bias(b, y, bias), x)
+
+
+def _plain(
+    weight: Node, dilations: tuple[int, ...], groups: int, channels: int
+) -> tuple[tuple[int, ...], int]:
+    """Dilations and groups as the ops have them, of a kernel on so many channels.
+
+    0 says that there is one element along an axis, or one channel in every group.
+    """
+    kernel = weight.shape[2:]
+    dilations = tuple(d if k > 1 else 0 for d, k in zip(dilations, kernel, strict=True))
+    single = groups > 1 and groups == channels == weight.shape[0] and any(dilations)
+    return dilations, 0 if single else groups
 
 
 def _conv_transpose(
@@ -253,6 +267,7 @@ def _conv_transpose(
             f"{name}: input {x.shape} with weight {weight.shape} and padding {cuts} gives no "
             f"output: its sizes would be {tuple(sizes)}"
         )
+    dilations, groups = _plain(weight, dilations, groups, weight.shape[1] * groups)
     y = b.conv_input_grad(batch, weight, strides, tuple(pads), dilations, groups, tuple(sizes))
     if any(behind):
         none = (0,) * y.rank

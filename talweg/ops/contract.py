@@ -16,6 +16,7 @@ from talweg.base.shapes import Shape
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType
 from talweg.loops.recipes import spaced
+from talweg.loops.scalar import constant
 from talweg.ops.kinds import Contract, check_dtype
 
 if TYPE_CHECKING:
@@ -83,8 +84,10 @@ class _Convolution(Contract):
     Args:
         strides: step of the window along each spatial axis.
         padding: zeros before and after each spatial axis.
-        dilation: distance between kernel elements along each spatial axis.
-        groups: input and output channels are cut into this many independent parts.
+        dilation: distance between kernel elements along each spatial axis; 0 where the kernel has
+            one element only, which spares the loop over it.
+        groups: input and output channels are cut into this many independent parts; 0: every channel
+            is a part of its own, in and out.
     """
 
     strides: Shape
@@ -100,10 +103,15 @@ class _Convolution(Contract):
                 f"{self.name()}: sizes {spatial}, kernel {kernel}, strides {self.strides}, padding "
                 f"{self.padding} and dilation {self.dilation} must have one entry per axis"
             )
-        if not 1 <= rank <= 3 or min(*self.strides, *self.dilation, self.groups, *kernel) < 1:
+        if not 1 <= rank <= 3 or min(*self.strides, *kernel) < 1 or self.groups < 0:
             raise ShapeError(
                 f"{self.name()} needs 1 to 3 spatial axes and kernel {kernel}, strides "
-                f"{self.strides}, dilation {self.dilation}, groups {self.groups} of at least 1"
+                f"{self.strides} of at least 1, groups {self.groups} of at least 0"
+            )
+        if any(step < (k > 1) for k, step in zip(kernel, self.dilation, strict=True)):
+            raise ShapeError(
+                f"{self.name()}: dilation {self.dilation} must be at least 1 along the axes where "
+                f"kernel {kernel} has more than one element"
             )
         out = []
         rows = zip(spatial, kernel, self.strides, self.padding, self.dilation, strict=True)
@@ -117,13 +125,23 @@ class _Convolution(Contract):
             out.append(room // stride + 1)
         return tuple(out)
 
+    def parts(self, channels: int) -> int:
+        """Return how many groups so many channels have."""
+        return self.groups or channels
+
     def check_channels(self, x: Shape, weight: Shape) -> None:
         """Raise ShapeError unless the channels of a value and a kernel fit the groups."""
-        if x[1] != weight[1] * self.groups or weight[0] % self.groups:
+        if not self.groups and not (weight[1] == 1 and x[1] == weight[0]):
             raise ShapeError(
-                f"{self.name()}: a kernel of shape {weight} with groups={self.groups} needs "
-                f"{weight[1] * self.groups} input channels and output channels divisible by "
-                f"{self.groups}, got an input of shape {x}"
+                f"{self.name()}: a kernel for single channels has shape (channels, 1, …), got "
+                f"{weight} for an input of shape {x}"
+            )
+        groups = self.parts(x[1])
+        if x[1] != weight[1] * groups or weight[0] % groups:
+            raise ShapeError(
+                f"{self.name()}: a kernel of shape {weight} with groups={groups} needs "
+                f"{weight[1] * groups} input channels and output channels divisible by "
+                f"{groups}, got an input of shape {x}"
             )
 
     def columns(self, x: np.ndarray, kernel: Shape, out: Shape) -> np.ndarray:
@@ -144,8 +162,9 @@ class _Convolution(Contract):
             (*x.strides[:2], *kernel_steps, *out_steps, x.strides[-1]),
             writeable=False,
         )
-        depth = channels // self.groups * prod(kernel)
-        return windows.reshape(blocks, self.groups, depth, prod(out) * lanes)
+        groups = self.parts(channels)
+        depth = channels // groups * prod(kernel)
+        return windows.reshape(blocks, groups, depth, prod(out) * lanes)
 
     def bordered(self, shape: Shape) -> Shape:
         """Return a packed shape with the padding added."""
@@ -161,15 +180,19 @@ class _Convolution(Contract):
         self, nest: NestBuilder, x: Operand
     ) -> Callable[[Scalar, Scalar, Indices, Indices], Scalar]:
         """Return the function of (n, c, p, k): x where kernel element k of position p meets it."""
-        lows = nest.numbers([low for low, _ in self.padding])
+        lows = self.lows(nest)
         bordered = {2 + axis: 1 for axis, p in enumerate(self.padding) if any(p)}
 
         def read(n: Scalar, c: Scalar, p: Indices, k: Indices) -> Scalar:
             rows = zip(p, self.strides, k, self.dilation, lows, strict=True)
-            places = [at * stride + tap * step - low for at, stride, tap, step, low in rows]
-            return spaced(nest, x, (n, c, *places), bordered)
+            return spaced(nest, x, (n, c, *(_place(*row) for row in rows)), bordered)
 
         return read
+
+    def lows(self, nest: NestBuilder) -> list[Scalar | None]:
+        """Return the zeros before each spatial axis, None where there are none on either side."""
+        numbers = iter(nest.numbers([low for low, high in self.padding if low or high]))
+        return [next(numbers) if any(p) else None for p in self.padding]
 
     def each(self, nest: NestBuilder, channels: Scalar) -> Scalar:
         """Return how many of these channels a group has."""
@@ -181,6 +204,25 @@ class _Convolution(Contract):
         A group has `here` channels on its side and `there` on the other.
         """
         return number if self.groups == 1 else channel // here * there + number
+
+    def taps(
+        self, nest: NestBuilder, channels: Callable[[], Scalar] | None, kernel: Indices
+    ) -> tuple[list[Scalar], Callable[[Indices], Indices]]:
+        """Return the extents of a sum over the channels of a group and over a kernel's elements.
+
+        And the function from its indices to a channel and an element of the kernel. There is no
+        loop over what is known to be one.
+        """
+        zero = constant(0, dtypes.int64)
+        axes = [axis for axis, step in enumerate(self.dilation) if step]
+        first = [channels()] if channels is not None and self.groups else []
+
+        def whole(k: Indices) -> Indices:
+            found = dict(zip(axes, k[len(first) :], strict=True))
+            element = (found.get(axis, zero) for axis in range(len(self.dilation)))
+            return (k[0] if first else zero, *element)
+
+        return [*first, *(kernel[axis] for axis in axes)], whole
 
 
 @frozen
@@ -206,7 +248,8 @@ class Conv(_Convolution):
         kernel = weight.shape[2:]
         out = self.result_size(x.shape[2:], kernel)
         result = np.empty((len(x), len(weight), *out), arrays[0].dtype)
-        matrix = weight.reshape(self.groups, len(weight) // self.groups, -1)
+        groups = self.parts(x.shape[1])
+        matrix = weight.reshape(groups, len(weight) // groups, -1)
         for part in _parts(len(x), x.shape[1] * prod(kernel) * prod(out)):
             packed = _pack(x[part], out)
             product_ = np.matmul(matrix, self.columns(packed, kernel, out))
@@ -216,14 +259,16 @@ class Conv(_Convolution):
 
     def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
         x, w = ins
-        met, here = self.met(nest, x), self.each(nest, w.shape[0])
+        met = self.met(nest, x)
+        here = self.each(nest, w.shape[0]) if self.groups else w.shape[0]
+        over, whole = self.taps(nest, lambda: w.shape[1], w.shape[2:])
 
         def terms(i: Indices, k: Indices) -> tuple[Scalar, Scalar]:
-            n, o, *p = i
-            c = self.partner(o, here, k[0], w.shape[1])
-            return met(n, c, tuple(p), k[1:]), w[(o, *k)]
+            (n, o, *p), (number, *tap) = i, whole(k)
+            c = self.partner(o, here, number, w.shape[1]) if self.groups else o
+            return met(n, c, tuple(p), tuple(tap)), w[(o, number, *tap)]
 
-        return lambda i: nest.dot(w.shape[1:], lambda k: terms(i, k))
+        return lambda i: nest.dot(over, lambda k: terms(i, k))
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
@@ -256,23 +301,26 @@ class ConvInputGrad(_Convolution):
         ct, weight = types
         _check_operands(self, ct, weight)
         out = self.result_size(self.shape, weight.shape[2:])
-        if ct.shape[1:] != (weight.shape[0], *out) or weight.shape[0] % self.groups:
+        groups = self.parts(weight.shape[0])
+        if ct.shape[1:] != (weight.shape[0], *out) or weight.shape[0] % groups:
             raise ShapeError(
-                f"{self.name()}: kernel {weight} with groups={self.groups} on sizes {self.shape} "
+                f"{self.name()}: kernel {weight} with groups={groups} on sizes {self.shape} "
                 f"gives {(weight.shape[0], *out)} per example, but the cotangent is {ct}"
             )
-        return ct.with_shape((ct.shape[0], weight.shape[1] * self.groups, *self.shape))
+        self.check_channels((ct.shape[0], weight.shape[1] * groups), weight.shape)
+        return ct.with_shape((ct.shape[0], weight.shape[1] * groups, *self.shape))
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         ct, weight = (_wide(a) for a in arrays)
         kernel, out = weight.shape[2:], ct.shape[2:]
-        channels = weight.shape[1] * self.groups
+        groups = self.parts(len(weight))
+        channels = weight.shape[1] * groups
         result = np.empty((len(ct), channels, *self.shape), arrays[0].dtype)
-        matrix = weight.reshape(self.groups, len(weight) // self.groups, -1).swapaxes(1, 2)
+        matrix = weight.reshape(groups, len(weight) // groups, -1).swapaxes(1, 2)
         for part in _parts(len(ct), channels * prod(kernel) * prod(out)):
             packed = _pack(ct[part], out)
             blocks, lanes = len(packed), packed.shape[-1]
-            rows = packed.reshape(blocks, self.groups, -1, prod(out) * lanes)
+            rows = packed.reshape(blocks, groups, -1, prod(out) * lanes)
             spread = matrix * rows if rows.shape[2] == 1 else np.matmul(matrix, rows)
             spread = spread.reshape(blocks, channels, *kernel, *out, lanes)
             target = np.zeros(self.bordered((blocks, channels, *self.shape, lanes)), ct.dtype)
@@ -287,19 +335,29 @@ class ConvInputGrad(_Convolution):
 
     def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
         ct, w = ins
-        there = self.each(nest, w.shape[0])
-        lows = nest.numbers([low for low, _ in self.padding])
-        steps = {2 + axis: stride for axis, stride in enumerate(self.strides)}
+        there = self.each(nest, w.shape[0]) if self.groups else w.shape[0]
+        lows = self.lows(nest)
+        steps = {
+            2 + axis: stride
+            for axis, stride in enumerate(self.strides)
+            if stride > 1 or self.dilation[axis] or any(self.padding[axis])
+        }
+        over, whole = self.taps(nest, lambda: there, w.shape[2:])
 
         def terms(i: Indices, k: Indices) -> tuple[Scalar, Scalar]:
-            n, c, *q = i
-            o = self.partner(c, w.shape[1], k[0], there)
-            rows = zip(q, lows, k[1:], self.dilation, strict=True)
-            places = [at + low - tap * step for at, low, tap, step in rows]
-            inner = c if self.groups == 1 else c % w.shape[1]
-            return spaced(nest, ct, (n, o, *places), steps), w[(o, inner, *k[1:])]
+            (n, c, *q), (number, *tap) = i, whole(k)
+            o, inner = c, constant(0, dtypes.int64)
+            if self.groups:
+                o = self.partner(c, w.shape[1], number, there)
+                inner = c if self.groups == 1 else c % w.shape[1]
+            rows = zip(q, lows, tap, self.dilation, strict=True)
+            places = [
+                _less(at if low is None else at + low, tap * step if step else None)
+                for at, low, tap, step in rows
+            ]
+            return spaced(nest, ct, (n, o, *places), steps), w[(o, inner, *tap)]
 
-        return lambda i: nest.dot((there, *w.shape[2:]), lambda k: terms(i, k))
+        return lambda i: nest.dot(over, lambda k: terms(i, k))
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
@@ -332,34 +390,39 @@ class ConvWeightGrad(_Convolution):
         x, ct = types
         _check_operands(self, x, ct)
         out = self.result_size(x.shape[2:], self.kernel)
-        fits = x.shape[1] % self.groups == 0 and ct.shape[1] % self.groups == 0
+        groups = self.parts(x.shape[1])
+        fits = x.shape[1] % groups == 0 and ct.shape[1] % groups == 0
+        fits = fits and (self.groups > 0 or x.shape[1] == ct.shape[1])
         if ct.shape[2:] != out or ct.shape[0] != x.shape[0] or not fits:
             raise ShapeError(
-                f"{self.name()}: kernel {self.kernel} with groups={self.groups} on {x} gives sizes "
+                f"{self.name()}: kernel {self.kernel} with groups={groups} on {x} gives sizes "
                 f"{out}, but the cotangent is {ct}"
             )
-        return x.with_shape((ct.shape[1], x.shape[1] // self.groups, *self.kernel))
+        return x.with_shape((ct.shape[1], x.shape[1] // groups, *self.kernel))
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
         x, ct = (_wide(a) for a in arrays)
         out = ct.shape[2:]
-        depth = x.shape[1] // self.groups * prod(self.kernel)
-        total = np.zeros((self.groups, ct.shape[1] // self.groups, depth), x.dtype)
+        groups = self.parts(x.shape[1])
+        depth = x.shape[1] // groups * prod(self.kernel)
+        total = np.zeros((groups, ct.shape[1] // groups, depth), x.dtype)
         for part in _parts(len(x), x.shape[1] * prod(self.kernel) * prod(out)):
             columns = self.columns(_pack(x[part], out), self.kernel, out)
             rows = _pack(ct[part], out).reshape(len(columns), *total.shape[:2], -1)
             total += np.matmul(rows, columns.swapaxes(2, 3)).sum(0, dtype=x.dtype)
-        shape = ct.shape[1], x.shape[1] // self.groups, *self.kernel
+        shape = ct.shape[1], x.shape[1] // groups, *self.kernel
         return total.reshape(shape).astype(arrays[0].dtype, copy=False)
 
     def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
         x, ct = ins
         met = self.met(nest, x)
-        here, there = self.each(nest, ct.shape[1]), self.each(nest, x.shape[1])
+        here, there = x.shape[1], x.shape[1]
+        if self.groups:
+            here, there = self.each(nest, ct.shape[1]), self.each(nest, x.shape[1])
 
         def terms(i: Indices, k: Indices) -> tuple[Scalar, Scalar]:
             (o, c, *tap), (n, *p) = i, k
-            x_channel = self.partner(o, here, c, there)
+            x_channel = self.partner(o, here, c, there) if self.groups else o
             return ct[(n, o, *p)], met(n, x_channel, tuple(p), tuple(tap))
 
         return lambda i: nest.dot((ct.shape[0], *ct.shape[2:]), lambda k: terms(i, k))
@@ -386,7 +449,21 @@ _CASES: tuple[_Case, ...] = (
     (((1, 2), ((1, 0), (1, 2)), (1, 1), 1), (2, 2, 4, 5), (3, 2, 3, 2)),
     (((2, 1), ((0, 0), (1, 1)), (1, 2), 3), (1, 3, 5, 4), (6, 1, 2, 2)),
     (((1, 1, 2), ((0, 0), (1, 0), (0, 1)), (1, 1, 1), 1), (1, 2, 2, 3, 3), (2, 2, 2, 2, 2)),
+    (((1, 2), ((0, 0), (1, 1)), (0, 0), 1), (2, 3, 4, 5), (4, 3, 1, 1)),
+    (((1,), ((0, 0),), (0,), 2), (2, 4, 5), (2, 2, 1)),
+    (((1, 2), ((1, 1), (0, 1)), (1, 2), 0), (2, 3, 4, 5), (3, 1, 3, 2)),
+    (((2, 1), ((0, 0), (1, 1)), (0, 1), 0), (2, 3, 4, 5), (3, 1, 1, 3)),
 )
+
+
+def _place(at: Scalar, stride: int, tap: Scalar, step: int, low: Scalar | None) -> Scalar:
+    """Where a kernel element meets an axis; a bare index where nothing is added to it."""
+    place = at * stride if stride > 1 else at
+    return _less(place + tap * step if step else place, low)
+
+
+def _less(place: Scalar, cut: Scalar | None) -> Scalar:
+    return place if cut is None else place - cut
 
 
 def _check_operands(op: Op, x: TensorType, y: TensorType) -> None:

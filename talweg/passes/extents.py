@@ -1,7 +1,8 @@
 """Extents: arguments of a nest that must be equal become one, and those nobody reads go.
 
 Every buffer and every loop is lowered with extents of its own. A buffer axis that is read by a bare
-loop index has that loop's extent. What is left is the structure of the kernel: equal for all sizes.
+loop index has that loop's extent; that an axis which is read at 0 only has one element is known.
+What is left is the structure of the kernel: equal for all sizes.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from talweg.base import dtypes
 from talweg.loops.affine import simplify_nest
 from talweg.loops.nest import (
     Allocate,
@@ -20,15 +22,25 @@ from talweg.loops.nest import (
     scalars,
     statements,
 )
-from talweg.loops.scalar import Argument, Index, Load, Number, Scalar, substitute, walk
+from talweg.loops.scalar import (
+    Argument,
+    Index,
+    Load,
+    Number,
+    Scalar,
+    constant,
+    substitute,
+    walk,
+)
+
+_ZERO = constant(0, dtypes.int64)
 
 
 def settle_extents(
     nest: LoopNest, values: Mapping[str, Number]
 ) -> tuple[LoopNest, tuple[Number, ...]]:
     """Return the nest with as few arguments as it needs, simplified, and their values."""
-    same = _equal_extents(nest, values)
-    names: dict[str, Scalar] = dict(same)
+    names: dict[str, Scalar] = {**_equal_extents(nest, values), **_single(nest, values)}
     body = map_scalars(nest.body, lambda value: substitute(value, names)) if names else nest.body
     inputs, outputs = (
         tuple(replace(b, shape=tuple(substitute(n, names) for n in b.shape)) for b in listed)
@@ -61,6 +73,23 @@ def _renamed(buffers: tuple[Buffer, ...], names: dict[str, Scalar]) -> tuple[Buf
 
 def _sizes(nest: LoopNest) -> tuple[Scalar, ...]:
     return tuple(size for b in nest.inputs + nest.outputs for size in b.shape)
+
+
+def _single(nest: LoopNest, values: Mapping[str, Number]) -> dict[str, Scalar]:
+    """The extents that are 1 of axes that are read at 0 only."""
+    read: dict[tuple[str, int], bool] = {}
+    for value in scalars(nest.body):
+        if isinstance(value, Load):
+            for axis, index in enumerate(value.indices):
+                place = value.buffer, axis
+                read[place] = read.get(place, True) and index == _ZERO
+    one = constant(1, dtypes.int64)
+    return {
+        size.name: one
+        for b in nest.inputs
+        for axis, size in enumerate(b.shape)
+        if isinstance(size, Argument) and values[size.name] == 1 and read.get((b.name, axis))
+    }
 
 
 def _equal_extents(nest: LoopNest, values: Mapping[str, Number]) -> dict[str, Argument]:

@@ -105,18 +105,34 @@ class Contraction:
         return self.initial.dtype
 
 
-@functools.lru_cache(maxsize=1024)
-def recognise(nest: LoopNest, swapped: bool = False, inner: int = 0) -> Contraction | None:
-    """Return the contraction that a verified nest is, or None.
+@frozen
+class Order:
+    """How the axes of a contraction are arranged: several ways are possible.
 
     Args:
-        nest: a verified nest.
-        swapped: whether the side that is contiguous in the result shall be the rows.
-        inner: which of several axes of the depth shall be innermost; None for one too many.
+        swapped: whether columns are the side that is not contiguous in the result.
+        inner: which of several axes of the depth is innermost.
+        apart: whether rows are neighbours that meet the same steps of the depth.
+    """
+
+    swapped: bool = False
+    inner: int = 0
+    apart: bool = False
+
+
+FIRST = Order()
+
+
+@functools.lru_cache(maxsize=1024)
+def recognise(nest: LoopNest, order: Order = FIRST) -> Contraction | None:
+    """Return the contraction that a verified nest is, or None.
+
+    None as well where there are fewer axes that may be innermost, and where rows that meet the same
+    steps of the depth are neighbours in any case.
     """
     form = _form(nest)
-    sides = None if form is None else _sides(form, swapped)
-    return None if sides is None else _arranged(*sides, inner)
+    sides = None if form is None else _sides(form, order.swapped)
+    return None if sides is None else _arranged(*sides, order)
 
 
 # -- the form
@@ -366,12 +382,18 @@ def _candidates(form: _Form, left: Scalar, right: Scalar) -> list[str]:
 # -- axes that are walked as one
 
 
-def _arranged(form: _Form, innermost: str, inner: int) -> Contraction | None:
+def _arranged(form: _Form, innermost: str, order: Order) -> Contraction | None:
     left, right, epilogue = form.left, form.right, form.epilogue
     candidates = _candidates(form, left, right)
-    if inner >= len(candidates):
+    if order.inner >= len(candidates):
         return None
-    groups = _groups(form, innermost, candidates[inner])
+    groups = _groups(form, innermost, candidates[order.inner])
+    if order.apart:
+        used = {n for c in conditions_in(left) for n in names_in(c)}
+        rows = sorted(groups[1], key=lambda index: index not in used)
+        if rows == groups[1]:
+            return None
+        groups = groups[0], rows, *groups[2:]
     extents = {**form.parallel, **form.depth}
     zero = next(iter(extents.values())).table.place({})
     whole: list[Axes] = []

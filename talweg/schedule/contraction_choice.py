@@ -15,8 +15,8 @@ import numpy as np
 from talweg.base.frozen import frozen
 from talweg.loops.functions import evaluate
 from talweg.loops.nest import LoopNest, Store, statements
-from talweg.loops.scalar import Argument, Call, Constant, Load, Number, Scalar
-from talweg.schedule.contraction import Axes, Contraction, recognise
+from talweg.loops.scalar import Argument, Call, Constant, Index, Load, Local, Number, Scalar
+from talweg.schedule.contraction import Axes, Contraction, Order, recognise
 from talweg.schedule.contraction_places import loads, read_of, step, step_of
 from talweg.schedule.contraction_tiles import Left, Right, Tiles, runs, ways
 from talweg.schedule.place import plain
@@ -32,6 +32,8 @@ _FLAT_NARROW = ((1, 6, 2.0), (2, 4, 1.3), (3, 3, 1.2), (4, 2, 1.1), (5, 2, 1.1))
 PIECE = 384  # how much of the depth is taken at once where it is taken in pieces
 DEEP = 4096  # the depth from which on it is taken in pieces
 EXPANDED = 512  # the same where the right operand is larger than the memory it is read from
+SAMPLE = 24  # tiles that are looked at
+CACHED = 1 << 20  # bytes of panels that the left operand is made ready for once
 STREAM, SPLITS = 32, 8  # piece and parts of the depth where rows are few: memory in its order
 ITEMS = 8  # of a deep contraction, so that threads share the work
 
@@ -84,7 +86,7 @@ def priced(
         sizes = _Sizes(facts, values, target)
         for left, right in facts.ways:
             for rows, vectors, time in _tiles(sizes, target):
-                tiles = Tiles(rows, vectors, left, right, swapped=facts.swapped, inner=facts.inner)
+                tiles = Tiles(rows, vectors, left, right, order=facts.order)
                 for cut in _cuts(sizes, tiles):
                     costs[cut] = _Cost(facts, sizes, cut).total(time)
     return costs
@@ -106,8 +108,7 @@ class _Facts:
     """What the structure of a contraction says of its schedules."""
 
     contraction: Contraction
-    swapped: bool
-    inner: int
+    order: Order
     ways: tuple[tuple[Left, Right], ...]
     left_runs: bool
     right_runs: bool
@@ -120,15 +121,22 @@ def _arrangements(nest: LoopNest, target: Target) -> tuple[_Facts, ...]:
     found: list[_Facts] = []
     for swapped in (False, True):
         for inner in itertools.count():
-            c = recognise(nest, swapped, inner)
+            order, apart = Order(swapped, inner), Order(swapped, inner, True)
+            c = recognise(nest, order)
             if c is None:
                 break
-            last = c.rows[-1].index if len(c.rows) == 1 else ""
-            neighbours = bool(last) and runs(c.left, last), runs(c.right, c.columns[-1].index)
-            found.append(
-                _Facts(c, swapped, inner, tuple(ways(c, target)), *neighbours, _stores_run(c))
-            )
+            found.append(_facts(c, order, tuple(ways(c, target))))
+            c = recognise(nest, apart)
+            taps = () if c is None else tuple(w for w in ways(c, target) if w[0] == "taps")
+            if c is not None and taps:
+                found.append(_facts(c, apart, taps))
     return tuple(found)
+
+
+def _facts(c: Contraction, order: Order, found: tuple[tuple[Left, Right], ...]) -> _Facts:
+    last = c.rows[-1].index if len(c.rows) == 1 else ""
+    neighbours = bool(last) and runs(c.left, last), runs(c.right, c.columns[-1].index)
+    return _Facts(c, order, found, *neighbours, _stores_run(c))
 
 
 _Tile: TypeAlias = tuple[int, int, float]
@@ -149,6 +157,9 @@ def _cuts(sizes: _Sizes, tiles: Tiles) -> Iterator[Tiles]:
         yield tiles
     else:
         yield replace(tiles, near=expanded, piece=PIECE, splits=_splits(sizes))
+    copied = sizes.batch * sizes.right * sizes.itemsize
+    if tiles.packed and not sizes.expanded and sizes.depth <= DEEP and copied > CACHED:
+        yield replace(tiles, near=True, piece=PIECE)
     if tiles.right == "direct" and sizes.rows <= tiles.rows and sizes.depth > STREAM * SPLITS:
         yield replace(tiles, piece=STREAM, splits=SPLITS)
 
@@ -175,7 +186,7 @@ def _splits(sizes: _Sizes) -> int:
 _COPY, _TURN, _GATHER = 3.0, 8.0, 1.4
 _STEP = 10.0  # of one more turn of a loop around a vector loop
 _MEET, _IN_PLACE = 40.0, 110.0  # of a tile with a panel that is packed, or is not
-_CACHES = ((1 << 18, 0.0), (1 << 20, 4.0), (math.inf, 10.0))  # more for a vector of so many bytes
+_CACHES = ((1 << 18, 0.0), (3 << 19, 4.0), (math.inf, 10.0))  # more for a vector of so many bytes
 _BANK = 1024  # bytes apart from which on elements share few lines of a cache, and no page
 
 
@@ -199,7 +210,8 @@ class _Cost:
         high = -(-sizes.rows // tiles.rows)
         meetings = sizes.batch * self.panels * high
         steps = 1 if tiles.right == "each" else sizes.steps
-        total = meetings * sizes.depth * tiles.rows * tiles.vectors * time / 2.0
+        met = sizes.met(tiles.rows) if tiles.left == "taps" else 1.0
+        total = meetings * sizes.depth * met * tiles.rows * tiles.vectors * time / 2.0
         total += meetings * (_STEP * steps + tiles.rows * tiles.vectors)
         total += meetings * (_MEET if tiles.packed else _IN_PLACE)
         results = sizes.batch * sizes.rows * sizes.blocks * sizes.columns
@@ -212,13 +224,15 @@ class _Cost:
         sizes, tiles, panels = self.sizes, self.tiles, self.panels
         once = sizes.batch * panels * tiles.vectors * sizes.depth * 1.0  # in vectors
         memory = 0.0 if sizes.expanded else _reach(once * sizes.lanes * sizes.itemsize)
+        memory *= 0.4 if tiles.near else 1.0
         if tiles.right == "columns":
             return once * ((_COPY if self.facts.right_runs else _GATHER * sizes.lanes) + memory)
         if tiles.right == "depth":
             return once * (_TURN + memory)
         held = sizes.held * sizes.itemsize
         total = meetings * sizes.depth * tiles.vectors * (0.3 if held > 1 << 15 else 0.1)
-        torn = panels > 1 and sizes.stride * sizes.itemsize >= _BANK and tiles.piece != STREAM
+        apart = sizes.stride * sizes.itemsize
+        torn = apart >= max(_BANK, 128 * tiles.vectors) and tiles.piece != STREAM
         total += once * _reach(held) * (2.0 if torn else 0.5)
         if tiles.right == "direct":
             return total
@@ -234,22 +248,24 @@ class _Cost:
     def _left(self, meetings: int, high: int) -> float:
         """What it takes to make the left operand ready, again for every part of the panels."""
         sizes, tiles = self.sizes, self.tiles
-        width = self.panels * tiles.vectors * sizes.lanes
-        times = sizes.batch * max(1.0, width * min(sizes.depth, EXPANDED) * 4 / (1 << 20))
+        width = tiles.vectors * sizes.lanes * min(sizes.depth, tiles.piece or sizes.depth)
+        parts = self.panels * width * sizes.itemsize / CACHED
+        if tiles.piece:
+            parts = max(parts, ITEMS / (sizes.batch * tiles.splits))
+        times = sizes.batch * max(1.0, min(parts, self.panels))
         if tiles.left == "taps":
             return times * high * sizes.steps * _STEP
         if tiles.left == "depth":
             vectors = -(-sizes.inner // sizes.lanes)
             return times * sizes.rows * sizes.steps * (_STEP + _COPY * vectors)
         if tiles.left == "columns":
-            return (
-                times
-                * high
-                * sizes.depth
-                * (_COPY if self.facts.left_runs else _GATHER * tiles.rows)
-            )
-        far = sizes.left_stride * sizes.itemsize >= _BANK and sizes.inner > 256
-        return meetings * sizes.depth * (12.0 if far else 0.0)
+            copy = _COPY if self.facts.left_runs else _GATHER * tiles.rows
+            return times * high * sizes.depth * (copy + _reach(sizes.held_left * sizes.itemsize))
+        deep = min(sizes.inner, tiles.piece or sizes.inner)
+        if sizes.left_stride * sizes.itemsize < _BANK or deep <= 256:
+            return 0.0
+        again = meetings * sizes.depth * (12.0 if deep > PIECE else 2.0)
+        return again + times * high * sizes.depth * 2.0 * _reach(sizes.held_left * sizes.itemsize)
 
 
 def _reach(size: float) -> float:
@@ -283,6 +299,8 @@ class _Sizes:
 
     def __init__(self, facts: _Facts, values: Mapping[str, Number], target: Target) -> None:
         contraction = facts.contraction
+        self._contraction, self._values = contraction, values
+        self._met: dict[int, float] = {}
 
         def size(axes: Axes) -> int:
             return math.prod(max(_number(axis.extent, values), 0) for axis in axes)
@@ -314,6 +332,46 @@ class _Sizes:
         self.left_stride = stride(contraction.left, inner)
         self.stride = stride(contraction.right, inner)
         self.apart = max((stride(store, column) for store in _stored(contraction)), default=1)
+
+    def met(self, height: int) -> float:
+        """Return the part of the steps of the outer depth that any row of such a tile meets."""
+        if height not in self._met:
+            self._met[height] = _met(self._contraction, self._values, self.rows, self.steps, height)
+        return self._met[height]
+
+
+def _met(c: Contraction, values: Mapping[str, Number], rows: int, steps: int, height: int) -> float:
+    """What part of the steps some tiles meet, all over the rows."""
+    read = read_of(c.left)
+    if read is None or not rows or not steps:
+        return 1.0
+    tiles = np.unique(np.linspace(0, (rows - 1) // height, SAMPLE).astype(np.int64))
+    row = np.minimum(tiles[:, None] * height + np.arange(height), rows - 1)[..., None]
+    step = np.unique(np.linspace(0, steps - 1, 4 * SAMPLE).astype(np.int64))
+    known: dict[str, np.ndarray] = {
+        name: np.int64(value.real) for name, value in values.items() if isinstance(value, int)
+    }
+    known |= {axis.index: np.int64(0) for axis in (*c.batch, *c.columns, *c.depth)}
+    for axes, places in ((c.rows, row), (c.depth[:-1], step)):
+        for axis in reversed(axes):
+            size = max(_number(axis.extent, values), 1)
+            known[axis.index] = places % size
+            places = places // size
+    holds = [np.asarray(_array(plain(condition), known)) for condition in read.conditions]
+    whole = functools.reduce(np.logical_and, holds, np.ones((len(tiles), height, len(step)), bool))
+    return float(whole.any(1).mean())
+
+
+def _array(value: Scalar, known: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The values of an expression of indices and arguments."""
+    match value:
+        case Constant(text):
+            return np.int64(text)
+        case Argument(name) | Index(name) | Local(name):
+            return known[name]
+        case Call(function, operands):
+            return evaluate(function, *(_array(o, known) for o in operands))
+    raise TypeError(f"{value!r} is not made of indices")
 
 
 def _number(value: Scalar, values: Mapping[str, Number]) -> int:

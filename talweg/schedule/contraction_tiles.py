@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, final
 
 from talweg.base.frozen import frozen
 from talweg.loops.scalar import Scalar
-from talweg.schedule.contraction import Contraction
+from talweg.schedule.contraction import Contraction, Order
 from talweg.schedule.contraction_places import is_even, loads, read_of, step
 from talweg.schedule.place import names_in
 from talweg.schedule.target import Target
@@ -35,8 +35,7 @@ class Tiles:
         piece: how much of the depth is taken at once, 0 for all of it.
         splits: into how many parts the depth is cut that are summed up at the same time; more than
             one only where it is taken in pieces.
-        swapped: whether columns are the side that is not contiguous in the result.
-        inner: which axis of the depth is innermost, of those that may be.
+        order: of the axes.
     """
 
     rows: int
@@ -46,8 +45,7 @@ class Tiles:
     near: bool = False
     piece: int = 0
     splits: int = 1
-    swapped: bool = False
-    inner: int = 0
+    order: Order = Order()
 
     @property
     def deep(self) -> bool:

@@ -24,6 +24,8 @@ CASES: list[tuple[Any, tuple[int, ...], tuple[int, ...]]] = [
     (((1, 2), ((1, 1), (1, 1)), (1, 1), 4), (2, 4, 4, 5), (8, 1, 3, 3)),
     (((2, 2), ((0, 0), (0, 0)), (1, 1), 1), (2, 3, 5, 40), (4, 3, 1, 1)),
     (((1, 2, 1), ((1, 0), (0, 0), (0, 1)), (1, 1, 2), 2), (2, 2, 3, 4, 4), (4, 1, 2, 2, 2)),
+    (((2, 1), ((0, 0), (1, 1)), (0, 0), 1), (2, 3, 5, 6), (4, 3, 1, 1)),
+    (((1, 2), ((1, 1), (0, 1)), (1, 0), 0), (2, 3, 4, 5), (3, 1, 3, 1)),
 ]
 
 
@@ -34,6 +36,7 @@ def draw(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 def table(how: Any, x: tuple[int, ...], weight: tuple[int, ...]) -> list[tuple[Any, Any, Any]]:
     """Every product of the definition: the places in the input, the kernel and the output."""
     strides, padding, dilation, groups = how
+    groups = groups or x[1]
     sizes = [
         (n + a + z - d * (k - 1) - 1) // s + 1
         for n, k, s, (a, z), d in zip(x[2:], weight[2:], strides, padding, dilation)
@@ -109,6 +112,8 @@ HOW = (1, 1), ((0, 0), (0, 0)), (1, 1), 1
         (Conv(*HOW), (f32(1, 3, 5), f32(4, 3, 3)), "4 dimensions"),
         (Conv(*HOW), (f32(1, 3, 2, 5), f32(4, 3, 3, 3)), r"\(3, 3\).*does not fit.*\(2, 5\)"),
         (Conv(*HOW[:3], 2), (f32(1, 4, 5, 5), f32(3, 2, 3, 3)), "divisible by 2"),
+        (Conv((1, 1), HOW[1], (1, 0), 1), (f32(1, 3, 5, 5), f32(4, 3, 3, 3)), "dilation"),
+        (Conv(*HOW[:3], 0), (f32(1, 3, 5, 5), f32(6, 1, 3, 3)), "single channels"),
         (Conv((0, 1), *HOW[1:]), (f32(1, 3, 5, 5), f32(4, 3, 3, 3)), "at least 1"),
         (ConvInputGrad(*HOW, (6, 5)), (f32(1, 4, 3, 3), f32(4, 3, 3, 3)), r"\(4, 4, 3\)"),
         (ConvWeightGrad(*HOW, (3, 3)), (f32(1, 3, 5, 5), f32(2, 4, 3, 3)), "but the cotangent"),

@@ -20,7 +20,7 @@ from talweg.loops.interpret import interpret
 from talweg.ops.contract import Conv, ConvInputGrad, ConvWeightGrad, Dot
 from talweg.runtime.jit import Kernel
 from talweg.schedule import choose
-from talweg.schedule.contraction import Contraction, recognise
+from talweg.schedule.contraction import FIRST, Contraction, Order, recognise
 from talweg.schedule.contraction_tiles import Left, Right, Tiles, lefts, rights, ways
 from talweg.schedule.target import Target
 from tests.codegen.contraction.nests import Laid, inverse, placed
@@ -36,8 +36,8 @@ WAYS = [
 ]
 
 
-def contraction_of(laid: Laid, swapped: bool = False, inner: int = 0) -> Contraction:
-    found = recognise(laid.nest, swapped, inner)
+def contraction_of(laid: Laid, order: Order = FIRST) -> Contraction:
+    found = recognise(laid.nest, order)
     assert found is not None
     return found
 
@@ -48,9 +48,7 @@ def possible(found: Contraction, target: Target) -> list[tuple[Left, Right]]:
 
 
 def kernel_of(laid: Laid, tiles: Tiles, target: Target) -> Kernel:
-    text, signature = contraction.emit(
-        contraction_of(laid, tiles.swapped, tiles.inner), tiles, target
-    )
+    text, signature = contraction.emit(contraction_of(laid, tiles.order), tiles, target)
     return Kernel(compile_text(text, target), signature)
 
 
@@ -167,13 +165,14 @@ def test_convolutions_in_every_way(kind: str, case: tuple, last: bool) -> None: 
     want = reference(laid, arrays)
     target = targets()["host"]
     depth = int(np.prod(shapes[0])) * int(np.prod(shapes[1])) // max(want.size, 1)
-    for swapped, inner in itertools.product((False, True), range(3)):
-        if recognise(laid.nest, swapped, inner) is None:
+    for swapped, inner, apart in itertools.product((False, True), range(3), (False, True)):
+        order = Order(swapped, inner, apart)
+        if recognise(laid.nest, order) is None:
             continue
-        found = contraction_of(laid, swapped, inner)
+        found = contraction_of(laid, order)
         for n, (left, right) in enumerate(possible(found, target)):
             way = WAYS[(n + inner) % len(WAYS)]
-            way = replace(way, left=left, right=right, swapped=swapped, inner=inner)
+            way = replace(way, left=left, right=right, order=order)
             got = run(kernel_of(laid, way, target), laid, arrays)
             check(got, want, arrays, depth)
 
