@@ -272,7 +272,7 @@ class Compiled:
                 cause,
                 reason,
                 nodes,
-                0 if captured is None else len(captured.program.plan.launches),
+                0 if captured is None else captured.program.launches,
                 0 if captured is None else captured.replays,
             )
             for cause, reason, nodes, captured in self._events

@@ -17,7 +17,7 @@ from talweg.engine.program import Program
 from talweg.engine.tensor import Tensor, wrap
 from talweg.ir.node import Node, input_node
 from talweg.ir.types import TensorType
-from talweg.passes.plan import OUTPUT
+from talweg.passes.places import OUTPUT
 from talweg.runtime.buffer import Buffer, address_of
 from talweg.runtime.executor import Executor
 
@@ -195,7 +195,7 @@ def prepared(
         sources: how many Tensors there are.
         writes: which of them get a new value: that may take the memory of the old one.
     """
-    if not program.whole or any(p.kind != OUTPUT for p in program.plan.results):
+    if not program.whole or any(p.kind != OUTPUT for p in program.outline.results):
         return None
     constants: list[Node] = []
     picks: list[int] = []
@@ -215,12 +215,12 @@ def prepared(
             constants.append(value)
         else:
             picks.append(value)
-    order = [p.at for p in program.plan.results]
-    if order != [*range(len(program.plan.buffers))]:
+    order = [p.at for p in program.outline.results]
+    if order != [*range(len(program.outline.buffers))]:
         return None
-    sizes = [t.nbytes for t in program.plan.buffers]
+    sizes = [t.nbytes for t in program.outline.buffers]
     rows = [given[i] for i in inputs]
-    taken = {(rows[i].value, j) for i, j in program.plan.in_place if rows[i].kind in _TENSORS}
+    taken = {(rows[i].value, j) for i, j in program.outline.in_place if rows[i].kind in _TENSORS}
     reused = [(w.source, w.output) for w in writes if (w.source, w.output) in taken]
     return Prepared(
         *(program.sole_executor, sources, picks, constants, program.pack, scalars, numbers, sizes),

@@ -15,7 +15,6 @@ from typing import final
 from talweg.base.frozen import frozen
 from talweg.codegen.cpu import versions
 from talweg.codegen.signature import Signature
-from talweg.schedule import Schedule
 from talweg.schedule.target import Target
 
 MAGIC = b"talweg object 3\n"
@@ -60,8 +59,8 @@ class ObjectCache:
         self._warned = False
         self._objects: OrderedDict[str, bytes] = OrderedDict()
 
-    def key(self, text: str, schedule: Schedule, target: Target) -> bytes:
-        """Return all that shapes the object code of the text of a nest."""
+    def key(self, text: str, schedule: object, target: Target) -> bytes:
+        """Return all that shapes what is made of a text: of a nest with its schedule, say."""
         digest = hashlib.sha256(text.encode()).hexdigest()
         key = f"talweg {self.version} {versions()} {target.key} {schedule} {digest}"
         return key.replace("\n", " ").encode() + b"\n"
@@ -70,22 +69,38 @@ class ObjectCache:
         """Return the file of an entry."""
         return self.folder / f"{hashlib.sha256(key).hexdigest()[:40]}.k"
 
-    def get(self, key: bytes) -> Compiled | None:
-        """Return an entry, None if there is no whole one."""
+    def read(self, key: bytes) -> bytes | None:
+        """Return what was written under a key, None if there is no whole entry."""
         head = MAGIC + key
         stored = _read(self.path(key))
         kept = stored[len(head) + 32 :]
         if not stored.startswith(head) or hashlib.sha256(kept).digest() != stored[len(head) :][:32]:
             return None
+        return kept
+
+    def write(self, key: bytes, kept: bytes) -> None:
+        """Write an entry."""
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._write(self.path(key), MAGIC + key + hashlib.sha256(kept).digest() + kept)
+        except OSError as error:
+            self._warn(error)
+
+    def get(self, key: bytes) -> Compiled | None:
+        """Return the entry of a kernel, None if there is no whole one."""
+        kept = self.read(key)
+        if kept is None:
+            return None
         digest, _, described = kept.decode().partition("\n")
-        code = self._object(digest)
+        code = self.object(digest)
         if code is None:
             return None
         fields = json.loads(described)
         fields["messages"] = tuple(fields["messages"])
         return Compiled(code, Signature(**fields), loaded=True)
 
-    def _object(self, digest: str) -> bytes | None:
+    def object(self, digest: str) -> bytes | None:
+        """Return the object code of this hash, None if it is not there."""
         code = self._objects.get(digest)
         if code is None:
             code = _read(self.folder / f"{digest[:40]}.o")
@@ -100,17 +115,18 @@ class ObjectCache:
             self._objects.popitem(last=False)
 
     def put(self, key: bytes, made: Compiled) -> None:
-        """Write an entry."""
+        """Write the entry of a kernel."""
         digest = hashlib.sha256(made.code).hexdigest()
         kept = f"{digest}\n{json.dumps(asdict(made.signature))}".encode()
         try:
             if digest not in self._objects:
                 self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._write(self.folder / f"{digest[:40]}.o", made.code)
-            self._write(self.path(key), MAGIC + key + hashlib.sha256(kept).digest() + kept)
-            self._keep(digest, made.code)
+                self._keep(digest, made.code)
         except OSError as error:
             self._warn(error)
+        else:
+            self.write(key, kept)
 
     def _write(self, path: Path, content: bytes) -> None:
         handle, name = tempfile.mkstemp(dir=self.folder, suffix=".tmp")

@@ -16,7 +16,7 @@ from talweg.codegen.signature import Signature, signature_of
 from talweg.codegen.sizes import expression_of
 from talweg.loops.nest import LoopNest
 from talweg.loops.text import format_nest
-from talweg.schedule import Schedule
+from talweg.schedule.choose import Schedule
 from talweg.schedule.contraction import recognise
 from talweg.schedule.contraction_tiles import Tiles
 from talweg.schedule.loops import Loops, staged

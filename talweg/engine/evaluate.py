@@ -24,12 +24,16 @@ from talweg.ops.kinds import View
 
 # The compiler takes as long to import as NumPy, and a program may end before it compiles anything.
 if TYPE_CHECKING:
-    from talweg.engine import checking, tracing
-    from talweg.engine import program as programs
-    from talweg.engine.program import Once, Program
+    from talweg.engine import building, checking, once, stored, tracing
+    from talweg.engine.once import Once
+    from talweg.engine.program import Program
+    from talweg.passes import small
 else:
     checking = deferred("talweg.engine.checking")
-    programs = deferred("talweg.engine.program")
+    building = deferred("talweg.engine.building")
+    once = deferred("talweg.engine.once")
+    small = deferred("talweg.passes.small")
+    stored = deferred("talweg.engine.stored")
     tracing = deferred("talweg.engine.tracing")
 
 FIRST_SIGHT = 1 << 14  # elements below which a graph is run once by the references
@@ -179,19 +183,25 @@ def _program_of(graph: Graph) -> Program | Once | None:
         return found
     if len(_PROGRAMS) >= PROGRAMS:
         _PROGRAMS.popitem(last=False)
-    if not WATCHERS and CONFIG.compile == "always" and programs.is_once(graph):
+    if not WATCHERS and CONFIG.compile == "always" and small.is_small(graph):
         seen = hash(key)
         if seen not in _SEEN:
             if len(_SEEN) >= PROGRAMS:
                 _SEEN.clear()
             _SEEN.add(seen)
-            return programs.Once(graph, key[1])
+            return once.Once(graph, key[1])
     if CONFIG.compile == "never" or (not anew and key not in _PROGRAMS and _is_small(graph)):
         _PROGRAMS[key] = None
         count(first_sight=len(graph.order))
         return None
-    program = _PROGRAMS[key] = programs.build(graph, key[1])
+    program = _PROGRAMS[key] = _made(graph, key[1])
     return program
+
+
+def _made(graph: Graph, scalars: Sequence[bool]) -> Program:
+    """The Program of a Graph, from an earlier process where that is not watched or checked."""
+    found = None if WATCHERS or CONFIG.check else stored.find(graph, scalars)
+    return building.build(graph, scalars) if found is None else found
 
 
 def compiled(graph: Graph) -> Program:
@@ -200,7 +210,7 @@ def compiled(graph: Graph) -> Program:
     key = graph.key, scalars
     found = _PROGRAMS.get(key)
     if found is None:
-        found = _PROGRAMS[key] = programs.build(graph, scalars)
+        found = _PROGRAMS[key] = _made(graph, scalars)
     return found
 
 

@@ -15,8 +15,9 @@ from talweg.base.source import describe, where
 from talweg.codegen.cpu import host
 from talweg.engine.barrier import flush
 from talweg.engine.pages import explanation_page
-from talweg.engine.program import Program, without_values
+from talweg.engine.program import Program
 from talweg.engine.report import aligned
+from talweg.engine.stored import without_values
 from talweg.engine.tensor import Tensor, concrete
 from talweg.engine.units import bytes_text, count_text, time_text
 from talweg.engine.watch import KernelMade, Observation, Watcher
@@ -24,9 +25,10 @@ from talweg.ir.node import Graph, Node
 from talweg.ir.types import TensorType
 from talweg.loops.text import format_nest
 from talweg.passes.apart import plan_graph
-from talweg.passes.plan import ARENA, HostCall, Launch, Place, Plan
+from talweg.passes.places import ARENA, HostCall, Place
+from talweg.passes.plan import Launch, Plan
 from talweg.runtime.executor import Executor
-from talweg.schedule import Schedule, choose
+from talweg.schedule.choose import Schedule, choose
 
 
 @final

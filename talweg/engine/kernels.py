@@ -2,51 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 
-from talweg.base.version import VERSION
 from talweg.codegen.cpu import host
-from talweg.codegen.executor import compile_executor
-from talweg.codegen.object import ObjectCache, compile_nests
+from talweg.codegen.object import compile_nests
 from talweg.engine.counters import count
 from talweg.engine.state import CONFIG
 from talweg.engine.watch import WATCHERS, now, tell_kernel
+from talweg.engine.workers import disk_cache
 from talweg.loops.nest import LoopNest
 from talweg.loops.scalar import Number
 from talweg.runtime.jit import Kernel
-from talweg.runtime.pool import Pool
-from talweg.schedule import Schedule, choose
+from talweg.schedule.choose import Schedule, choose
 
 _KERNELS: dict[tuple[LoopNest, Schedule], Kernel] = {}
 _LOCK = threading.Lock()
-
-
-@cache
-def disk_cache() -> ObjectCache:
-    """Return the folder of compiled objects, for this version of the compiler."""
-    return ObjectCache(Path(CONFIG.cache), f"{VERSION} {_compiler_state()}")
-
-
-@cache
-def pool() -> Pool:
-    """Return the threads that run plans."""
-    return Pool(compile_executor(host(), disk_cache()), CONFIG.threads)
-
-
-def _compiler_state() -> str:
-    """A hash over the compiler's own files: a changed compiler never loads what it made before."""
-    package = Path(__file__).parents[1]
-    folders = ("loops", "schedule", "codegen", "codegen/mathlib", "codegen/contraction")
-    found = hashlib.sha256()
-    for folder in folders:
-        for path in sorted((package / folder).glob("*.py")):
-            state = path.stat()
-            found.update(f"{path.name} {state.st_size} {state.st_mtime_ns}\n".encode())
-    return found.hexdigest()[:16]
 
 
 def kernels_of(wanted: Sequence[tuple[LoopNest, tuple[Number, ...]]]) -> list[Kernel]:

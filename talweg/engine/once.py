@@ -16,11 +16,13 @@ import numpy as np
 
 from talweg.base.errors import IndexOutOfRange
 from talweg.engine.counters import count
-from talweg.engine.kernels import kernels_of, pool
+from talweg.engine.kernels import kernels_of
 from talweg.engine.scalars import format_of
+from talweg.engine.workers import pool
 from talweg.ir.node import Graph, Node
 from talweg.passes.apart import Key, Piece, cut, lay_out, plan_of, root_of
-from talweg.passes.plan import ARENA, INPUT, Launch
+from talweg.passes.places import ARENA, INPUT
+from talweg.passes.plan import Launch
 from talweg.runtime.buffer import ALIGNMENT, Buffer, address_of
 from talweg.runtime.executor import single_run
 from talweg.runtime.jit import Kernel
@@ -56,6 +58,28 @@ _Rows: TypeAlias = list[_Row]
 
 _LIMIT = 1 << 15
 _ROWS: dict[Key, _Rows] = {}
+
+
+@final
+class Once:
+    """A small Graph that is run when it comes for the first time, and then forgotten.
+
+    Args:
+        graph: its inputs are known.
+        scalars: for each input, whether it is given as a number.
+    """
+
+    def __init__(self, graph: Graph, scalars: Sequence[bool]) -> None:
+        self.graph = graph
+        self.scalars = scalars
+
+    def run(self, inputs: Sequence[Node]) -> list[Any]:
+        """Return what `Node.value` of each output becomes; `inputs` are those of the Graph.
+
+        Raises:
+            IndexOutOfRange: when a check of a kernel fails.
+        """
+        return run_once(self.graph, self.scalars)
 
 
 def run_once(graph: Graph, scalars: Sequence[bool]) -> list[Any]:

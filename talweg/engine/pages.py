@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from talweg.engine.pictures import Box, Span, flow_picture, memory_picture
 from talweg.engine.report import bar, code, escaped, folded, page, table
 from talweg.engine.units import bytes_text, count_text, time_text
-from talweg.passes.plan import HostCall, Place
+from talweg.passes.places import HostCall, Place
 
 if TYPE_CHECKING:
     from talweg.engine.explain import Evaluation, Explanation, KernelReport

@@ -3,77 +3,68 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
-from typing import Any, final
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, final
 
 import numpy as np
 
 from talweg.base import dtypes
-from talweg.engine.counters import count
-from talweg.engine.kernels import kernels_of, pool
-from talweg.engine.once import run_once
 from talweg.engine.scalars import format_of
-from talweg.engine.state import CONFIG
-from talweg.engine.watch import WATCHERS, now, run_part
+from talweg.engine.watch import WATCHERS, run_part
+from talweg.engine.workers import pool
 from talweg.ir.interpret import run as run_reference
-from talweg.ir.node import Graph, Node, input_node, make_node
+from talweg.ir.node import Node
 from talweg.ir.types import TensorType
-from talweg.passes.apart import is_small, plan_graph
-from talweg.passes.plan import ARENA, INPUT, OUTPUT, HostCall, Launch, Place, Plan, Step
+from talweg.passes.places import ARENA, INPUT, OUTPUT, HostCall, Place
 from talweg.runtime import executor
 from talweg.runtime.buffer import Buffer, address_of
 from talweg.runtime.executor import Executor
+from talweg.runtime.jit import Kernel
+
+if TYPE_CHECKING:
+    from talweg.passes.plan import Plan
 
 
-def build(graph: Graph, scalars: Sequence[bool]) -> Program:
-    """Return the Program of a Graph: planned, and its kernels made.
+class Outline(Protocol):
+    """What running a Plan needs of it beside its steps; `passes.plan.Plan` has the same."""
 
-    Args:
-        graph: the Program keeps nothing of it that holds a value.
-        scalars: for each input, whether it is given as a number.
-    """
-    start = now()
-    program = Program(plan_graph(without_values(graph), CONFIG.check), scalars)
-    count(plans=1)
-    for watcher in tuple(WATCHERS):
-        watcher.planned(graph, program, start, now() - start)
-    return program
+    @property
+    def arena(self) -> int:
+        """Bytes of memory for intermediate values."""
 
+    @property
+    def inputs(self) -> tuple[TensorType, ...]:
+        """Types of the inputs."""
 
-def without_values(graph: Graph) -> Graph:
-    """Return the Graph anew, made of Nodes that hold no value."""
-    made = {node: input_node(node.type) for node in graph.inputs}
-    for node in graph.order:
-        inputs = tuple(made[i] for i in node.inputs)
-        made[node] = make_node(node.op, inputs, node.type, node.source)
-    return Graph([made[i] for i in graph.inputs], [made[o] for o in graph.outputs])
+    @property
+    def buffers(self) -> tuple[TensorType, ...]:
+        """Types of the outputs that must be allocated."""
 
+    @property
+    def results(self) -> tuple[Place, ...]:
+        """Where the value of each output of the Graph is found."""
 
-def is_once(graph: Graph) -> bool:
-    """Whether a Graph that comes for the first time is run by `Once`."""
-    return is_small(graph)
+    @property
+    def in_place(self) -> tuple[tuple[int, int], ...]:
+        """Inputs and allocated outputs that may lie in the same memory."""
 
 
-@final
-class Once:
-    """A small Graph that is run when it comes for the first time, and then forgotten.
+class Launched(NamedTuple):
+    """A kernel with its operands.
 
     Args:
-        graph: its inputs are known.
-        scalars: for each input, whether it is given as a number.
+        kernel: loaded.
+        places: of its buffers.
+        values: of the nest's arguments.
+        label: the `passes.plan.Launch`, or what stands for it.
+        sizes: what `Kernel.sizes` says, where that is known.
     """
 
-    def __init__(self, graph: Graph, scalars: Sequence[bool]) -> None:
-        self.graph = graph
-        self.scalars = scalars
-
-    def run(self, inputs: Sequence[Node]) -> list[Any]:
-        """Return what `Node.value` of each output becomes; `inputs` are those of the Graph.
-
-        Raises:
-            IndexOutOfRange: when a check of a kernel fails.
-        """
-        return run_once(self.graph, self.scalars)
+    kernel: Kernel
+    places: Sequence[Place]
+    values: Sequence[Any]
+    label: Any
+    sizes: tuple[int, ...] | None = None
 
 
 @final
@@ -81,21 +72,29 @@ class Program:
     """A Plan with its kernels and memory.
 
     Args:
-        plan: the steps.
+        outline: the Plan, or as much of it as was kept.
+        steps: its steps, with the kernels.
         scalars: for each input, whether it is given as a number.
+        plan: returns the Plan.
 
     Attributes:
-        plan: as given.
+        outline: as given.
         parts: what is run in turn: an Executor for the launches up to the next host call.
     """
 
-    def __init__(self, plan: Plan, scalars: Sequence[bool]) -> None:
-        self.plan = plan
+    def __init__(
+        self,
+        outline: Outline,
+        steps: Sequence[Launched | HostCall],
+        scalars: Sequence[bool],
+        plan: Callable[[], Plan],
+    ) -> None:
+        self.outline, self._plan = outline, plan
         self.scalars = tuple(scalars)
         self._packer = struct.Struct(
-            "=" + "".join(format_of(t) for t, s in zip(plan.inputs, scalars, strict=True) if s)
+            "=" + "".join(format_of(t) for t, s in zip(outline.inputs, scalars, strict=True) if s)
         )
-        self._hosted = any(isinstance(s, HostCall) for s in plan.steps)
+        self._hosted = any(isinstance(s, HostCall) for s in steps)
         self._slots: list[tuple[str, int]] = []
         counts = {"input": 0, "scalar": 0}
         for scalar in self.scalars:
@@ -103,7 +102,12 @@ class Program:
             self._slots.append((kind, counts[kind]))
             counts[kind] += 1
         self._addresses = counts["input"]
-        self.parts: list[Executor | HostCall] = list(self._parts(plan.steps))
+        self.parts: list[Executor | HostCall] = list(self._parts(steps))
+
+    @property
+    def plan(self) -> Plan:
+        """The Plan; it is made again where only its outline was kept."""
+        return self._plan()
 
     @property
     def whole(self) -> bool:
@@ -115,17 +119,22 @@ class Program:
         """What runs a whole Program; None where nothing is launched."""
         return next((p for p in self.parts if isinstance(p, Executor)), None)
 
+    @property
+    def launches(self) -> int:
+        """How many kernels it runs."""
+        return sum(len(p.launches) for p in self.parts if isinstance(p, Executor))
+
     def pack(self, *numbers: Any) -> bytes:
         """Return the inputs that are numbers in the form that an Executor takes."""
         return self._packer.pack(*numbers)
 
-    def _parts(self, steps: Sequence[Step]) -> Iterable[Executor | HostCall]:
+    def _parts(self, steps: Iterable[Launched | HostCall]) -> Iterable[Executor | HostCall]:
         launches: list[executor.Launch] = []
-        kernels = iter(kernels_of([(s.nest, s.values) for s in steps if isinstance(s, Launch)]))
         for step in steps:
-            if isinstance(step, Launch):
-                places = [self._place(p) for p in step.places]
-                launches.append(executor.Launch(next(kernels), places, step.values, step))
+            if isinstance(step, Launched):
+                kernel, places, values, label, sizes = step
+                here = [self._place(p) for p in places]
+                launches.append(executor.Launch(kernel, here, values, label, sizes))
                 continue
             if launches:
                 yield self._executor(launches)
@@ -135,10 +144,10 @@ class Program:
             yield self._executor(launches)
 
     def _executor(self, launches: Sequence[executor.Launch]) -> Executor:
-        arena = 0 if self._hosted else self.plan.arena
+        arena = 0 if self._hosted else self.outline.arena
         inputs = self._addresses + self._hosted
         count = sum(self.scalars)
-        return Executor(pool(), launches, arena, inputs, count, len(self.plan.buffers))
+        return Executor(pool(), launches, arena, inputs, count, len(self.outline.buffers))
 
     def _place(self, place: Place) -> executor.Place:
         if place.kind == ARENA:
@@ -175,9 +184,9 @@ class Program:
                     array = np.ascontiguousarray(array)
                     kept.append(array)
                 addresses.append(address_of(array))
-        buffers = [Buffer(t.nbytes) for t in self.plan.buffers]
+        buffers = [Buffer(t.nbytes) for t in self.outline.buffers]
         if self._hosted:
-            kept.append(Buffer(self.plan.arena))
+            kept.append(Buffer(self.outline.arena))
             addresses.append(kept[-1].address)
         scalars = self._packer.pack(*numbers)
         outputs = [b.address for b in buffers]
@@ -190,7 +199,7 @@ class Program:
                 part.run(addresses, scalars, outputs)
         return [
             self._alias(inputs[p.at]) if p.kind == INPUT else buffers[p.at]
-            for p in self.plan.results
+            for p in self.outline.results
         ]
 
     def _alias(self, node: Node) -> Any:
@@ -203,7 +212,7 @@ class Program:
         def array(place: Place, type: TensorType) -> np.ndarray:
             storage = type.dtype.storage
             if place.kind == ARENA:
-                arena = kept[-1].array(np.uint8, (self.plan.arena,))
+                arena = kept[-1].array(np.uint8, (self.outline.arena,))
                 return np.ndarray(type.shape, storage, arena, place.at)
             if place.kind == OUTPUT:
                 return buffers[place.at].array(storage, type.shape)

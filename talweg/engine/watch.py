@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from talweg.passes.plan import Launch
     from talweg.runtime.buffer import Buffer
     from talweg.runtime.executor import Executor
-    from talweg.schedule import Schedule
+    from talweg.schedule.choose import Schedule
 
 How: TypeAlias = Literal["compiled", "loaded", "reused"]
 

@@ -16,57 +16,25 @@ from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
 from talweg.ir.node import Graph, Node, input_node, make_node
-from talweg.ir.op import Op, Pick
 from talweg.ir.text import print_graph
 from talweg.ir.types import TensorType
 from talweg.loops.text import format_nest
-from talweg.ops.kinds import Control, Effect, Move, View
+from talweg.ops.kinds import View
 from talweg.passes.pipeline import Dump, compile_graph
-from talweg.passes.plan import ARENA, INPUT, OUTPUT, Launch, Place, Plan
+from talweg.passes.places import ARENA, INPUT, OUTPUT, Place
+from talweg.passes.plan import Launch, Plan
+from talweg.passes.small import ROLES, SHOWN, is_small
 from talweg.passes.verify import verify_plan
 
 Key: TypeAlias = tuple[Any, ...]
 Piece: TypeAlias = tuple[Key, Node, Sequence[Node]]
 
-SMALL: Final = 1 << 11  # bytes of a result, on average: some hundred elements
-LONG: Final = 64  # Nodes from which a Graph takes so long to plan that values may be larger
-LARGER: Final = 1 << 14
 DEPTH: Final = 3  # views that one kernel reads through, one after the other
 ALIGNMENT: Final = 64
 
-_PLAIN, _SHOWN, _REFUSED = 0, 1, 2
 _type = attrgetter("type")
 _LIMIT = 1 << 15
 _PLANS: dict[Key, Plan] = {}
-
-
-class _Roles(dict[type[Op], int]):
-    """Whether Nodes of an Op are computed, read through, or need more than a kernel."""
-
-    def __missing__(self, op: type[Op]) -> int:
-        role = _PLAIN
-        if issubclass(op, Pick | Control | Effect):
-            role = _REFUSED
-        elif issubclass(op, View) and op is not Move:
-            role = _SHOWN
-        self[op] = role
-        return role
-
-
-_ROLES = _Roles()
-
-
-def is_small(graph: Graph) -> bool:
-    """Whether a Graph is to be cut into Nodes: its values are small, and each has one result."""
-    total = 0
-    roles = _ROLES
-    for node in graph.order:
-        type = node.type
-        if roles[node.op.__class__] == _REFUSED or type.__class__ is not TensorType:
-            return False
-        total += type.nbytes
-    count = len(graph.order)
-    return total <= (SMALL if count < LONG else LARGER) * count
 
 
 def cut(graph: Graph) -> list[Piece]:
@@ -75,7 +43,7 @@ def cut(graph: Graph) -> list[Piece]:
     A piece is a key, the Node that is computed, and the Nodes that are read: they are inputs of
     the Graph or computed by earlier pieces. What only views are made of is not computed.
     """
-    given, roles = set(graph.inputs), _ROLES
+    given, roles = set(graph.inputs), ROLES
     needed = {root_of(node, given) for node in graph.outputs}
     pieces: list[Piece] = []
     for node in reversed(graph.order):
@@ -83,7 +51,7 @@ def cut(graph: Graph) -> list[Piece]:
             continue
         bases = node.inputs
         for operand in bases:
-            if roles[operand.op.__class__] == _SHOWN and operand not in given:
+            if roles[operand.op.__class__] == SHOWN and operand not in given:
                 key, bases = _looked_through(node, given)
                 break
         else:
@@ -101,7 +69,7 @@ def _looked_through(node: Node, given: Set[Node]) -> tuple[Key, tuple[Node, ...]
 
 def root_of(node: Node, given: Set[Node]) -> Node:
     """Return the Node whose elements, in the same order, a Node is another name for."""
-    while _ROLES[node.op.__class__] == _SHOWN and node not in given and _relabels(node):
+    while ROLES[node.op.__class__] == SHOWN and node not in given and _relabels(node):
         (node,) = node.inputs
     return node
 
@@ -111,7 +79,7 @@ def _relabels(node: Node) -> bool:
 
 
 def _is_read_through(node: Node, given: Set[Node], depth: int) -> bool:
-    shown = _ROLES[node.op.__class__] == _SHOWN and node not in given
+    shown = ROLES[node.op.__class__] == SHOWN and node not in given
     return shown and depth < DEPTH and len(node.inputs) == 1
 
 

@@ -20,17 +20,7 @@ from talweg.passes.groups import Fusion
 from talweg.passes.layout import Order
 from talweg.passes.lower import Kernel
 from talweg.passes.memory import lay_out
-
-INPUT, OUTPUT, ARENA = "input", "output", "arena"
-
-
-@final
-@dataclass(frozen=True)
-class Place:
-    """Where an operand lies: input or output number `at`, or `at` bytes into the arena."""
-
-    kind: str
-    at: int
+from talweg.passes.places import ARENA, INPUT, OUTPUT, HostCall, Place
 
 
 @final
@@ -59,18 +49,6 @@ class Launch:
     nodes: tuple[Node, ...]
     nbytes: int
     operations: int
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class HostCall:
-    """A Python function called with arrays."""
-
-    node: Node
-    types: tuple[TensorType, ...]
-    places: tuple[Place, ...]
-    results: tuple[TensorType, ...]
-    targets: tuple[Place, ...]
 
 
 Step: TypeAlias = Launch | HostCall

@@ -11,7 +11,8 @@ from talweg.ir.op import Pick
 from talweg.ir.types import TensorType
 from talweg.loops.count import replaceable
 from talweg.ops.kinds import View
-from talweg.passes.plan import ARENA, INPUT, OUTPUT, HostCall, Launch, Place, Plan, Step
+from talweg.passes.places import ARENA, INPUT, OUTPUT, HostCall, Place
+from talweg.passes.plan import Launch, Plan, Step
 
 _Operand: TypeAlias = tuple[Node, TensorType, Place]
 

@@ -93,12 +93,14 @@ class Launch(NamedTuple):
         places: of the buffers, inputs before outputs.
         values: the arguments of the nest, in its order.
         label: whatever tells the launch from others.
+        sizes: what the kernel says of the values, where that is known.
     """
 
     kernel: Kernel
     places: Sequence[Place]
     values: Sequence[Any]
-    label: object = None
+    label: Any = None
+    sizes: tuple[int, ...] | None = None
 
 
 class Step(NamedTuple):
@@ -165,18 +167,19 @@ class _Work(NamedTuple):
     scratch: int
     shared: int
     stages: list[_Stage]
+    sizes: tuple[int, ...]
 
 
 def _measured(launch: Launch, threads: int) -> _Work:
     """Ask a kernel how much memory and work there is; cut its stages into tickets."""
-    scratch, shared, *work = launch.kernel.sizes(launch.values)
+    scratch, shared, *work = sizes = launch.sizes or launch.kernel.sizes(launch.values)
     tickets = min(threads * TICKETS, _MOST_TICKETS)
     stages = []
     for function, items, grain in zip(launch.kernel.stages, work[::2], work[1::2], strict=True):
         if items > 0:
             step = max(grain, -(-items // tickets), 1)
             stages.append(_Stage(function, items, step, -(-items // step)))
-    return _Work(launch, scratch, shared, stages)
+    return _Work(launch, scratch, shared, stages, sizes)
 
 
 @final
@@ -240,6 +243,7 @@ class Executor:
 
     Attributes:
         launches: as given.
+        sizes: what their kernels say of their values.
         memory: how much of it is needed.
     """
 
@@ -256,6 +260,7 @@ class Executor:
         self.launches = tuple(launches)
         self._call = pool.run
         self._work = work = [_measured(launch, pool.threads) for launch in launches]
+        self.sizes = [one.sizes for one in work]
         self._split = any(stage.tickets > 1 for one in work for stage in one.stages)
         self._shared = _aligned(arena_bytes)
         self._scratch = self._shared + _aligned(max((one.shared for one in work), default=0))
@@ -294,7 +299,7 @@ class Executor:
         records: list[int] = []
         fixed: list[int] = []
         moving: list[int] = []
-        for (launch, _, shared, stages), slot in zip(self._work, self._blocks, strict=False):
+        for (launch, _, shared, stages, _), slot in zip(self._work, self._blocks, strict=False):
             block = table.address + 8 * slot
             addresses = [0] * len(launch.places)
             for n, place in enumerate(launch.places):

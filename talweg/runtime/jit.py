@@ -144,20 +144,21 @@ class Kernel:
         signature: how to call it.
 
     Attributes:
+        digest: the hash of the object code.
         stages: the addresses of the stage functions.
         block_bytes: the size of an argument block.
     """
 
     def __init__(self, code: bytes, signature: Signature) -> None:
         self.signature = signature
+        self.digest = hashlib.sha256(code).hexdigest()
         names = [f"{signature.name}.{n}" for n in range(signature.stages)]
         given = signature.sizes
         addresses = load(code, names if given else [*names, f"{signature.name}.sizes"])
         self.stages = tuple(addresses[name] for name in names)
         self._stages = [_STAGE(address) for address in self.stages]
-        if given:  # text of our own compiler, from where the code comes that is run
-            self._sizes: Callable[[Sequence[Number]], tuple[int, ...]] = eval(f"lambda v: {given}")
-        else:
+        self._sizes: Callable[[Sequence[Number]], tuple[int, ...]] | None = None
+        if not given:
             self._sizes = self._native(addresses[f"{signature.name}.sizes"])
         slots = signature.formats.replace("D", "dd")
         self._packer = struct.Struct(f"={signature.buffers + 1}Q{slots}")
@@ -195,7 +196,10 @@ class Kernel:
 
         The grain is the smallest number of items that is worth a ticket of its own.
         """
-        return self._sizes(values)
+        found = self._sizes
+        if found is None:  # text of our own compiler, from where the code comes that is run
+            found = self._sizes = eval(f"lambda v: {self.signature.sizes}")
+        return found(values)
 
     def _native(self, address: int) -> Callable[[Sequence[Number]], tuple[int, ...]]:
         """Return the function that asks the object's own one."""
@@ -234,7 +238,7 @@ class Kernel:
         Raises:
             IndexOutOfRange: when a check of the kernel fails, with its message.
         """
-        scratch_bytes, shared_bytes, *work = self._sizes(values)
+        scratch_bytes, shared_bytes, *work = self.sizes(values)
         scratch, shared = _Memory(scratch_bytes), _Memory(shared_bytes)
         block = ctypes.create_string_buffer(self.block_bytes)
         self.pack(block, 0, addresses, shared.address, values)

@@ -17,8 +17,8 @@ from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import GraphError, IndexOutOfRange, WrongResult
 from talweg.base.frozen import frozen
+from talweg.engine.building import build
 from talweg.engine.checking import Checker
-from talweg.engine.program import build
 from talweg.engine.record import lift
 from talweg.ir.build import Builder
 from talweg.ir.node import Graph, Node, input_node
@@ -28,7 +28,7 @@ from talweg.loops.scalar import Scalar
 from talweg.ops import OpBuilder
 from talweg.ops.kinds import Elementwise
 from talweg.passes.pipeline import compile_graph
-from talweg.passes.plan import ARENA, Place
+from talweg.passes.places import ARENA, Place
 from talweg.passes.verify import verify_plan
 
 ROOT = Path(tw.__file__).parents[1]

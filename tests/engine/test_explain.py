@@ -14,8 +14,8 @@ import pytest
 
 import talweg as tw
 from talweg.base import dtypes
+from talweg.engine.building import build
 from talweg.engine.explain import Explainer, Explanation, tensors_in
-from talweg.engine.program import build
 from talweg.ir.node import Graph, input_node
 from talweg.ir.text import parse_graph
 from talweg.ir.types import tensor_type

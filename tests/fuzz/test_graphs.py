@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from talweg.base import dtypes
+from talweg.engine.building import assemble
 from talweg.engine.once import run_once
-from talweg.engine.program import Program, without_values
 from talweg.engine.scalars import is_scalar
+from talweg.engine.stored import without_values
 from talweg.ir.interpret import interpret
 from talweg.ir.node import Graph
 from talweg.passes.apart import is_small, plan_graph
@@ -37,8 +38,8 @@ def check(seed: int) -> None:
         node.array = None
     bare = without_values(graph)
     fused, planned = compile_graph(bare, checking=True), plan_graph(bare, checking=True)
-    compare(graph, Program(fused, scalars).run(graph.inputs), expected)
-    found = Program(planned, scalars).run(graph.inputs)
+    compare(graph, assemble(fused, scalars).run(graph.inputs), expected)
+    found = assemble(planned, scalars).run(graph.inputs)
     compare(graph, found, expected)
     if is_small(graph):
         for node, one, other in zip(graph.outputs, found, run_once(graph, scalars), strict=True):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import talweg as tw
+from talweg.engine.building import assemble
 from talweg.engine.once import run_once
-from talweg.engine.program import Program
 from talweg.engine.scalars import is_scalar
 from talweg.passes.apart import cut, is_small, plan_graph
 
@@ -75,7 +75,7 @@ def test_inputs_that_are_outputs_numbers_and_empty_values() -> None:
     assert is_small(graph)
     scalars = [is_scalar(n) for n in graph.inputs]
     once = run_once(graph, scalars)
-    planned = Program(plan_graph(graph, checking=True), scalars).run(graph.inputs)
+    planned = assemble(plan_graph(graph, checking=True), scalars).run(graph.inputs)
     for node, one, other in zip(graph.outputs, once, planned, strict=True):
         arrays = [b.array(np.float32, node.shape) for b in (one, other)]
         np.testing.assert_array_equal(*arrays)

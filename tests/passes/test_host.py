@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from talweg.base import dtypes
-from talweg.engine.program import build
+from talweg.engine.building import build
 from talweg.engine.scalars import is_scalar
 from talweg.ir.interpret import interpret
 from talweg.ir.node import Graph, input_node

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import talweg as tw
-from talweg.engine.program import build
+from talweg.engine.building import build
 from talweg.engine.scalars import is_scalar
 from talweg.ir.interpret import interpret
 from talweg.nn import functional as F

@@ -6,7 +6,8 @@ import pytest
 
 import talweg as tw
 from talweg.passes.pipeline import compile_graph
-from talweg.passes.plan import ARENA, Plan
+from talweg.passes.places import ARENA
+from talweg.passes.plan import Plan
 from tests.fuzz.graphs import random_graph
 
 from .programs import known, plan_of

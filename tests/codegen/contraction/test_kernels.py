@@ -19,7 +19,7 @@ from talweg.codegen.object import compile_nest
 from talweg.loops.interpret import interpret
 from talweg.ops.contract import Conv, ConvInputGrad, ConvWeightGrad, Dot
 from talweg.runtime.jit import Kernel
-from talweg.schedule import choose
+from talweg.schedule.choose import choose
 from talweg.schedule.contraction import FIRST, Contraction, Order, recognise
 from talweg.schedule.contraction_tiles import Left, Right, Tiles, lefts, rights, ways
 from talweg.schedule.target import Target
