@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, ClassVar
@@ -94,6 +95,10 @@ class _Convolution(Contract):
     padding: tuple[tuple[int, int], ...]
     dilation: Shape
     groups: int
+
+    @property
+    def slides(self) -> bool:
+        return any(self.dilation)
 
     def result_size(self, spatial: Shape, kernel: Shape) -> Shape:
         """Return the number of window positions along each spatial axis."""
@@ -235,6 +240,13 @@ class Conv(_Convolution):
     """
 
     images: ClassVar[tuple[int, ...]] = (0, -1)
+
+    @property
+    def border(self) -> tuple[tuple[int, int], ...]:
+        return self.padding
+
+    def borderless(self) -> Contract:
+        return replace(self, padding=((0, 0),) * len(self.padding))
 
     def infer(self, *types: TensorType) -> TensorType:
         x, weight = types
@@ -385,6 +397,13 @@ class ConvWeightGrad(_Convolution):
     images: ClassVar[tuple[int, ...]] = (0, 1)
 
     kernel: Shape
+
+    @property
+    def border(self) -> tuple[tuple[int, int], ...]:
+        return self.padding
+
+    def borderless(self) -> Contract:
+        return replace(self, padding=((0, 0),) * len(self.padding))
 
     def infer(self, *types: TensorType) -> TensorType:
         x, ct = types

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from talweg.ir.build import Builder
     from talweg.ir.node import Node
     from talweg.loops.build import NestBuilder
-    from talweg.loops.operand import Operand, Point
+    from talweg.loops.operand import Indices, Operand, Point
 
 INEXACT = (*dtypes.FLOATS, *dtypes.COMPLEX)
 REAL_PART: Mapping[DType, DType] = {
@@ -152,17 +152,38 @@ class View(Op):
 @final
 @frozen
 class Move(View):
-    """The operand, stored anew: passes put it where a value changes its order of axes in memory."""
+    """The operand, stored anew: passes put it where a value changes its order of axes in memory.
+
+    Args:
+        border: how many zeros stand before and behind each of the last axes.
+    """
+
+    border: tuple[tuple[int, int], ...] = ()
 
     def infer(self, *types: TensorType) -> TensorType:
-        return types[0]
+        (x,) = types
+        kept = x.rank - len(self.border)
+        grown = (n + sum(b) for n, b in zip(x.shape[kept:], self.border, strict=True))
+        return x.with_shape((*x.shape[:kept], *grown))
 
     def reference(self, *arrays: np.ndarray) -> np.ndarray:
-        return arrays[0]
+        (x,) = arrays
+        widths = [(0, 0)] * (x.ndim - len(self.border)) + list(self.border)
+        return np.pad(x, widths) if self.border else x
 
     def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
         (x,) = ins
-        return lambda i: x[i]
+        if not self.border:
+            return lambda i: x[i]
+        kept = x.rank - len(self.border)
+        starts = nest.numbers([before for before, _ in self.border])
+        steps = dict.fromkeys(range(kept, x.rank), 1)
+
+        def point(i: Indices) -> Scalar:
+            inside = (at - start for at, start in zip(i[kept:], starts, strict=True))
+            return recipes.spaced(nest, x, (*i[:kept], *inside), steps)
+
+        return point
 
 
 @final
@@ -200,6 +221,20 @@ class Contract(Op):
 
     images: ClassVar[tuple[int, ...]] = ()
     depth: ClassVar[tuple[int, ...] | None] = None
+
+    @property
+    def slides(self) -> bool:
+        """Whether images are met by a kernel of more than one element."""
+        return False
+
+    @property
+    def border(self) -> tuple[tuple[int, int], ...]:
+        """The zeros around the spatial axes of the first operand; none where it has none."""
+        return ()
+
+    def borderless(self) -> Contract:
+        """Return the op on a first operand that has its border."""
+        return self
 
 
 @frozen

@@ -19,17 +19,17 @@ from talweg.passes.simplify import has_one_result
 Order: TypeAlias = tuple[int, ...]
 
 LANES = 16
+FEW = 8  # channels that are copied with a border
 FILLED = 0.6  # channels are stored last if they fill this much of their vectors of so many lanes
 
 
 def choose_orders(graph: Graph) -> tuple[Graph, dict[Node, Order]]:
     """Return the Graph with Moves put in, and the order of axes of what is not stored row-major."""
-    graph = _with_moved_gradients(graph)
+    graph, orders = _with_moves(graph)
     fixed = set(graph.outputs) | set(graph.inputs)
     fixed |= {n.inputs[0] for n in graph.order if isinstance(n.op, View) and n.op.relabels}
     fixed |= {i for n in graph.order if isinstance(n.op, Effect) for i in n.inputs}
     images = any(isinstance(n.op, Contract) and n.op.images for n in graph.order)
-    orders: dict[Node, Order] = {}
     for node in graph.order if images else ():
         if node not in fixed and has_one_result(node):
             order = _order_of(node, orders)
@@ -47,22 +47,66 @@ def choose_orders(graph: Graph) -> tuple[Graph, dict[Node, Order]]:
     return graph, orders
 
 
-def _with_moved_gradients(graph: Graph) -> Graph:
-    """Read the gradients of kernels O, I, *spatial through a Move: they are summed with O last."""
-    moves: dict[Node, Node] = {}
+def _with_moves(graph: Graph) -> tuple[Graph, dict[Node, Order]]:
+    """Put Moves in where values of other orders meet convolutions.
+
+    Gradients of kernels O, I, *spatial are summed with O last. Inputs and results of the Graph,
+    which are row-major, are copied where kernels slide over them; few channels get their border of
+    zeros with the copy, so that no element needs to be tested. Returns the orders of the copies.
+    """
+    if not any(isinstance(n.op, Contract) and n.op.images for n in graph.order):
+        return graph, {}
+    kernels: dict[Node, Node] = {}
+    images: dict[tuple[Node, Move], Node] = {}
+    slid, given = _slid(graph), set(graph.inputs)
+
+    def moved(node: Node, move: Move) -> Node:
+        if (node, move) not in images:
+            images[node, move] = make_node(move, (node,), move.infer(node.type), node.source)
+        return images[node, move]
 
     def rule(node: Node, inputs: tuple[Node, ...]) -> Node:
-        if not isinstance(node.op, Contract):
-            inputs = tuple(moves.get(i, i) for i in inputs)
-        made = same(node, inputs)
+        op = node.op
+        if not isinstance(op, Contract):
+            return same(node, tuple(kernels.get(i, i) for i in inputs))
+        found = list(inputs)
+        if op.slides:
+            for place in op.images:
+                if place >= 0 and found[place] in given and fills_vectors(found[place].shape):
+                    found[place] = moved(found[place], Move())
+            if found[0] in given and any(map(any, op.border)) and found[0].shape[1] <= FEW:
+                found[0] = moved(found[0], Move(op.border))
+                made = make_node(op.borderless(), tuple(found), node.type, node.source)
+            else:
+                made = same(node, tuple(found))
+        else:
+            made = same(node, inputs)
         if _sums_kernels(made) and _fills(made.shape[0]):
-            moves[made] = make_node(Move(), (made,), made.type, made.source)
+            kernels[made] = make_node(Move(), (made,), made.type, made.source)
         return made
 
-    if not any(_sums_kernels(n) for n in graph.order):
-        return graph
     found = rewrite(graph, rule)
-    return Graph(found.inputs, [moves.get(o, o) for o in found.outputs])
+    for old, new in zip(graph.outputs, found.outputs, strict=True):
+        if old in slid and new not in kernels:
+            kernels[new] = make_node(Move(), (new,), new.type, new.source)
+    outputs = [kernels.get(o, o) for o in found.outputs]
+    orders = {node: channels_last(node.rank) for node in images.values()}
+    return Graph(found.inputs, outputs), orders
+
+
+def _slid(graph: Graph) -> set[Node]:
+    """The images that are made by sliding kernels, and what is made of them at the same place."""
+    found: set[Node] = set()
+    for node in graph.order:
+        if isinstance(node.op, Contract):
+            made = node.op.slides and -1 in node.op.images
+        else:
+            made = isinstance(node.op, Elementwise) and any(
+                i in found and i.shape == node.shape for i in node.inputs
+            )
+        if made and fills_vectors(node.shape):
+            found.add(node)
+    return found
 
 
 def _sums_kernels(node: Node) -> bool:

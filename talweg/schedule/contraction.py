@@ -390,10 +390,10 @@ def _arranged(form: _Form, innermost: str, order: Order) -> Contraction | None:
     groups = _groups(form, innermost, candidates[order.inner])
     if order.apart:
         used = {n for c in conditions_in(left) for n in names_in(c)}
-        rows = sorted(groups[1], key=lambda index: index not in used)
-        if rows == groups[1]:
+        alike = sorted(groups[1], key=lambda index: index not in used)
+        if alike == groups[1]:
             return None
-        groups = groups[0], rows, *groups[2:]
+        groups = groups[0], alike, *groups[2:]
     extents = {**form.parallel, **form.depth}
     zero = next(iter(extents.values())).table.place({})
     whole: list[Axes] = []

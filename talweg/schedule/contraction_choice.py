@@ -19,7 +19,7 @@ from talweg.loops.scalar import Argument, Call, Constant, Index, Load, Local, Nu
 from talweg.schedule.contraction import Axes, Contraction, Order, recognise
 from talweg.schedule.contraction_places import loads, read_of, step, step_of
 from talweg.schedule.contraction_tiles import Left, Right, Tiles, runs, ways
-from talweg.schedule.place import plain
+from talweg.schedule.place import plain, walk
 from talweg.schedule.target import Target
 
 # Rows and vectors of tiles, and the time of one multiplication relative to the best. The sums, a
@@ -153,13 +153,12 @@ def _tiles(sizes: _Sizes, target: Target) -> Sequence[_Tile]:
 def _cuts(sizes: _Sizes, tiles: Tiles) -> Iterator[Tiles]:
     """Yield the ways in which the depth may be taken in pieces."""
     expanded = sizes.expanded and tiles.packed
-    if sizes.depth <= (EXPANDED if expanded else DEEP):
-        yield tiles
-    else:
-        yield replace(tiles, near=expanded, piece=PIECE, splits=_splits(sizes))
-    copied = sizes.batch * sizes.right * sizes.itemsize
-    if tiles.packed and not sizes.expanded and sizes.depth <= DEEP and copied > CACHED:
-        yield replace(tiles, near=True, piece=PIECE)
+    deep = sizes.depth > (EXPANDED if expanded else DEEP)
+    whole = replace(tiles, piece=PIECE, splits=_splits(sizes)) if deep else tiles
+    if not (deep and expanded):
+        yield whole
+    if tiles.packed and (deep or not expanded) and sizes.copied > CACHED:
+        yield replace(whole, near=True, piece=PIECE)
     if tiles.right == "direct" and sizes.rows <= tiles.rows and sizes.depth > STREAM * SPLITS:
         yield replace(tiles, piece=STREAM, splits=SPLITS)
 
@@ -312,6 +311,7 @@ class _Sizes:
         self.itemsize = contraction.dtype.itemsize
         self.lanes = target.vector_bytes // self.itemsize
         self.right = self.blocks * self.columns * self.depth
+        self.copied = self.batch * self.right * self.itemsize
         shapes = {b.name: b.shape for b in contraction.nest.inputs}
 
         def held(value: Scalar) -> int:
@@ -348,16 +348,15 @@ def _met(c: Contraction, values: Mapping[str, Number], rows: int, steps: int, he
     tiles = np.unique(np.linspace(0, (rows - 1) // height, SAMPLE).astype(np.int64))
     row = np.minimum(tiles[:, None] * height + np.arange(height), rows - 1)[..., None]
     step = np.unique(np.linspace(0, steps - 1, 4 * SAMPLE).astype(np.int64))
-    known: dict[str, np.ndarray] = {
-        name: np.int64(value.real) for name, value in values.items() if isinstance(value, int)
-    }
-    known |= {axis.index: np.int64(0) for axis in (*c.batch, *c.columns, *c.depth)}
+    known = {n: np.asarray(value) for n, value in values.items() if isinstance(value, int)}
+    known |= {axis.index: np.asarray(0) for axis in (*c.batch, *c.columns, *c.depth)}
     for axes, places in ((c.rows, row), (c.depth[:-1], step)):
         for axis in reversed(axes):
             size = max(_number(axis.extent, values), 1)
             known[axis.index] = places % size
             places = places // size
-    holds = [np.asarray(_array(plain(condition), known)) for condition in read.conditions]
+    counted = [c for c in read.conditions if not any(isinstance(p, Load) for p in walk(c))]
+    holds = [_array(plain(condition), known) for condition in counted]
     whole = functools.reduce(np.logical_and, holds, np.ones((len(tiles), height, len(step)), bool))
     return float(whole.any(1).mean())
 
@@ -366,11 +365,11 @@ def _array(value: Scalar, known: Mapping[str, np.ndarray]) -> np.ndarray:
     """The values of an expression of indices and arguments."""
     match value:
         case Constant(text):
-            return np.int64(text)
+            return np.asarray(np.int64(text))
         case Argument(name) | Index(name) | Local(name):
             return known[name]
         case Call(function, operands):
-            return evaluate(function, *(_array(o, known) for o in operands))
+            return np.asarray(evaluate(function, *(_array(o, known) for o in operands)))
     raise TypeError(f"{value!r} is not made of indices")
 
 
