@@ -32,6 +32,7 @@ _FLAT_NARROW = ((1, 6, 2.0), (2, 4, 1.3), (3, 3, 1.2), (4, 2, 1.1), (5, 2, 1.1))
 PIECE = 384  # how much of the depth is taken at once where it is taken in pieces
 DEEP = 4096  # the depth from which on it is taken in pieces
 EXPANDED = 512  # the same where the right operand is larger than the memory it is read from
+LONG = 128  # the depth from which on the ordinary loops are considered
 SAMPLE = 24  # tiles that are looked at
 CACHED = 1 << 20  # bytes of panels that the left operand is made ready for once
 STREAM, SPLITS = 32, 8  # piece and parts of the depth where rows are few: memory in its order
@@ -157,7 +158,7 @@ def _cuts(sizes: _Sizes, tiles: Tiles) -> Iterator[Tiles]:
     whole = replace(tiles, piece=PIECE, splits=_splits(sizes)) if deep else tiles
     if not (deep and expanded):
         yield whole
-    if tiles.packed and (deep or not expanded) and sizes.copied > CACHED:
+    if (deep and expanded) or (tiles.packed and not expanded and sizes.copied > CACHED):
         yield replace(whole, near=True, piece=PIECE)
     if tiles.right == "direct" and sizes.rows <= tiles.rows and sizes.depth > STREAM * SPLITS:
         yield replace(tiles, piece=STREAM, splits=SPLITS)
@@ -274,7 +275,7 @@ def _reach(size: float) -> float:
 
 def _loops(sizes: _Sizes) -> float:
     """The cycles of the ordinary loops where rows of both operands are multiplied."""
-    if not sizes.along or sizes.steps > 1 or sizes.expanded:
+    if not sizes.along or sizes.steps > 1 or sizes.expanded or sizes.depth < LONG:
         return math.inf
     pairs = sizes.batch * sizes.rows * sizes.blocks * sizes.columns
     vectors = -(-sizes.depth // sizes.lanes)
