@@ -248,6 +248,10 @@ class Conv(_Convolution):
     def borderless(self) -> Contract:
         return replace(self, padding=((0, 0),) * len(self.padding))
 
+    @property
+    def single(self) -> bool:
+        return not self.groups
+
     def infer(self, *types: TensorType) -> TensorType:
         x, weight = types
         _check_operands(self, x, weight)
@@ -308,6 +312,10 @@ class ConvInputGrad(_Convolution):
 
     images: ClassVar[tuple[int, ...]] = (0, -1)
     shape: Shape
+
+    @property
+    def single(self) -> bool:
+        return not self.groups
 
     def infer(self, *types: TensorType) -> TensorType:
         ct, weight = types

@@ -228,6 +228,11 @@ class Contract(Op):
         return False
 
     @property
+    def single(self) -> bool:
+        """Whether the second operand is a kernel for every single channel."""
+        return False
+
+    @property
     def border(self) -> tuple[tuple[int, int], ...]:
         """The zeros around the spatial axes of the first operand; none where it has none."""
         return ()

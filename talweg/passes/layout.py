@@ -52,35 +52,39 @@ def _with_moves(graph: Graph) -> tuple[Graph, dict[Node, Order]]:
 
     Gradients of kernels O, I, *spatial are summed with O last. Inputs and results of the Graph,
     which are row-major, are copied where kernels slide over them; few channels get their border of
-    zeros with the copy, so that no element needs to be tested. Returns the orders of the copies.
+    zeros with the copy, so that no element needs to be tested. Kernels of single channels are
+    copied with the channels last. Returns the orders of the copies.
     """
     if not any(isinstance(n.op, Contract) and n.op.images for n in graph.order):
         return graph, {}
     kernels: dict[Node, Node] = {}
-    images: dict[tuple[Node, Move], Node] = {}
+    copies: dict[tuple[Node, Move], Node] = {}
+    orders: dict[Node, Order] = {}
     slid, given = _slid(graph), set(graph.inputs)
 
-    def moved(node: Node, move: Move) -> Node:
-        if (node, move) not in images:
-            images[node, move] = make_node(move, (node,), move.infer(node.type), node.source)
-        return images[node, move]
+    def moved(node: Node, move: Move, order: Order) -> Node:
+        if (node, move) not in copies:
+            made = make_node(move, (node,), move.infer(node.type), node.source)
+            copies[node, move], orders[made] = made, order
+        return copies[node, move]
 
     def rule(node: Node, inputs: tuple[Node, ...]) -> Node:
         op = node.op
         if not isinstance(op, Contract):
             return same(node, tuple(kernels.get(i, i) for i in inputs))
-        found = list(inputs)
+        found, last = list(inputs), channels_last(node.rank)
         if op.slides:
             for place in op.images:
                 if place >= 0 and found[place] in given and fills_vectors(found[place].shape):
-                    found[place] = moved(found[place], Move())
-            if found[0] in given and any(map(any, op.border)) and found[0].shape[1] <= FEW:
-                found[0] = moved(found[0], Move(op.border))
-                made = make_node(op.borderless(), tuple(found), node.type, node.source)
-            else:
-                made = same(node, tuple(found))
+                    found[place] = moved(found[place], Move(), last)
+            if op.single and found[1] in given and fills_vectors(found[0].shape):
+                found[1] = moved(found[1], Move(), _kernels_last(node.rank))
+        few = op.slides and found[0] in given and found[0].shape[1] <= FEW
+        if few and any(map(any, op.border)):
+            found[0] = moved(found[0], Move(op.border), last)
+            made = make_node(op.borderless(), tuple(found), node.type, node.source)
         else:
-            made = same(node, inputs)
+            made = same(node, tuple(found))
         if _sums_kernels(made) and _fills(made.shape[0]):
             kernels[made] = make_node(Move(), (made,), made.type, made.source)
         return made
@@ -90,7 +94,6 @@ def _with_moves(graph: Graph) -> tuple[Graph, dict[Node, Order]]:
         if old in slid and new not in kernels:
             kernels[new] = make_node(Move(), (new,), new.type, new.source)
     outputs = [kernels.get(o, o) for o in found.outputs]
-    orders = {node: channels_last(node.rank) for node in images.values()}
     return Graph(found.inputs, outputs), orders
 
 
@@ -117,7 +120,7 @@ def _order_of(node: Node, orders: dict[Node, Order]) -> Order | None:
     op = node.op
     if isinstance(op, Contract):
         if _sums_kernels(node):
-            return (*range(2, node.rank), 1, 0) if _fills(node.shape[0]) else None
+            return _kernels_last(node.rank) if _fills(node.shape[0]) else None
         image = -1 in op.images and fills_vectors(node.shape)
         return channels_last(node.rank) if image else None
     if isinstance(op, Window):
@@ -131,6 +134,11 @@ def _order_of(node: Node, orders: dict[Node, Order]) -> Order | None:
 def channels_last(rank: int) -> Order:
     """Return the order N, *spatial, C of axes N, C, *spatial."""
     return (0, *range(2, rank), 1)
+
+
+def _kernels_last(rank: int) -> Order:
+    """The order *spatial, I, O of the axes O, I, *spatial of kernels."""
+    return (*range(2, rank), 1, 0)
 
 
 def fills_vectors(shape: Shape) -> bool:
