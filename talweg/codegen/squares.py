@@ -13,10 +13,10 @@ from talweg.codegen.expressions import Scope
 from talweg.codegen.lanes import Lanes, constant, constants, resize, splat, type_of, where
 from talweg.codegen.transpose import transposed
 from talweg.codegen.writer import Writer
-from talweg.loops.nest import Block, Loop, expressions, statements
+from talweg.loops.nest import Loop
 from talweg.loops.scalar import Load
-from talweg.schedule.place import Place, walk
-from talweg.schedule.tiles import is_across
+from talweg.schedule.place import Place
+from talweg.schedule.tiles import is_across, loads
 
 
 def turn(scope: Scope, rows: Loop, columns: Loop, lanes: int) -> None:
@@ -28,7 +28,7 @@ def turn(scope: Scope, rows: Loop, columns: Loop, lanes: int) -> None:
         lanes: their largest extent.
     """
     turned: dict[tuple[str, Place], str] = {}
-    for load in _loads(columns.body):
+    for load in loads(columns.body):
         if not is_across(load, rows.index, columns.index):
             continue
         (place,) = load.indices
@@ -88,13 +88,3 @@ def _function(writer: Writer, kind: str, lanes: int) -> str:
             writer.do(f"store {line.type} {line.name}, ptr {at}")
         writer.do("ret void")
     return name
-
-
-def _loads(block: Block) -> list[Load]:
-    return [
-        part
-        for statement in statements(block)
-        for value in expressions(statement)
-        for part in walk(value)
-        if isinstance(part, Load)
-    ]

@@ -15,14 +15,14 @@ has rows along j. Every line of memory is then read and written once.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.loops.nest import Block, Let, Loop, LoopNest, Statement, Store, expressions, map_scalars
-from talweg.loops.scalar import Index, Load, Scalar, call, constant
-from talweg.schedule.place import Fresh, Place, names_in, put, settled, walk
+from talweg.loops.scalar import Index, Load, Scalar, Select, call, constant
+from talweg.schedule.place import Fresh, Place, children, names_in, put, settled, walk
 from talweg.schedule.target import Target
 
 Squares = dict[str, tuple[str, int]]
@@ -85,7 +85,7 @@ def _across(loops: Sequence[Loop], body: Block, columns: Loop) -> Loop | None:
     for loop in reversed(loops):
         if loop is columns:
             continue
-        if any(is_across(load, loop.index, columns.index) for load in _loads(body)):
+        if any(is_across(load, loop.index, columns.index) for load in loads(body)):
             return loop
     return None
 
@@ -107,8 +107,16 @@ def _step(place: Scalar, index: str) -> int | None:
     return None if factor is None else factor.number
 
 
-def _loads(body: Block) -> list[Load]:
-    return [p for s in body for v in expressions(s) for p in walk(v) if isinstance(p, Load)]
+def loads(body: Block) -> list[Load]:
+    """Return the loads of a block that happen in any case: those of no branch of a Select."""
+    return [load for s in body for value in expressions(s) for load in _sure(value)]
+
+
+def _sure(value: Scalar) -> Iterator[Load]:
+    if isinstance(value, Load):
+        yield value
+    for part in (value.condition,) if isinstance(value, Select) else children(value):
+        yield from _sure(part)
 
 
 def _square(

@@ -235,3 +235,13 @@ def test_a_transposed_copy_goes_through_squares(shape: tuple[int, ...]) -> None:
 def test_reads_that_are_close_together_need_no_squares() -> None:
     made = elementwise((2, 3, 4))
     assert tiled(placed(made.nest), WIDE)[1] == {}
+
+
+def test_reads_that_may_not_happen_go_through_no_squares() -> None:
+    nest = NestBuilder("border")
+    x = nest.input("x", d.float32, (2, 3, 40))
+    out = nest.output("out", d.float32, (2, 44, 3))
+    (start,) = nest.numbers([2])
+    nest.pointwise([out], lambda i: nest.within(x, [i[0], i[2], i[1] - start]))
+    made = nest.build()
+    assert tiled(placed(made.nest), WIDE)[1] == {}
