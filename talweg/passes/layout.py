@@ -19,6 +19,7 @@ from talweg.passes.simplify import has_one_result
 Order: TypeAlias = tuple[int, ...]
 
 LANES = 16
+WIDE = 32  # pixels of a row from which on single channels of an input need not be copied
 FEW = 8  # channels that are copied with a border
 FILLED = 0.6  # channels are stored last if they fill this much of their vectors of so many lanes
 
@@ -60,7 +61,7 @@ def _with_moves(graph: Graph) -> tuple[Graph, dict[Node, Order]]:
     kernels: dict[Node, Node] = {}
     copies: dict[tuple[Node, Move], Node] = {}
     orders: dict[Node, Order] = {}
-    slid, given = _slid(graph), set(graph.inputs)
+    slid, given, trains = _slid(graph), set(graph.inputs), _trains(graph)
 
     def moved(node: Node, move: Move, order: Order) -> Node:
         if (node, move) not in copies:
@@ -73,7 +74,7 @@ def _with_moves(graph: Graph) -> tuple[Graph, dict[Node, Order]]:
         if not isinstance(op, Contract):
             return same(node, tuple(kernels.get(i, i) for i in inputs))
         found, last = list(inputs), channels_last(node.rank)
-        if op.slides:
+        if op.slides and (trains or not _is_wide(node, found[0] in given)):
             for place in op.images:
                 if place >= 0 and found[place] in given and fills_vectors(found[place].shape):
                     found[place] = moved(found[place], Move(), last)
@@ -97,12 +98,24 @@ def _with_moves(graph: Graph) -> tuple[Graph, dict[Node, Order]]:
     return Graph(found.inputs, outputs), orders
 
 
+def _trains(graph: Graph) -> bool:
+    return any(_sums_kernels(n) for n in graph.order)
+
+
+def _is_wide(node: Node, given: bool) -> bool:
+    """Whether single channels are met as they are given: rows of pixels fill vectors as well."""
+    assert isinstance(node.op, Contract)
+    return given and node.op.single and node.inputs[0].shape[-1] >= WIDE
+
+
 def _slid(graph: Graph) -> set[Node]:
     """The images that are made by sliding kernels, and what is made of them at the same place."""
     found: set[Node] = set()
+    given, trains = set(graph.inputs), _trains(graph)
     for node in graph.order:
         if isinstance(node.op, Contract):
             made = node.op.slides and -1 in node.op.images
+            made = made and (trains or not _is_wide(node, node.inputs[0] in given))
         else:
             made = isinstance(node.op, Elementwise) and any(
                 i in found and i.shape == node.shape for i in node.inputs

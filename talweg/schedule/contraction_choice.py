@@ -118,7 +118,10 @@ class _Facts:
 
 @functools.lru_cache(maxsize=1024)
 def _arrangements(nest: LoopNest, target: Target) -> tuple[_Facts, ...]:
-    """The ways to bring a nest into the form of a contraction."""
+    """The ways to bring a nest into the form of a contraction.
+
+    None where every element of the right operand is met once and must be copied before.
+    """
     found: list[_Facts] = []
     for swapped in (False, True):
         for inner in itertools.count():
@@ -126,7 +129,9 @@ def _arrangements(nest: LoopNest, target: Target) -> tuple[_Facts, ...]:
             c = recognise(nest, order)
             if c is None:
                 break
-            found.append(_facts(c, order, tuple(ways(c, target))))
+            possible = tuple(ways(c, target))
+            if c.rows or any(right == "direct" for _, right in possible):
+                found.append(_facts(c, order, possible))
             c = recognise(nest, apart)
             taps = () if c is None else tuple(w for w in ways(c, target) if w[0] == "taps")
             if c is not None and taps:
