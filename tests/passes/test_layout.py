@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import talweg as tw
 from talweg.engine.building import build
 from talweg.engine.scalars import is_scalar
 from talweg.ir.interpret import interpret
 from talweg.nn import functional as F
-from talweg.ops.kinds import Move
+from talweg.ops.kinds import Contract, Elementwise, Move, Window
 from talweg.passes.layout import channels_last, choose_orders
 
 from .programs import graph_of, known
@@ -25,15 +26,48 @@ def region(channels: int) -> tuple[tw.Tensor, tw.Tensor, tw.Tensor]:
 
 
 def test_a_region_of_convolutions_is_channels_last() -> None:
-    first, pooled, last = region(16)
-    _, orders = choose_orders(graph_of(last))
-    stored = [first.node(), pooled.node()]
-    assert [orders.get(node) for node in stored] == [(0, 2, 3, 1)] * 2
-    assert last.node() not in orders, "what the caller gets is row-major"
+    _, _, last = region(16)
+    graph, orders = choose_orders(graph_of(last))
+    stored = [node for node in graph.order if isinstance(node.op, Contract | Elementwise | Window)]
+    assert {orders.get(node) for node in stored} == {(0, 2, 3, 1)}
+    assert [type(node.op) for node in graph.outputs] == [Move]
+    assert graph.outputs[0] not in orders, "what the caller gets is row-major"
+
+
+def test_an_input_is_copied_once_where_kernels_slide_over_it() -> None:
+    x, w = known(2, 16, 6, 6), known(16, 16, 3, 3)
+    graph, orders = choose_orders(graph_of(F.conv2d(x, w), F.conv2d(x, w, padding=1).sum()))
+    assert [orders[n] for n in graph.order if isinstance(n.op, Move) and n in orders] == [
+        (0, 2, 3, 1)
+    ]
+    graph, orders = choose_orders(graph_of(F.conv2d(x, known(16, 16, 1, 1))))
+    assert not orders
+    assert not any(isinstance(n.op, Move) for n in graph.order)
+
+
+def test_few_channels_are_copied_with_their_border() -> None:
+    x, w = known(2, 3, 8, 7), tw.tensor(tw.rand(16, 3, 3, 3).numpy(), requires_grad=True)
+    y = F.conv2d(x, w, padding=(1, 2), stride=2)
+    y.sum().backward()
+    assert w.grad is not None
+    graph, orders = choose_orders(graph_of(y, w.grad))
+    borders = [n for n in graph.order if isinstance(n.op, Move) and n.op.border]
+    assert [(n.shape, orders[n]) for n in borders] == [((2, 3, 10, 11), (0, 2, 3, 1))]
+    readers = [n for n in graph.order if borders[0] in n.inputs]
+    assert len(readers) == 2
+    assert not any(any(map(any, n.op.border)) for n in readers if isinstance(n.op, Contract))
+
+
+def test_kernels_of_single_channels_are_copied_but_not_beside_wide_rows() -> None:
+    for side, copies in ((8, 2), (40, 0)):
+        graph, orders = choose_orders(
+            graph_of(F.conv2d(known(2, 16, side, side), known(16, 1, 3, 3), groups=16))
+        )
+        assert len([n for n in graph.order if n in orders and isinstance(n.op, Move)]) == copies
 
 
 def test_channels_that_fill_no_vector_stay_where_they_are() -> None:
-    _, _, last = region(6)
+    _, _, last = region(9)
     _, orders = choose_orders(graph_of(last))
     assert not orders
 
@@ -44,8 +78,30 @@ def test_what_is_flattened_is_row_major() -> None:
     assert pooled.node() not in orders
 
 
-def test_the_order_changes_no_value() -> None:
-    graph = graph_of(*region(16))
+def convolved(channels: int, kernel: int, groups: int, stride: int, side: int) -> list[tw.Tensor]:
+    x = tw.tensor(tw.rand(3, channels, side, side).numpy(), requires_grad=True)
+    w = tw.rand(2 * channels if groups == 1 else channels, channels // groups, kernel, kernel)
+    w = tw.tensor(w.numpy(), requires_grad=True)
+    y = F.conv2d(x, w, padding=kernel // 2, stride=stride, groups=groups)
+    (y * y).sum().backward()
+    assert x.grad is not None
+    assert w.grad is not None
+    return [y, x.grad, w.grad]
+
+
+CASES = {
+    "region": lambda: [*region(16)],
+    "few": lambda: convolved(3, 5, 1, 2, 9),
+    "single": lambda: convolved(16, 3, 16, 2, 9),
+    "wide": lambda: convolved(16, 3, 16, 1, 33)[:1],
+    "points": lambda: convolved(16, 1, 1, 1, 7),
+    "far points": lambda: convolved(16, 1, 1, 2, 7),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_order_changes_no_value(case: str) -> None:
+    graph = graph_of(*CASES[case]())
     arrays = [n.array for n in graph.inputs if n.array is not None]
     program = build(graph, [is_scalar(n) for n in graph.inputs])
     for node, value, right in zip(

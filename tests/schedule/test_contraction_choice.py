@@ -1,0 +1,77 @@
+"""Schedules of contractions: what is chosen for shapes that need a way of their own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from talweg.base import dtypes
+from talweg.ops.contract import Conv, ConvInputGrad, Dot
+from talweg.schedule.contraction import Order, recognise
+from talweg.schedule.contraction_choice import choose_tiles, priced
+from talweg.schedule.contraction_tiles import Tiles
+from talweg.schedule.target import Target
+from tests.codegen.contraction.nests import Laid
+
+WIDE = Target("x86_64-unknown-linux-gnu", "", "+avx512bw,+avx512f,+avx512vl,+fma", width=64)
+NHWC, OHWI = (0, 2, 3, 1), (0, 2, 3, 1)
+
+
+def product(m: int, k: int, n: int, turned: bool = False) -> Tiles | None:
+    orders = [(0, 1), (1, 0) if turned else (0, 1), (0, 1)]
+    laid = Laid(Dot(), dtypes.float32, [(m, k), (k, n)], orders)
+    return chosen(laid)
+
+
+def chosen(laid: Laid) -> Tiles | None:
+    found = recognise(laid.nest)
+    assert found is not None
+    values = {a.name: v for a, v in zip(laid.nest.arguments, laid.values, strict=True)}
+    return choose_tiles(found, values, WIDE)
+
+
+def test_few_rows_go_through_memory_in_its_order() -> None:
+    for rows in (1, 8):
+        tiles = product(rows, 2048, 2048)
+        assert tiles is not None
+        assert tiles.right == "direct"
+        assert tiles.piece == 32
+        assert tiles.splits > 1
+
+
+def test_one_row_meets_rows_in_the_ordinary_loops() -> None:
+    assert product(1, 1024, 256, turned=True) is None
+    assert product(64, 1024, 256, turned=True) is not None
+
+
+def test_a_large_operand_is_copied_part_by_part() -> None:
+    tiles = product(64, 64, 25088)
+    assert tiles is None or tiles.near or tiles.right == "direct"
+
+
+def test_rows_of_one_place_in_all_images_are_neighbours_where_that_spares_taps() -> None:
+    how = ((1, 1), ((0, 0), (0, 0)), (1, 1), 1)
+    laid = Laid(
+        ConvInputGrad(*how, (12, 12)),
+        dtypes.float32,
+        [(64, 50, 8, 8), (50, 20, 5, 5)],
+        (NHWC, OHWI, NHWC),
+    )
+    tiles = chosen(laid)
+    assert tiles is not None
+    assert tiles.left == "taps"
+    assert tiles.order.apart
+
+
+def test_single_channels_are_no_contraction() -> None:
+    how = ((1, 1), ((1, 1), (1, 1)), (1, 1), 0)
+    laid = Laid(Conv(*how), dtypes.float32, [(2, 16, 9, 9), (16, 1, 3, 3)], None)
+    found = recognise(laid.nest)
+    if found is not None:
+        values = {a.name: v for a, v in zip(laid.nest.arguments, laid.values, strict=True)}
+        assert not priced(found, values, WIDE)
+
+
+def test_orders_that_make_no_difference_are_not_listed() -> None:
+    laid = Laid(Dot(), dtypes.float32, [(3, 4), (4, 5)], None)
+    assert recognise(laid.nest, Order(apart=True)) is None
+    assert np.prod(laid.shape) == 15
