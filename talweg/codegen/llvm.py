@@ -68,6 +68,8 @@ def emit(kernel: Staged, target: Target) -> str:
             body = Body(writer, kernel)
             body.enter()
             body.stage(stage)
+            if kernel.streams:  # such stores are ordered before what tells others of them
+                writer.intrinsic("llvm.x86.sse.sfence", "void")
             writer.do("ret i32 0")
     return writer.text()
 
@@ -169,7 +171,8 @@ class Body:
 
     def _array(self, buffer: Buffer, pointer: str) -> Array:
         shape = tuple(self.scope.value(size) for size in buffer.shape if len(buffer.shape) > 1)
-        array = self.scope.arrays[buffer.name] = Array(pointer, buffer.dtype, shape)
+        array = Array(pointer, buffer.dtype, shape, buffer.name in self.kernel.streams)
+        self.scope.arrays[buffer.name] = array
         return array
 
     def _lay_out(self, buffers: Sequence[Buffer], base: str) -> None:

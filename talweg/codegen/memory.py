@@ -27,11 +27,15 @@ SPREAD = 4  # how far apart elements may stand that are picked from whole rows
 
 @dataclass(frozen=True)
 class Array:
-    """A buffer of the nest: where it begins, and if it has several axes its sizes."""
+    """A buffer of the nest: where it begins, and if it has several axes its sizes.
+
+    What `streams` is written past the caches, where whole registers at their boundaries are.
+    """
 
     pointer: str
     dtype: DType
     shape: tuple[Value, ...]
+    streams: bool = False
 
 
 def pointer(writer: Writer, array: Array, offset: Lanes) -> str:
@@ -184,7 +188,11 @@ def _store(array: Array, offset: Value, value: Lanes, lanes: int, mask: Lanes | 
     if offset.step == 1 and not offset.is_vector:
         place = _pointer(writer, array, offset.single)
         if mask is None:
-            writer.do(f"store {value.type} {value.name}, ptr {place}, align {size}")
+            plain = f"store {value.type} {value.name}, ptr {place}, align {size}"
+            if array.streams and lanes * size % writer.target.vector_bytes == 0:
+                _stream(writer, value, place, plain)
+            else:
+                writer.do(plain)
             return
         name = f"llvm.masked.store.v{lanes}{_suffix(value.kind)}.p0"
         writer.intrinsic(name, "void", (value.type, value.name), ("ptr", place), *given)
@@ -192,6 +200,23 @@ def _store(array: Array, offset: Value, value: Lanes, lanes: int, mask: Lanes | 
     pointers = _pointers(writer, array, widened(offset, lanes).single)
     name = f"llvm.masked.scatter.v{lanes}{_suffix(value.kind)}.v{lanes}p0"
     writer.intrinsic(name, "void", (value.type, value.name), (f"<{lanes} x ptr>", pointers), *given)
+
+
+def _stream(writer: Writer, value: Lanes, place: str, plain: str) -> None:
+    """Write past the caches, which would first read the rest of a line; not across lines."""
+    align = writer.target.vector_bytes
+    writer.declare("!0", "!0 = !{i32 1}")
+    address = Lanes(writer, writer.emit(f"ptrtoint ptr {place} to i64"), "i64", 1)
+    whole, broken, on = writer.label("whole"), writer.label("broken"), writer.label("on")
+    writer.branch((address & (align - 1)).equals(0).name, whole, broken)
+    writer.start(whole)
+    text = f"store {value.type} {value.name}, ptr {place}, align {align}, !nontemporal !0"
+    writer.do(text)
+    writer.jump(on)
+    writer.start(broken)
+    writer.do(plain)
+    writer.jump(on)
+    writer.start(on)
 
 
 def _reversed(x: Lanes) -> Lanes:

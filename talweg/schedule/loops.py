@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import final
 
 from talweg.base.frozen import frozen
 from talweg.loops.count import extent
-from talweg.loops.nest import Loop, LoopNest, Statement, expressions, statements
+from talweg.loops.nest import Buffer, Loop, LoopNest, Statement, Store, expressions, statements
 from talweg.loops.scalar import Index, Load, Number, walk
 from talweg.schedule.jam import jammed
 from talweg.schedule.moves import collapsed, unrolled
@@ -21,6 +23,7 @@ from talweg.schedule.vectors import Choice, choose
 FEW = 8  # work items that do not keep all threads busy
 LANES = 64  # neighbouring results that are one work item
 WORTH = 1 << 15  # elements that are worth several threads
+LARGE = 1 << 24  # bytes of a result that is gone from the caches before anybody reads it
 
 
 @final
@@ -31,10 +34,12 @@ class Loops:
     Args:
         vectors: whether any become vectors.
         chunks: whether reductions are cut into chunks.
+        streams: results that are written past the caches.
     """
 
     vectors: bool = True
     chunks: bool = False
+    streams: tuple[str, ...] = ()
 
 
 def staged(nest: LoopNest, schedule: Loops, target: Target) -> Staged:
@@ -46,10 +51,11 @@ def staged(nest: LoopNest, schedule: Loops, target: Target) -> Staged:
     if not schedule.vectors:
         return split(moved, {})
     moved, squares = tiled(moved, target)
-    vectors = choose(moved, target)
+    streams = schedule.streams if target.streams else ()
+    vectors = choose(moved, target, streams)
     for columns, lanes in squares.values():
         vectors[columns] = Choice((), lanes, once=True)
-    return split(moved, vectors, squares)
+    return replace(split(moved, vectors, squares), streams=streams)
 
 
 def choose_loops(nest: LoopNest, values: Mapping[str, Number]) -> Loops:
@@ -58,7 +64,28 @@ def choose_loops(nest: LoopNest, values: Mapping[str, Number]) -> Loops:
         return Loops()
     alone = any(isinstance(s, Loop) and s.order == "reduction" for s in nest.body)
     listed = [nest.body] if alone else [(s,) for s in nest.body]
-    return Loops(chunks=any(_is_narrow(block, values) for block in listed))
+    chunks = any(_is_narrow(block, values) for block in listed)
+    return Loops(chunks=chunks, streams=_streams(nest, values))
+
+
+def _streams(nest: LoopNest, values: Mapping[str, Number]) -> tuple[str, ...]:
+    """The large results that the nest only writes, an element once."""
+    large = [b.name for b in nest.outputs if _bytes(b, values) >= LARGE]
+    if not large:
+        return ()
+    inside = list(statements(nest.body))
+    again = {
+        p.buffer for s in inside for v in expressions(s) for p in walk(v) if isinstance(p, Load)
+    }
+    stores = [s for s in inside if isinstance(s, Store)]
+    again |= {s.buffer for s in stores if s.combine != "set"}
+    once = {s.buffer for s in stores if sum(t.buffer == s.buffer for t in stores) == 1}
+    return tuple(name for name in large if name in once - again)
+
+
+def _bytes(buffer: Buffer, values: Mapping[str, Number]) -> int:
+    sizes = (extent(size, values) for size in buffer.shape)
+    return math.prod(sizes, start=buffer.dtype.itemsize)
 
 
 def _is_narrow(block: tuple[Statement, ...], values: Mapping[str, Number]) -> bool:

@@ -85,6 +85,7 @@ class Staged:
         stages: in their order.
         vectors: how the loops that become vectors do so, by their indices.
         squares: loops over the rows of squares that are transposed in registers.
+        streams: buffers that are written past the caches.
     """
 
     nest: LoopNest
@@ -94,6 +95,7 @@ class Staged:
     stages: tuple[Stage, ...]
     vectors: dict[str, Choice]
     squares: Squares = field(default_factory=dict)
+    streams: tuple[str, ...] = ()
 
 
 def split(nest: LoopNest, vectors: dict[str, Choice], squares: Squares | None = None) -> Staged:

@@ -53,6 +53,11 @@ class Target:
         return self.is_aarch64 or (self.is_x86 and self.has("fma"))
 
     @functools.cached_property
+    def streams(self) -> bool:
+        """Whether vectors can be written past the caches."""
+        return self.is_x86
+
+    @functools.cached_property
     def rounding(self) -> bool:
         """Whether rounding to a whole number is one instruction."""
         return self.is_aarch64 or (self.is_x86 and self.has("sse4.1"))

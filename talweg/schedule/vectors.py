@@ -70,9 +70,15 @@ class Choice:
         return min(width for width in (*self.whole, self.rest) if width > 1)
 
 
-def choose(nest: LoopNest, target: Target) -> dict[str, Choice]:
-    """Return the loops of a nest of places to be made vectors, by their indices."""
-    counter = _Counter(target, _varying(nest))
+def choose(nest: LoopNest, target: Target, streams: Sequence[str] = ()) -> dict[str, Choice]:
+    """Return the loops of a nest of places to be made vectors, by their indices.
+
+    Args:
+        nest: the loops.
+        target: the machine.
+        streams: buffers that are written past the caches, which only whole vectors can do.
+    """
+    counter = _Counter(target, _varying(nest), frozenset(streams))
     chosen: dict[str, Choice] = {}
     for statement in nest.body:
         chosen |= _best(statement, counter)[1]
@@ -97,6 +103,7 @@ class _Counter:
 
     target: Target
     lets: Mapping[str, frozenset[str]]
+    streams: frozenset[str]
 
     def block(self, block: Iterable[Statement], index: str, lanes: int) -> float:
         """The cost of statements where `index` runs over so many lanes at once."""
@@ -153,7 +160,7 @@ def _best(statement: Statement, count: _Counter) -> tuple[float, dict[str, Choic
     if not isinstance(statement, Loop):
         return cost, chosen
     cost = own + (cost - own + 1.0) * _repeats(statement)
-    choice = _choice(statement, count.target)
+    choice = _choice(statement, count.target, count.streams)
     if choice is None or not _allowed(statement):
         return cost, chosen
     width = min((*choice.whole, *([choice.rest] if choice.rest > 1 else [])))
@@ -162,7 +169,7 @@ def _best(statement: Statement, count: _Counter) -> tuple[float, dict[str, Choic
     return (vector, {statement.index: choice}) if vector < cost else (cost, chosen)
 
 
-def _choice(loop: Loop, target: Target) -> Choice | None:
+def _choice(loop: Loop, target: Target, streams: frozenset[str]) -> Choice | None:
     """Vectors that fill a register, or several of them where folds would wait for each other.
 
     Where the machine has masks, what is left is a vector too; and a long body is written once,
@@ -183,6 +190,8 @@ def _choice(loop: Loop, target: Target) -> Choice | None:
     ]
     cheap = all(cost_of(call) < CHEAP for call in calls)
     folds = loop.order == "reduction" or any(map(_is_light, statements(loop.body)))
+    if any(isinstance(s, Store) and s.buffer in streams for s in loop.body):
+        return Choice((width,), width if masked else 1)
     if masked and not cheap:
         return Choice((), width)
     if not folds or not cheap:
