@@ -129,7 +129,7 @@ class Scope:
             return array, self.offset(array, indices)
         row: tuple[str, Place] | None = self.kept.get(("row", array.pointer, indices[0]))
         pointer, rest = row or (array.pointer, indices[0])
-        return Array(pointer, array.dtype, array.shape), self.place(rest)
+        return Array(pointer, array.dtype, array.shape, array.streams), self.place(rest)
 
     def place(self, place: Place) -> Value:
         """Write a place: what is known of it already, and the rest."""

@@ -94,7 +94,7 @@ class _Hoist:
             assert self.runs is not None
             place = memory.pointer(self.scope.writer, array, offset.single)
             place = where_pointer(self.runs, place, "%block")
-            row = memory.Array(place, array.dtype, array.shape)
+            row = memory.Array(place, array.dtype, array.shape, array.streams)
             found = self.scope.load(row, self.scope.whole(0))
         else:
             for part in walk(value):
@@ -136,7 +136,7 @@ class _Hoist:
         begins = "begin", pointer, frozenset(known.items())
         begin = scope.kept.get(begins)
         if begin is None:
-            row = memory.Array(pointer, array.dtype, array.shape)
+            row = memory.Array(pointer, array.dtype, array.shape, array.streams)
             begin = memory.pointer(scope.writer, row, self.sum_of(known, place).single)
             scope.kept[begins] = begin
         scope.kept[key] = begin, _without(rest, known)

@@ -348,6 +348,11 @@ class Body:
             self.scope.names[loop.index] = Value(dtypes.int64, (at,), 1 if step > 1 else 0)
             if step > 1 and self.ending is not None:
                 self.scope.mask = self.scope.alive = self._mask_of(at, self.ending)
+            if step > 1:
+                for load in self.kernel.ahead.get(loop.index, ()):
+                    memory.fetch(
+                        *self.scope.element(self.scope.arrays[load.buffer], load.indices), step
+                    )
             self.statements(loop.body)
             return [part for name in carried for part in self.scope.names[name].parts]
 

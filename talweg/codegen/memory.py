@@ -57,6 +57,19 @@ def _pointers(writer: Writer, array: Array, offsets: Lanes) -> str:
     return writer.emit(f"getelementptr {kind}, ptr {array.pointer}, {offsets.type} {offsets.name}")
 
 
+LINE = 64  # bytes of a cache line
+
+
+def fetch(array: Array, offset: Value, lanes: int) -> None:
+    """Ask for the lines of some neighbours, which need not exist, into the second-level cache."""
+    writer = offset.single.writer
+    size = array.dtype.itemsize
+    for start in range(0, lanes, max(LINE // size, 1)):
+        place = pointer(writer, array, offset.single + start)
+        given = [("ptr", place), ("i32", "0"), ("i32", "2"), ("i32", "1")]
+        writer.intrinsic("llvm.prefetch.p0", "void", *given)
+
+
 def load(array: Array, offset: Value, lanes: int, mask: Lanes | None) -> Value:
     """Return the elements at an offset, in elements; lanes without a mask bit are undefined."""
     if array.dtype.is_complex:

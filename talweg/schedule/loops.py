@@ -11,6 +11,7 @@ from talweg.base.frozen import frozen
 from talweg.loops.count import extent
 from talweg.loops.nest import Buffer, Loop, LoopNest, Statement, Store, expressions, statements
 from talweg.loops.scalar import Index, Load, Number, walk
+from talweg.schedule.ahead import fetched_ahead
 from talweg.schedule.jam import jammed
 from talweg.schedule.moves import collapsed, unrolled
 from talweg.schedule.place import placed
@@ -23,7 +24,8 @@ from talweg.schedule.vectors import Choice, choose
 FEW = 8  # work items that do not keep all threads busy
 LANES = 64  # neighbouring results that are one work item
 WORTH = 1 << 15  # elements that are worth several threads
-LARGE = 1 << 24  # bytes of a result that is gone from the caches before anybody reads it
+FAR = 1 << 20  # bytes of an operand that does not come from the nearest caches
+LARGE = 1 << 25  # bytes of a result that is gone from the caches before anybody reads it
 
 
 @final
@@ -35,11 +37,14 @@ class Loops:
         vectors: whether any become vectors.
         chunks: whether reductions are cut into chunks.
         streams: results that are written past the caches.
+        large: whether operands come from memory: rows that are passed over several times are
+            fetched ahead, and long bodies are written twice, once without masks.
     """
 
     vectors: bool = True
     chunks: bool = False
     streams: tuple[str, ...] = ()
+    large: bool = False
 
 
 def staged(nest: LoopNest, schedule: Loops, target: Target) -> Staged:
@@ -52,10 +57,11 @@ def staged(nest: LoopNest, schedule: Loops, target: Target) -> Staged:
         return split(moved, {})
     moved, squares = tiled(moved, target)
     streams = schedule.streams if target.streams else ()
-    vectors = choose(moved, target, streams)
+    vectors = choose(moved, target, schedule.large)
     for columns, lanes in squares.values():
         vectors[columns] = Choice((), lanes, once=True)
-    return replace(split(moved, vectors, squares), streams=streams)
+    kernel = replace(split(moved, vectors, squares), streams=streams)
+    return replace(kernel, ahead=fetched_ahead(kernel)) if schedule.large else kernel
 
 
 def choose_loops(nest: LoopNest, values: Mapping[str, Number]) -> Loops:
@@ -65,7 +71,8 @@ def choose_loops(nest: LoopNest, values: Mapping[str, Number]) -> Loops:
     alone = any(isinstance(s, Loop) and s.order == "reduction" for s in nest.body)
     listed = [nest.body] if alone else [(s,) for s in nest.body]
     chunks = any(_is_narrow(block, values) for block in listed)
-    return Loops(chunks=chunks, streams=_streams(nest, values))
+    large = max((_bytes(b, values) for b in nest.inputs), default=0) >= FAR
+    return Loops(chunks=chunks, streams=_streams(nest, values), large=large)
 
 
 def _streams(nest: LoopNest, values: Mapping[str, Number]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ the thread that runs the item.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import final
 
@@ -86,6 +86,7 @@ class Staged:
         vectors: how the loops that become vectors do so, by their indices.
         squares: loops over the rows of squares that are transposed in registers.
         streams: buffers that are written past the caches.
+        ahead: elements that vector loops ask for before they are needed, by their indices.
     """
 
     nest: LoopNest
@@ -96,6 +97,7 @@ class Staged:
     vectors: dict[str, Choice]
     squares: Squares = field(default_factory=dict)
     streams: tuple[str, ...] = ()
+    ahead: Mapping[str, Sequence[Load]] = field(default_factory=dict)
 
 
 def split(nest: LoopNest, vectors: dict[str, Choice], squares: Squares | None = None) -> Staged:

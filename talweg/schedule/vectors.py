@@ -70,15 +70,15 @@ class Choice:
         return min(width for width in (*self.whole, self.rest) if width > 1)
 
 
-def choose(nest: LoopNest, target: Target, streams: Sequence[str] = ()) -> dict[str, Choice]:
+def choose(nest: LoopNest, target: Target, large: bool = False) -> dict[str, Choice]:
     """Return the loops of a nest of places to be made vectors, by their indices.
 
     Args:
         nest: the loops.
         target: the machine.
-        streams: buffers that are written past the caches, which only whole vectors can do.
+        large: whether long bodies are worth being written twice, once without masks.
     """
-    counter = _Counter(target, _varying(nest), frozenset(streams))
+    counter = _Counter(target, _varying(nest), large)
     chosen: dict[str, Choice] = {}
     for statement in nest.body:
         chosen |= _best(statement, counter)[1]
@@ -103,7 +103,7 @@ class _Counter:
 
     target: Target
     lets: Mapping[str, frozenset[str]]
-    streams: frozenset[str]
+    large: bool
 
     def block(self, block: Iterable[Statement], index: str, lanes: int) -> float:
         """The cost of statements where `index` runs over so many lanes at once."""
@@ -160,7 +160,7 @@ def _best(statement: Statement, count: _Counter) -> tuple[float, dict[str, Choic
     if not isinstance(statement, Loop):
         return cost, chosen
     cost = own + (cost - own + 1.0) * _repeats(statement)
-    choice = _choice(statement, count.target, count.streams)
+    choice = _choice(statement, count.target, count.large)
     if choice is None or not _allowed(statement):
         return cost, chosen
     width = min((*choice.whole, *([choice.rest] if choice.rest > 1 else [])))
@@ -169,7 +169,7 @@ def _best(statement: Statement, count: _Counter) -> tuple[float, dict[str, Choic
     return (vector, {statement.index: choice}) if vector < cost else (cost, chosen)
 
 
-def _choice(loop: Loop, target: Target, streams: frozenset[str]) -> Choice | None:
+def _choice(loop: Loop, target: Target, large: bool) -> Choice | None:
     """Vectors that fill a register, or several of them where folds would wait for each other.
 
     Where the machine has masks, what is left is a vector too; and a long body is written once,
@@ -190,9 +190,7 @@ def _choice(loop: Loop, target: Target, streams: frozenset[str]) -> Choice | Non
     ]
     cheap = all(cost_of(call) < CHEAP for call in calls)
     folds = loop.order == "reduction" or any(map(_is_light, statements(loop.body)))
-    if any(isinstance(s, Store) and s.buffer in streams for s in loop.body):
-        return Choice((width,), width if masked else 1)
-    if masked and not cheap:
+    if masked and not cheap and not large:
         return Choice((), width)
     if not folds or not cheap:
         return Choice((width,), width if masked else 1)

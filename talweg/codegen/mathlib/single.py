@@ -90,7 +90,8 @@ def _power(n: Lanes) -> Lanes:
 
 def _reduced(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
     """(r, n, n as i32) with x = r + n ln(2) and |r| <= ln(2) / 2."""
-    n, whole = _nearest(x * LOG2_E)
+    shifted = fma(x, LOG2_E, SHIFT)
+    n, whole = shifted - SHIFT, bits_of(shifted) - bits_of(x.like(SHIFT))
     return fma(n, -LN2_LOW, fma(n, -LN2_HIGH, x)), n, whole
 
 
@@ -98,6 +99,8 @@ def exp(x: Lanes) -> Lanes:
     """Error at most 1 ULP."""
     x = smaller(larger(x, -104.0), 89.0)
     r, n, whole = _reduced(x)
+    if x.writer.target.fma:
+        return times_power(horner((*EXP, 1.0, 1.0), r), n, whole)
     total = r + 1
     return times_power(total + fma(r * r, horner(EXP, r), r - (total - 1)), n, whole)
 
