@@ -11,6 +11,7 @@ from operator import index
 from talweg.base import dtypes
 from talweg.base.errors import InvalidValue, ShapeError
 from talweg.base.shapes import Shape, normalize_axes, size_of
+from talweg.fn.math import constant
 from talweg.fn.spatial import check_floating
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
@@ -310,11 +311,17 @@ def _batch_norm(
 def _standardised(
     b: Builder, x: Node, axes: tuple[int, ...], eps: float
 ) -> tuple[Node, Node, Node]:
-    """Return x with mean 0 and variance 1 over axes, the mean and the variance, axes kept as 1."""
+    """Return x with mean 0 and variance 1 over axes, the mean and the variance, axes kept as 1.
+
+    For any number c the variance is the mean of (x - c)**2, less (mean - c)**2. With the mean for
+    c the last term is 0, but both sums that the gradient needs are independent of each other.
+    """
     mean = _mean(b, x, axes)
-    centred = b.sub(x, b.expand(mean, x.shape))
-    var = _mean(b, b.mul(centred, centred), axes)
+    middle = constant(b, mean)
+    around, shift = b.sub(x, b.expand(middle, x.shape)), b.sub(mean, middle)
+    var = b.sub(_mean(b, b.mul(around, around), axes), b.mul(shift, shift))
     scale = b.rsqrt(b.add(var, b.scalar(eps, x.dtype)))
+    centred = b.sub(x, b.expand(mean, x.shape))
     return b.mul(centred, b.expand(scale, x.shape)), mean, var
 
 

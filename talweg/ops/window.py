@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 from math import prod
 from types import EllipsisType
@@ -144,6 +145,37 @@ class _Windowed(Window):
                     f"{self.name()}: a window {self.window} with strides {self.strides} and "
                     f"dilation {self.dilation} lies fully in the padding {self.padding} of {x}"
                 )
+
+    def _around(self, nest: NestBuilder, x: Operand, i: Indices, lows: Indices) -> Scalar:
+        """The sum of x over the windows that hold a place, the first window first."""
+        lead = x.rank - len(self.window)
+        spatial = range(lead, x.rank)
+        near = [at + low for at, low in zip(i[lead:], lows, strict=True)]
+
+        def tap(k: Indices) -> Scalar:
+            rows = zip(near, k, self.dilation, strict=True)
+            places = [at - n * step for at, n, step in rows]
+            return spaced(
+                nest, x, (*i[:lead], *places), dict(zip(spatial, self.strides, strict=True))
+            )
+
+        if set(self.dilation) != {1}:
+            return nest.fold("add", self.window, tap)
+        counts = [-(-n // stride) for n, stride in zip(self.window, self.strides, strict=True)]
+
+        def window(k: Indices) -> Scalar:
+            rows = zip(near, k, counts, self.strides, strict=True)
+            places = [at // stride + n - (count - 1) for at, n, count, stride in rows]
+            ends = zip(near, places, self.window, self.strides, strict=True)
+            tests = [at - o * stride < n for at, o, n, stride in ends if n % stride]
+            found = partial(spaced, nest, x, (*i[:lead], *places), dict.fromkeys(spatial, 1))
+            return (
+                nest.select(nest.all(tests), found, nest.constant(0, x.dtype)) if tests else found()
+            )
+
+        if set(counts) == {1}:
+            return window(tuple(nest.constant(0, dtypes.int64) for _ in counts))
+        return nest.fold("add", counts, window)
 
 
 @frozen
@@ -302,16 +334,8 @@ class WindowSpread(_Windowed):
 
     def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
         (ct,) = ins
-        lead = ct.rank - len(self.window)
         lows = nest.numbers([low for low, _ in self.padding])
-        steps = {lead + axis: stride for axis, stride in enumerate(self.strides)}
-
-        def element(i: Indices, k: Indices) -> Scalar:
-            rows = zip(i[lead:], lows, k, self.dilation, strict=True)
-            places = [at + low - tap * step for at, low, tap, step in rows]
-            return spaced(nest, ct, (*i[:lead], *places), steps)
-
-        return lambda i: nest.fold("add", self.window, lambda k: element(i, k))
+        return lambda i: self._around(nest, ct, i, lows)
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
@@ -375,7 +399,6 @@ class WindowUnpool(_Windowed):
         lead = ct.rank - len(self.window)
         lows = nest.numbers([low for low, _ in self.padding])
         sizes = nest.numbers(self.shape)
-        steps = {lead + axis: stride for axis, stride in enumerate(self.strides)}
         zero = nest.constant(0, ct.dtype)
 
         def mine(i: Indices) -> Operand:
@@ -384,20 +407,7 @@ class WindowUnpool(_Windowed):
                 ct.dtype, ct.shape, lambda at: nest.select(nest.eq(index[at], here), ct[at], zero)
             )
 
-        def element(i: Indices, k: Indices) -> Scalar:
-            rows = zip(i[lead:], lows, k, self.dilation, strict=True)
-            places = [at + low - tap * step for at, low, tap, step in rows]
-            return spaced(nest, mine(i), (*i[:lead], *places), steps)
-
-        def only(i: Indices) -> Scalar:
-            rows = zip(i[lead:], lows, self.strides, strict=True)
-            places = [(at + low) // stride for at, low, stride in rows]
-            return spaced(nest, mine(i), (*i[:lead], *places), dict.fromkeys(steps, 1))
-
-        apart = all(n <= s for n, s in zip(self.window, self.strides, strict=True))
-        if apart and set(self.dilation) == {1}:  # every element is in one window at most
-            return only
-        return lambda i: nest.fold("add", self.window, lambda k: element(i, k))
+        return lambda i: self._around(nest, mine(i), i, lows)
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents

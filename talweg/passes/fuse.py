@@ -42,6 +42,8 @@ from talweg.passes.reads import indices_of, place_of
 from talweg.passes.simplify import has_one_result
 
 FEW_ROWS = 16  # fewer rows than this do not keep all threads busy
+LONG = 1 << 12  # elements whose order in memory matters
+SHORT_AXIS = 4
 SHORT = 1 << 15  # elements that one thread may well do alone
 
 
@@ -60,6 +62,7 @@ class _Fuser(Wiring):
     def __init__(self, graph: Graph, orders: Mapping[Node, Order]) -> None:
         super().__init__(graph, orders)
         self.latest_reader: dict[Node, Group] = {}
+        self.copied |= {n for n in graph.order if self._scatters(n)}
         self.inlined = self._prologues()
 
     def run(self) -> Fusion:
@@ -94,6 +97,8 @@ class _Fuser(Wiring):
                 self.turned.add(self.users[node][0])
             if node in self.wanted or not isinstance(node.op, Elementwise | View):
                 continue
+            if node in self.copied:
+                continue
             if not isinstance(node.op, Elementwise) and not is_plain_view(node):
                 continue
             roots = {inlined.get(user) or self._absorbing(user, node) for user in self.users[node]}
@@ -102,6 +107,22 @@ class _Fuser(Wiring):
                 if root is not None:
                     inlined[node] = root
         return inlined
+
+    def _scatters(self, node: Node) -> bool:
+        """Whether a view is worth a kernel: its last axis is short, and read from elsewhere.
+
+        What reads it with other operands would find none of them in vectors.
+        """
+        if node.type.size < LONG or not 1 < node.shape[-1] <= SHORT_AXIS:
+            return False
+        if node in self.wanted or not is_plain_view(node):
+            return False
+        if not all(isinstance(user.op, Elementwise) for user in self.users[node]):
+            return False
+        (base,) = node.inputs
+        at = place_of(node.op, base.type, node.type)
+        here = indices_of(node.rank)
+        return at is not None and set(at) == set(here) and at[-1] != here[-1]
 
     def _turned(self, node: Node) -> bool:
         """Whether a contraction is needed in another order of axes only: it is stored so."""
@@ -145,7 +166,8 @@ class _Fuser(Wiring):
         elif isinstance(op, Reduce) and self._rows_of(node) is not None:
             self._reduce_rows(node)
         else:
-            self._found(node, _space_of(node), opens=_has_point(node))
+            opens = _has_point(node) and node not in self.copied
+            self._found(node, _space_of(node), opens=opens)
 
     def _place_output(self, node: Node) -> None:
         """A view that the caller wants is stored by a kernel of its own, or is another name."""

@@ -92,6 +92,7 @@ class Wiring:
         self.wanted = set(graph.outputs)
         self.given = frozenset(graph.inputs)
         self.turned: set[Node] = set()
+        self.copied: set[Node] = set()
         self.renamed = {self.renamed_by(n) for n in graph.order if self.is_name(n)}
         self.renamed |= {i for n in graph.order if isinstance(n.op, Effect) for i in n.inputs}
         self.inlined: dict[Node, Node] = {}
@@ -102,7 +103,7 @@ class Wiring:
             return False
         if node in self.wanted or node in self.given:
             return False
-        if node in self.turned or node in self.renamed:
+        if node in self.turned or node in self.copied or node in self.renamed:
             return False
         return node in self.inlined or is_plain_view(node) or is_counting(node)
 

@@ -12,6 +12,7 @@ from talweg.loops.count import extent
 from talweg.loops.nest import Buffer, Loop, LoopNest, Statement, Store, expressions, statements
 from talweg.loops.scalar import Index, Load, Number, walk
 from talweg.schedule.ahead import fetched_ahead
+from talweg.schedule.fixed import fixed, small_extents
 from talweg.schedule.jam import jammed
 from talweg.schedule.moves import collapsed, unrolled
 from talweg.schedule.place import placed
@@ -39,17 +40,19 @@ class Loops:
         streams: results that are written past the caches.
         large: whether operands come from memory: rows that are passed over several times are
             fetched ahead, and long bodies are written twice, once without masks.
+        sizes: arguments that the code is made for, with their values.
     """
 
     vectors: bool = True
     chunks: bool = False
     streams: tuple[str, ...] = ()
     large: bool = False
+    sizes: tuple[tuple[str, int], ...] = ()
 
 
 def staged(nest: LoopNest, schedule: Loops, target: Target) -> Staged:
     """Apply a schedule to a verified nest."""
-    moved = jammed(collapsed(unrolled(placed(nest))), rows=False)
+    moved = jammed(collapsed(unrolled(placed(fixed(nest, schedule.sizes)))), rows=False)
     if schedule.chunks:
         moved = chunked(moved)
     moved = jammed(moved, rows=True)
@@ -72,7 +75,8 @@ def choose_loops(nest: LoopNest, values: Mapping[str, Number]) -> Loops:
     listed = [nest.body] if alone else [(s,) for s in nest.body]
     chunks = any(_is_narrow(block, values) for block in listed)
     large = max((_bytes(b, values) for b in nest.inputs), default=0) >= FAR
-    return Loops(chunks=chunks, streams=_streams(nest, values), large=large)
+    streams, sizes = _streams(nest, values), small_extents(nest, values)
+    return Loops(chunks=chunks, streams=streams, large=large, sizes=sizes)
 
 
 def _streams(nest: LoopNest, values: Mapping[str, Number]) -> tuple[str, ...]:
