@@ -341,15 +341,21 @@ def trunc(x: Lanes) -> Lanes:
     return copysign(floor(absolute(x)), x)
 
 
-def scaled(x: Lanes, power: Lanes) -> Lanes:
-    """Return x * 2**power, rounded once, for a whole power; where `Target.scales` says so."""
-    width = x.lanes * x.bits
+def scaled(x: Lanes, power: Lanes, alive: Lanes | None = None) -> Lanes:
+    """Return x * 2**power, rounded once, for a whole power; where `Target.scales` says so.
+
+    Lanes that are not alive are 0; they cost no time even if they are far below all numbers.
+    """
+    writer, width = x.writer, x.lanes * x.bits
     mask = f"i{max(x.lanes, 8)}"
-    given = [(x.type, x.name), (x.type, power.name), (x.type, "zeroinitializer"), (mask, "-1")]
+    chosen = "-1"
+    if alive is not None and x.lanes >= 8:
+        chosen = writer.emit(f"bitcast {alive.type} {alive.name} to {mask}")
+    given = [(x.type, x.name), (x.type, power.name), (x.type, "zeroinitializer"), (mask, chosen)]
     given += [("i32", "4")] if width == 512 else []  # round as usual
     kind = "ps" if x.kind == "float" else "pd"
-    name = x.writer.intrinsic(f"llvm.x86.avx512.mask.scalef.{kind}.{width}", x.type, *given)
-    return Lanes(x.writer, name, x.kind, x.lanes)
+    name = writer.intrinsic(f"llvm.x86.avx512.mask.scalef.{kind}.{width}", x.type, *given)
+    return Lanes(writer, name, x.kind, x.lanes)
 
 
 def is_nan(x: Lanes) -> Lanes:

@@ -97,6 +97,9 @@ def _reduced(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
 
 def exp(x: Lanes) -> Lanes:
     """Error at most 1 ULP."""
+    if x.lanes >= 8 and x.writer.target.scales(x.lanes * x.bits):
+        r, n, _ = _reduced(smaller(x, 89.0))
+        return scaled(horner((*EXP, 1.0, 1.0), r), n, x.binary("fcmp uge", -104.0, "i1"))
     x = smaller(larger(x, -104.0), 89.0)
     r, n, whole = _reduced(x)
     if x.writer.target.fma:
