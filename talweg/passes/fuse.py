@@ -39,6 +39,7 @@ from talweg.passes.groups import Fusion, Group, Wiring, is_plain_view, is_row, o
 from talweg.passes.layout import Order
 from talweg.passes.merge import merge_groups
 from talweg.passes.reads import indices_of, place_of
+from talweg.passes.recompute import recompute
 from talweg.passes.simplify import has_one_result
 
 FEW_ROWS = 16  # fewer rows than this do not keep all threads busy
@@ -71,10 +72,11 @@ class _Fuser(Wiring):
         for node in self.graph.outputs:
             self._place_output(node)
         merge_groups(self)
+        recompute(self)
         for group in self.groups:
             for node in group.members:
                 for base in self.bases(node):
-                    if self.group_of.get(self.root(base)) is not group:
+                    if self.root(base) not in group.members:
                         self._store(base)
         uses = {n: len(users) for n, users in self.users.items()}
         return Fusion(
@@ -113,9 +115,9 @@ class _Fuser(Wiring):
 
         What reads it with other operands would find none of them in vectors.
         """
-        if node.type.size < LONG or not 1 < node.shape[-1] <= SHORT_AXIS:
-            return False
         if node in self.wanted or not is_plain_view(node):
+            return False
+        if node.type.size < LONG or not 1 < node.shape[-1] <= SHORT_AXIS:
             return False
         if not all(isinstance(user.op, Elementwise) for user in self.users[node]):
             return False

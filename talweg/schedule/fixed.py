@@ -27,11 +27,11 @@ def small_extents(nest: LoopNest, values: Mapping[str, Number]) -> tuple[tuple[s
         while len(body) == 1 and isinstance(body[0], Loop) and body[0].order == "parallel":
             loops.append(body[0])
             body = body[0].body
-        while len(loops) > 1 and isinstance(loops[-1].extent, Argument):
-            size = extent(loops[-1].extent, values)
-            if size > SMALL:
+        while len(loops) > 1:
+            last = loops.pop().extent
+            if not isinstance(last, Argument) or extent(last, values) > SMALL:
                 break
-            found[loops.pop().extent.name] = size
+            found[last.name] = extent(last, values)
     return tuple(sorted(found.items()))
 
 
