@@ -53,9 +53,9 @@ class _Recomputing:
         """Let every reader of a Node compute it, where that pays."""
         wiring = self.wiring
         readers = self.readers.get(node)
-        if not readers or node.type.size < LONG or node in group.row_level:
+        if not readers or not isinstance(node.op, Elementwise) or node in group.row_level:
             return
-        if node in wiring.wanted or node in wiring.renamed or node in wiring.copied:
+        if node.type.size < LONG or node in wiring.wanted or node in wiring.renamed:
             return
         found = self._steps(node, group)
         if found is None:
