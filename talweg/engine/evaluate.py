@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -92,7 +92,7 @@ def compute_trace(trace: Trace, wanted: Sequence[Node]) -> None:
             nodes[i].value = value
         count(hits=1)
         return
-    held = map(_behind_views, trace.held())
+    held = _behind_views(trace.held())
     found = [n for n in dict.fromkeys((*wanted, *held)) if n.value is None]
     outside = set(trace.outside)
     trace.clear()
@@ -108,8 +108,20 @@ def compute_trace(trace: Trace, wanted: Sequence[Node]) -> None:
     _REPLAYS[key] = Replay(ran, inputs, tuple([n.at for n in graph.outputs]))
 
 
-def _behind_views(node: Node) -> Node:
-    """Return what a Node is a view of: that is kept, unless it is larger than the view."""
+def _behind_views(held: Iterable[Node]) -> list[Node]:
+    """Return what Nodes are views of, where that is smaller or held by others too.
+
+    A view that is all that is left of a value is computed itself: its axes stand in order then.
+    """
+    behind = {node: _behind(node) for node in held}
+    holders = Counter(behind.values())
+    return [
+        node if holders[base] == 1 and base.type.nbytes == node.type.nbytes else base
+        for node, base in behind.items()
+    ]
+
+
+def _behind(node: Node) -> Node:
     while isinstance(node.op, View) and len(node.inputs) == 1:
         (behind,) = node.inputs
         if behind.type.nbytes > node.type.nbytes:
