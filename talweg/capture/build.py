@@ -11,23 +11,25 @@ from talweg.base.errors import GradientError, IndexOutOfRange
 from talweg.capture.captured import (
     Argument,
     Captured,
+    Effects,
     Finding,
+    Given,
     Modes,
     Numbers,
+    Recipe,
+    at_its_line,
     edge_kind,
 )
-from talweg.capture.effects import Effects
 from talweg.capture.gradients import Tape, derive, detached, split
 from talweg.capture.guards import Guard
 from talweg.capture.outcome import Made, Outcome, Ref
-from talweg.capture.prepared import Given, at_its_line
 from talweg.capture.surroundings import Place
 from talweg.capture.symbols import Symbol, plain
 from talweg.capture.watched import Anchor, Capture, Refusal
 from talweg.engine.evaluate import compiled, pending_graph
 from talweg.engine.modes import set_grad_enabled
 from talweg.engine.state import STATE
-from talweg.engine.tape import GradFn
+from talweg.engine.tape import Edge, GradFn
 from talweg.engine.tensor import Storage, Tensor
 from talweg.ir.node import Graph, Node, input_node, known_node
 
@@ -90,19 +92,22 @@ class Building:
         effects = self._effects()
         same, distinct = self._aliases()
         self.captured = Captured(
-            modes,
-            list(self._arguments()),
-            self._guard(),
-            [self._finding(s) for s in self.used],
-            same,
-            distinct,
-            self._numbers(),
-            self.rows,
-            self.program,
-            inputs,
-            [n.type for n in self.outputs],
-            effects,
-            tape,
+            Recipe(
+                name,
+                modes,
+                list(self._arguments()),
+                self._guard(),
+                [self._finding(s) for s in self.used],
+                same,
+                distinct,
+                self._numbers(),
+                self.rows,
+                self.program,
+                inputs,
+                [n.type for n in self.outputs],
+                effects,
+                tape,
+            )
         )
 
     # -- inputs
@@ -168,7 +173,7 @@ class Building:
         type = next(n.type for n, o in capture.origins.items() if o == first)
         tracked = capture.edges[s] is not None
         if kind != "place":
-            return Finding(kind, number, None if kind == "argument" else type, tracked)
+            return Finding(kind, number, type, tracked)
         if number in self.places:
             return Finding(kind, capture.surroundings.places[number], type, tracked)
         return Finding("tensor", t, type, tracked)
@@ -249,7 +254,7 @@ class Building:
         values = capture.surroundings.values
         tuples = {n: values[n] for n, v in capture.marked.items() if type(v) is tuple}
         places = capture.surroundings.places
-        return Numbers(replay, places, generators, before, tuples, capture.equal, values)
+        return Numbers(replay, places, values, before, generators, tuples, capture.equal)
 
     # -- outputs
 
@@ -363,10 +368,17 @@ class Building:
             node.value = value
         capture, outcome = self.capture, self.outcome
         tensors = [capture.tensors[s] for s in self.used]
-        tape = self.captured.tape
+        tape = self.captured.recipe.tape
         for s, _ in outcome.edges:
             capture.tensors[s]._edge = capture.edges[s]
-        steps = tape.steps(tensors, nodes.__getitem__, self.outputs) if tape is not None else ()
+        steps: Sequence[Edge] = ()
+        if tape is not None:
+            saved = [
+                nodes[i] if kind == "input" else self.outputs[i]
+                for kind, i in tape.inputs
+                if kind != "cotangent"
+            ]
+            steps = tape.steps(tensors, saved)
         for t, step in zip(outcome.taped, steps, strict=True):
             t._edge = step
         now = capture.now

@@ -15,6 +15,7 @@ from talweg.base.frozen import frozen
 from talweg.base.source import warn
 from talweg.capture.build import Building
 from talweg.capture.captured import MISS, Captured, edge_kind, modes_of
+from talweg.capture.replay import written
 from talweg.capture.surroundings import Place, Unseen, is_plain
 from talweg.capture.symbols import plain
 from talweg.capture.tree import LEAF, flatten, paths, rebuild
@@ -97,7 +98,7 @@ class Compiled:
                 if args[i] is not value:
                     break
             else:
-                result = last.run(args)
+                result = last.replay(args)
                 if result is not MISS:
                     return result
         return self._call(args, kwargs)
@@ -121,7 +122,7 @@ class Compiled:
         kinds = [("number", type(v)) if i in numbers else _kind(v) for i, v in enumerate(leaves)]
         key = shape, tuple(kinds)
         for captured in self._variants.get(key, ()):
-            result = captured.run(leaves)
+            result = captured.replay(leaves)
             if result is not MISS:
                 self._remember(captured, structure, leaves, numbers)
                 return result
@@ -198,6 +199,7 @@ class Compiled:
         if escaped is not None:
             self._refuse(key, cause, Refusal(escaped))
         else:
+            building.captured.replay = written(building.captured)
             self._keep(key, cause, building.captured, len(building.graph.order), leaves)
         return _without_symbols(result)
 
@@ -272,7 +274,7 @@ class Compiled:
                 cause,
                 reason,
                 nodes,
-                0 if captured is None else captured.program.launches,
+                0 if captured is None else captured.recipe.program.launches,
                 0 if captured is None else captured.replays,
             )
             for cause, reason, nodes, captured in self._events

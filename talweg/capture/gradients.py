@@ -174,41 +174,26 @@ class Tape(NamedTuple):
     read: Sequence[int]
 
     def run(self, saved: Sequence[Node], cotangents: Sequence[Node]) -> Sequence[Node | None]:
-        """Return the gradients: `saved` holds what `inputs` names, in its order."""
+        """Return the gradients: `saved` holds what `inputs` names besides cotangents."""
         if self.backward is None:
             return []
-        given = [
-            cotangents[i] if kind == "cotangent" else node
-            for node, (kind, i) in zip(saved, self.inputs, strict=True)
-        ]
+        rest = iter(saved)
+        given = [cotangents[i] if kind == "cotangent" else next(rest) for kind, i in self.inputs]
         return input_nodes(self.results, self.backward.run(given))
 
-    def steps(
-        self, sources: Sequence[Tensor], given: Callable[[int], Node], outputs: Sequence[Node]
-    ) -> list[Edge]:
+    def steps(self, sources: Sequence[Tensor], saved: Sequence[Node]) -> list[Edge]:
         """Return where the results of a replay stand on the tape.
 
         Args:
             sources: its Tensors.
-            given: its inputs by number.
-            outputs: its outputs.
+            saved: the inputs and outputs that the backward pass reads.
         """
-        freed = [n for n in self.numbers if isinstance(n, str)]
-        if len(freed) == len(self.numbers):
-            return [FreedStep(n) for n in freed]
-        saved = [
-            given(i) if kind == "input" else outputs[i] if kind == "output" else _NOTHING
-            for kind, i in self.inputs
-        ]
         edges = tuple(edge_of(sources[s]) for s in self.ends)
         versions = [(sources[s]._storage, sources[s]._storage.version) for s in self.read]
         step = CompiledStep(self.name, edges, self.run, self.types, saved, versions, here())
         return [
             FreedStep(n) if isinstance(n, str) else (step, n) if n else step for n in self.numbers
         ]
-
-
-_NOTHING = Node()
 
 
 @final

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import chain, repeat
-from operator import attrgetter, call, is_, itemgetter
+from collections.abc import Sequence
 from types import MethodType
 from typing import Any, final
 
-from talweg.capture.surroundings import MISSING, PLAIN, Place, equal
+from talweg.capture.surroundings import PLAIN, Place, equal
 from talweg.capture.symbols import same
+from talweg.capture.text import Text
 
 
 def settled(value: Any, before: Any) -> bool:
@@ -25,59 +24,12 @@ def settled(value: Any, before: Any) -> bool:
     return type(value) in PLAIN and same(value, before)
 
 
-@final
-class Reader:
-    """Reads many places at the speed of C, container by container.
-
-    Args:
-        places: where.
-
-    Attributes:
-        order: for each of these places, which of the values is that of it.
-        width: how many values there are; some come twice.
-    """
-
-    __slots__ = ("_containers", "_getters", "order", "width")
-
-    def __init__(self, places: Sequence[Place]) -> None:
-        rows: dict[int, list[int]] = {}
-        for i, place in enumerate(places):
-            rows.setdefault(id(place.container), []).append(i)
-        self._containers: list[Any] = []
-        self._getters: list[Callable[[Any], tuple[Any, ...]]] = []
-        self.order = [0] * len(places)
-        self.width = 0
-        for listed in rows.values():
-            for i in listed:
-                self.order[i] = self.width
-                self.width += 1
-            self.width += len(listed) == 1  # a getter of one key gives no tuple
-            self._containers.append(places[listed[0]].container)
-            self._getters.append(_getter([places[i] for i in listed * (1 + (len(listed) == 1))]))
-
-    def values(self) -> list[Any]:
-        """Return the present values.
-
-        Raises:
-            LookupError, AttributeError, ValueError: when there is nothing any more at a place.
-        """
-        return [*chain.from_iterable(map(call, self._getters, self._containers))]
-
-    def spread(self, values: Sequence[Any]) -> list[Any]:
-        """Return what `values` returns while these are the values at the places."""
-        found: list[Any] = [MISSING] * self.width
-        for at, value in zip(self.order, values, strict=True):
-            found[at] = value
-        for at, value in enumerate(found):
-            if value is MISSING:
-                found[at] = found[at - 1]
-        return found
-
-
-def _getter(places: list[Place]) -> Callable[[Any], tuple[Any, ...]]:
-    """Return what reads some places of one container, as a tuple."""
-    keys = [p.key for p in places]
-    return itemgetter(*keys) if places[0].item else attrgetter(*keys)
+def alike(now: Any, before: tuple[Any, ...]) -> bool:
+    """Return whether a tuple is as it was, but for its numbers."""
+    if type(now) is not tuple or len(now) != len(before):
+        return False
+    rows = zip(now, before, strict=True)
+    return all(type(a) is type(b) if type(b) in (int, float) else settled(a, b) for a, b in rows)
 
 
 @final
@@ -92,10 +44,7 @@ class Guard:
         copies: sets and arrays, and what must be in them.
     """
 
-    __slots__ = (
-        *("_empty", "_reader", "_sized", "_sizes", "_there", "copies", "places"),
-        *("present", "sizes", "values"),
-    )
+    __slots__ = ("copies", "places", "present", "sizes", "values")
 
     def __init__(
         self,
@@ -106,45 +55,46 @@ class Guard:
         copies: Sequence[tuple[Any, Any, str]],
     ) -> None:
         self.places = places
+        self.values = list(values)
         self.sizes = sizes
         self.present = present
         self.copies = copies
-        self._reader = Reader(places)
-        self.values = self._reader.spread(values)
-        self._sized = [c for c, _, _ in sizes]
-        self._sizes = [n for _, n, _ in sizes]
-        self._there = Reader([p for p, there in present if there])
-        self._empty = Reader([p for p, there in present if not there])
 
-    def __bool__(self) -> bool:
-        return bool(self.places or self.sizes or self.present or self.copies)
+    def write(self, text: Text) -> None:
+        """Add to a replay that it is a miss where something is not as it was.
 
-    def holds(self) -> bool:
-        """Return whether all is as it was."""
-        if self._sizes and [*map(len, self._sized)] != self._sizes:
-            return False
-        if self.copies and not all(equal(c, copy) for c, copy, _ in self.copies):
-            return False
-        try:
-            if self.present:
-                if not all(map(is_, self._empty.values(), repeat(None))):
-                    return False
-                if any(map(is_, self._there.values(), repeat(None))):
-                    return False
-            now = self._reader.values()
-        except (LookupError, AttributeError, ValueError):
-            return False
-        if all(map(is_, now, self.values)):
+        Objects are compared by identity. Where that fails, it is looked whether others that are
+        there now are equal; they are what is compared from then on.
+        """
+        tests = [
+            f"len({text.name(c)}) == {size}" if size else f"not {text.name(c)}"
+            for c, size, _ in self.sizes
+        ]
+        for i, (place, value) in enumerate(zip(self.places, self.values, strict=True)):
+            name = repr(value)
+            if value is not None and value.__class__ is not bool:
+                name = f"g{i}"
+                text.names[name] = value
+            tests.append(f"{text.at(place)} is {name}")
+        tests += [f"{text.at(p)} is {'not ' * there}None" for p, there in self.present]
+        text.names |= {"unlike": self.unlike, "equal": equal}
+        if tests:
+            text.add(f"if not ({' and '.join(tests)}) and unlike(globals()): return MISS")
+        for container, copy, _ in self.copies:
+            text.add(f"if not equal({text.name(container)}, {text.name(copy)}): return MISS")
+
+    def unlike(self, names: dict[str, Any]) -> bool:
+        """Return whether something is not as it was; take over what is equal, under its name."""
+        if self.broken() is not None:
             return True
-        if not all(map(settled, now, self.values)):
-            return False
-        self.values = now
-        return True
+        self.values = [p.now() for p in self.places]
+        names.update((f"g{i}", v) for i, v in enumerate(self.values))
+        return False
 
     def broken(self) -> tuple[Place, Any, Any] | None:
         """Return a place that does not hold what it did, with the values then and now."""
-        for place, at in zip(self.places, self._reader.order, strict=True):
-            now, value = place.now(), self.values[at]
+        for place, value in zip(self.places, self.values, strict=True):
+            now = place.now()
             if not settled(now, value):
                 return place, value, now
         for container, copy, path in self.copies:

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, final
 
 import numpy as np
+
+from talweg.capture.text import Text
 
 Plain = bool | int | float
 _PLAIN = frozenset((bool, int, float))
@@ -174,41 +176,32 @@ class Replay:
         self.wanted = wanted
         self.checks = checks
 
-    def function(
-        self, parameters: Sequence[str], given: Sequence[str], equal: Iterable[tuple[str, str]]
-    ) -> Callable[..., list[Any] | None]:
-        """Return a function that computes the wanted numbers; it returns None when a check fails.
+    def write(self, text: Text, given: Sequence[str]) -> list[str]:
+        """Add the computation to a replay; it is a miss where a check fails.
 
         Args:
-            parameters: the names of what it takes.
-            given: how the given values are written with these names.
-            equal: such texts of numbers that must be equal.
+            text: of the replay.
+            given: how the given values are written there.
+
+        Returns:
+            how the wanted numbers are written.
         """
-        known: dict[str, Any] = {"same": same}
-        names = [*given, *(f"c{i}" for i in range(len(self.constants)))]
-        known.update(zip(names[len(given) :], self.constants, strict=True))
-        lines = [f"if {a} != {b}: return None" for a, b in equal]
+        names = [*given, *map(text.name, self.constants)]
         for i, (function, places) in enumerate(self.steps):
             operands = [names[p] for p in places]
             sign = _SIGNS.get(function)
             if sign is None:
-                known[f"f{i}"] = function
-                text = f"f{i}({', '.join(operands)})"
+                value = f"{text.name(function)}({', '.join(operands)})"
             else:
-                text = sign.join(operands) if len(operands) > 1 else sign + operands[0]
-            lines.append(f"t{i} = {text}")
+                value = sign.join(operands) if len(operands) > 1 else sign + operands[0]
+            text.add(f"t{i} = {value}")
             names.append(f"t{i}")
-        for i, (place, value) in enumerate(self.checks):
+        for place, value in self.checks:
             if value is True or value is False:
-                lines.append(f"if {names[place]} is not {value}: return None")
+                text.add(f"if {names[place]} is not {value}: return MISS")
             else:
-                known[f"k{i}"] = value
-                lines.append(f"if not same({names[place]}, k{i}): return None")
-        lines.append(f"return [{', '.join(names[p] for p in self.wanted)}]")
-        made: dict[str, Any] = {}
-        exec("\n    ".join([f"def replay({', '.join(parameters)}):", *lines]), known, made)
-        function_made: Callable[..., list[Any] | None] = made["replay"]
-        return function_made
+                text.add(f"if not same({names[place]}, {text.name(value)}): return MISS")
+        return [names[p] for p in self.wanted]
 
     def unlike(self, before: Sequence[Any], given: Sequence[Any]) -> Any:
         """Return the key of a given value that differs from before and decides a check, or None."""

@@ -15,6 +15,7 @@ from talweg.engine.workers import pool
 from talweg.ir.interpret import run as run_reference
 from talweg.ir.node import Node
 from talweg.ir.types import TensorType
+from talweg.passes.donation import Donation
 from talweg.passes.places import ARENA, INPUT, OUTPUT, HostCall, Place
 from talweg.runtime import executor
 from talweg.runtime.buffer import Buffer, address_of
@@ -45,8 +46,8 @@ class Outline(Protocol):
         """Where the value of each output of the Graph is found."""
 
     @property
-    def in_place(self) -> tuple[tuple[int, int], ...]:
-        """Inputs and allocated outputs that may lie in the same memory."""
+    def donation(self) -> Donation:
+        """Which outputs may lie in the memory of which inputs."""
 
 
 class Launched(NamedTuple):

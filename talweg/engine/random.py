@@ -92,14 +92,18 @@ class Generator:
 
     def take(self, size: int) -> tuple[int, int]:
         """Return seed and counter for a draw of `size` elements, and move the counter past it."""
-        return self.skip(draws.counters(size))
-
-    def skip(self, count: int) -> tuple[int, int]:
-        """Return seed and counter, and move the counter on."""
         with self._lock:
             offset = self._offset
-            self._offset = (offset + count) & _MASK
+            self._offset = (offset + draws.counters(size)) & _MASK
             return self._seed, offset
+
+    def move(self, seed: int, offset: int, count: int) -> bool:
+        """Move the counter on from a position; return False if it is no longer there."""
+        with self._lock:
+            if (self._seed, self._offset) != (seed, offset):
+                return False
+            self._offset = (offset + count) & _MASK
+            return True
 
 
 DEFAULT = Generator()

@@ -25,6 +25,7 @@ from talweg.engine.workers import COMPILER, disk_cache, state_of
 from talweg.ir.node import Graph, input_node, make_node
 from talweg.ir.text import print_graph
 from talweg.ir.types import TensorType, tensor_type
+from talweg.passes.donation import Donation
 from talweg.passes.places import Place
 from talweg.runtime.executor import Executor
 from talweg.runtime.jit import Kernel
@@ -48,7 +49,7 @@ class _Kept(NamedTuple):
     inputs: tuple[TensorType, ...]
     buffers: tuple[TensorType, ...]
     results: tuple[Place, ...]
-    in_place: tuple[tuple[int, int], ...]
+    donation: Donation
 
 
 @final
@@ -111,7 +112,7 @@ def keep(graph: Graph, plan: Plan, parts: Sequence[Executor]) -> None:
         "arena": plan.arena,
         "buffers": [[t.dtype.name, t.shape] for t in plan.buffers],
         "results": [[place.kind, place.at] for place in plan.results],
-        "in_place": plan.in_place,
+        "donation": plan.donation,
         "kernels": [[kernel.digest, asdict(kernel.signature)] for kernel in numbers],
         "launches": launches,
     }
@@ -144,11 +145,17 @@ def find(graph: Graph, scalars: Sequence[bool]) -> Program | None:
         tuple(n.type for n in graph.inputs),
         tuple(tensor_type(dtypes.BY_NAME[name], tuple(n)) for name, n in found["buffers"]),
         tuple(_places(found["results"])),
-        tuple((i, j) for i, j in found["in_place"]),
+        _donation(*found["donation"]),
     )
     _written.add(key)
     count(plans=1, loaded=len(kernels))
     return Program(outline, steps, scalars, plan)
+
+
+def _donation(
+    lives: Sequence[int], written: Sequence[int], pairs: Sequence[tuple[int, int]], checked: int
+) -> Donation:
+    return Donation(tuple(lives), tuple(written), tuple((i, j) for i, j in pairs), checked)
 
 
 def _kernels(rows: Sequence[tuple[str, dict[str, Any]]]) -> list[Kernel] | None:

@@ -20,7 +20,7 @@ from talweg.loops.build import NestBuilder
 from talweg.loops.count import replaceable
 from talweg.loops.nest import LoopNest
 from talweg.loops.operand import Indices, Operand, Point
-from talweg.loops.scalar import Local, Number, Scalar, constant
+from talweg.loops.scalar import Number, Scalar, constant
 from talweg.loops.verify import verify
 from talweg.ops.kinds import Effect, Elementwise, Reduce, View
 from talweg.passes.extents import settle_extents
@@ -270,9 +270,9 @@ class _Lowering:
             made: Any = self._point(node)(at)
             value = made
         nest.owner = owner
-        if self.fusion.uses.get(node, 0) > 1 and not isinstance(value, Local):
-            return nest.let(value) if not isinstance(op, View) else value
-        return value
+        # What is stored and read is not computed again: its operands may lie where it is stored.
+        again = self.fusion.uses.get(node, 0) > (node not in self.fusion.stored)
+        return nest.let(value) if again and not isinstance(op, View) else value
 
     def _point(self, node: Node) -> Point:
         point = self.points.get(node)

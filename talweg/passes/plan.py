@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias, final
 
 from talweg.ir.node import Graph, Node
@@ -16,6 +17,7 @@ from talweg.loops.count import operations
 from talweg.loops.nest import LoopNest
 from talweg.loops.scalar import Number
 from talweg.ops.kinds import Effect
+from talweg.passes.donation import Donation, Touched, donation_of
 from talweg.passes.groups import Fusion
 from talweg.passes.layout import Order
 from talweg.passes.lower import Kernel
@@ -38,6 +40,7 @@ class Launch:
         nodes: the Nodes that are computed, for reports.
         nbytes: what is read and written at least, each operand counted once.
         operations: arithmetic operations, see `loops.count`.
+        in_place: pairs of places, by number: an input's may be an output's too.
     """
 
     nest: LoopNest
@@ -49,6 +52,13 @@ class Launch:
     nodes: tuple[Node, ...]
     nbytes: int
     operations: int
+    in_place: tuple[tuple[int, int], ...] = ()
+
+    def touched(self) -> Touched:
+        """Return what it does with memory."""
+        count, at = len(self.nest.inputs), self.places
+        pairs = [(at[i], at[o]) for i, o in self.in_place]
+        return Touched(at[:count], at[count:], pairs, bool(self.owners))
 
 
 Step: TypeAlias = Launch | HostCall
@@ -65,8 +75,6 @@ class Plan:
         inputs: types of the inputs.
         buffers: types of the outputs that must be allocated, in the order of `Place.at`.
         results: for each output of the Graph, where its value is found.
-        in_place: inputs and allocated outputs that may lie in the same memory, each in that of one
-            other. Nothing can fail once such an input is overwritten.
     """
 
     steps: tuple[Step, ...]
@@ -74,12 +82,20 @@ class Plan:
     inputs: tuple[TensorType, ...]
     buffers: tuple[TensorType, ...]
     results: tuple[Place, ...]
-    in_place: tuple[tuple[int, int], ...] = ()
 
     @property
     def launches(self) -> tuple[Launch, ...]:
         """The kernels alone."""
         return tuple(s for s in self.steps if isinstance(s, Launch))
+
+    @cached_property
+    def donation(self) -> Donation:
+        """Which outputs may lie in the memory of which inputs."""
+        touched = [
+            s.touched() if isinstance(s, Launch) else Touched(s.places, s.targets, (), True)
+            for s in self.steps
+        ]
+        return donation_of(touched, len(self.inputs), len(self.buffers))
 
 
 def make_plan(
@@ -111,30 +127,7 @@ def make_plan(
         tuple(n.type for n in graph.inputs),
         tuple(buffers),
         tuple(places[fusion.root(o)] for o in graph.outputs),
-        _in_place(kernels, reads, places),
     )
-
-
-def _in_place(
-    kernels: Sequence[Kernel], reads: Sequence[Sequence[Node]], places: Mapping[Node, Place]
-) -> tuple[tuple[int, int], ...]:
-    """The inputs that the kernel that reads them last may replace by an output."""
-    last: dict[Node, int] = {}
-    checked = -1
-    for step, kernel in enumerate(kernels):
-        last.update(dict.fromkeys(reads[step], step))
-        if kernel.owners:
-            checked = step
-    found: list[tuple[int, int]] = []
-    for step, (kernel, roots) in enumerate(zip(kernels, reads, strict=True)):
-        for old, root in zip(kernel.inputs, roots, strict=True):
-            if places[root].kind == INPUT and last[root] == step > checked:
-                found += [
-                    (places[root].at, places[new].at)
-                    for new in kernel.outputs
-                    if places[new].kind == OUTPUT and (old, new) in kernel.in_place
-                ]
-    return tuple(found)
 
 
 def _step(
@@ -166,6 +159,12 @@ def _step(
         nodes,
         sum(n.type.nbytes for n in operands),
         operations(kernel.nest, _named(kernel)),
+        tuple(
+            (i, len(kernel.inputs) + o)
+            for i, old in enumerate(kernel.inputs)
+            for o, new in enumerate(kernel.outputs)
+            if (old, new) in kernel.in_place
+        ),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import talweg as tw
-from talweg import nn
+from talweg import nn, optim
 from talweg.base.errors import GradientError
 from tests.capture.replaying import assert_same, data, lenet, replays
 
@@ -167,3 +167,21 @@ def test_own_functions_and_hooks_on_leaves() -> None:
         assert_same(w.grad, w.detach() * 10)
         assert len(seen) == i + 1
     assert replays(f) == 2
+
+
+def test_a_step_that_is_replayed_counts_as_a_write() -> None:
+    w = data(3, grad=True)
+    optimizer = optim.SGD([w], lr=0.1)
+
+    @tw.compile
+    def step(x: tw.Tensor) -> None:
+        optimizer.zero_grad()
+        (w * x).sum().backward()
+        optimizer.step()
+
+    for i in range(4):
+        step(data(3, seed=i))
+    loss = w.sin().sum()
+    step(data(3))
+    with pytest.raises(GradientError, match="inplace"):
+        loss.backward()

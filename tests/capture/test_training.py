@@ -186,6 +186,36 @@ def test_parameters_keep_their_memory() -> None:
     assert (held.array == values).all()
 
 
+def test_state_and_gradients_keep_their_memory_unless_somebody_looks() -> None:
+    w = data(64, 3, grad=True)
+    optimizer = optim.SGD([w], lr=0.1, momentum=0.9)
+
+    @tw.compile
+    def step(x: tw.Tensor) -> None:
+        optimizer.zero_grad()
+        (w * x).sum().backward()
+        optimizer.step()
+
+    def places() -> list[int]:
+        tensors = w, w.grad, optimizer.state[w]["momentum_buffer"]
+        return [t._storage.node.value.address for t in tensors]
+
+    for i in range(5):
+        step(data(64, 3, seed=i))
+    before = places()
+    step(data(64, 3))
+    assert places() == before
+    looked = [t.detach().numpy() for t in (w, w.grad, optimizer.state[w]["momentum_buffer"])]
+    copies = [a.copy() for a in looked]
+    held = w.grad
+    step(data(64, 3, seed=9))
+    for array, copied in zip(looked, copies, strict=True):
+        np.testing.assert_array_equal(array, copied)
+    assert held is not w.grad
+    np.testing.assert_array_equal(held.numpy(), copies[1])
+    np.testing.assert_array_equal(w.grad.numpy(), data(64, 3, seed=9).numpy())
+
+
 def test_an_error_in_a_step_leaves_everything_as_it_was() -> None:
     table = nn.Embedding(5, 3)
     optimizer = optim.Adam(table.parameters(), 0.1)

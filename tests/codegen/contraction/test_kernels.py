@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from talweg.base import dtypes
 from talweg.codegen import contraction
-from talweg.codegen.cpu import compile_text
+from talweg.codegen.cpu import compile_text, host
 from talweg.codegen.object import compile_nest
+from talweg.loops.build import NestBuilder
+from talweg.loops.count import replaceable
 from talweg.loops.interpret import interpret
 from talweg.ops.contract import Conv, ConvInputGrad, ConvWeightGrad, Dot
 from talweg.runtime.jit import Kernel
@@ -198,6 +200,32 @@ def test_bias_and_relu_and_a_residual_are_the_epilogue() -> None:
     for way in WAYS:
         tiles = replace(way, left="taps")
         check(run(kernel_of(laid, tiles, target), laid, arrays), want, arrays, 99)
+
+
+def test_what_an_epilogue_overwrites_is_loaded_before_it_stores() -> None:
+    nest = NestBuilder("update")
+    x, y, w = (nest.input(name, dtypes.float32, (1, 1)) for name in "xyw")
+    new, twice = (nest.output(name, dtypes.float32, w.shape) for name in ("new", "twice"))
+    with nest.loops(w.shape) as i:
+        old = nest.let(w[i])
+        total = nest.dot([x.shape[1]], lambda k: (x[i[0], k[0]], y[k[0], i[1]]))
+        nest.store(new, i, total + old)
+        nest.store(twice, i, old * 2)
+    made = nest.build().nest
+    assert ("w", "new") in replaceable(made)
+    assert recognise(made) is not None
+    a, b, c = drawn(np.random.default_rng(0), [(37, 20), (20, 50), (37, 50)])
+    before, out = c.copy(), np.empty_like(c)
+    given = {"x": a, "y": b, "w": c, "new": c, "twice": out}
+    values = {p.name: given[p.name[0]].shape[int(p.name[-1])] for p in made.arguments}
+    schedule = choose(made, values, host())
+    assert isinstance(schedule, Tiles)
+    compiled = compile_nest(made, host(), None, schedule)
+    Kernel(compiled.code, compiled.signature).call(
+        [array.ctypes.data for array in given.values()], list(values.values())
+    )
+    np.testing.assert_array_equal(out, before * 2)
+    np.testing.assert_allclose(c, a @ b + before, rtol=1e-4, atol=1e-4)
 
 
 def test_operands_may_be_any_expression() -> None:
