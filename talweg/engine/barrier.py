@@ -71,6 +71,8 @@ def flush(wanted: Sequence[Node] = ()) -> None:
     if now.capture is not None:
         now.capture.waiting = True
         return
+    if not (now.trace.nodes or now.pending or now.renewed or now.written or wanted):
+        return
     alive = _alive(now)
     storages = [t._storage for t in alive]
     storages += [s for s in now.written if getrefcount(s) > _UNUSED + 1]

@@ -102,7 +102,7 @@ class _Mode(_Decorator):
         return made(function) if callable(function) else made
 
     def __init__(self, function: Any = None) -> None:
-        self._stack: list[bool] = []
+        self._stack: list[tuple[bool, bool]] = []
 
     def again(self) -> _Mode:
         made: _Mode = object.__new__(type(self))
@@ -111,11 +111,13 @@ class _Mode(_Decorator):
         return made
 
     def __enter__(self) -> None:
-        self._stack.append(STATE.grad)
-        STATE.grad = self.grad
+        now = STATE.now
+        self._stack.append((now.grad, now.inference))
+        now.grad = self.grad
 
     def __exit__(self, *_: object) -> None:
-        STATE.grad = self._stack.pop()
+        now = STATE.now
+        now.grad, now.inference = self._stack.pop()
 
 
 class no_grad(_Mode):
@@ -153,13 +155,8 @@ class inference_mode(_Mode):
         self.grad = not mode
 
     def __enter__(self) -> None:
-        self._stack.append(STATE.inference)
-        STATE.inference = not self.grad
         super().__enter__()
-
-    def __exit__(self, *_: object) -> None:
-        super().__exit__()
-        STATE.inference = self._stack.pop()
+        STATE.now.inference = not self.grad
 
 
 def is_inference_mode_enabled() -> bool:

@@ -97,6 +97,7 @@ def test_what_is_found_is_the_program_that_was_kept(folder: Path) -> None:
         assert one_launch.label.nest == other_launch.label.nest
         assert one_launch.label.nbytes == other_launch.label.nbytes
     assert executor.sizes == again.sizes
+    assert found.outline.donation == first.outline.donation
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "object"])
