@@ -27,6 +27,7 @@ ALIGNMENT: Final = 64
 
 _MAPPED = 1 << 20
 _HUGE = 1 << 21
+_LARGE = 1 << 25
 _KNOWN_SIZES = 1 << 16
 
 
@@ -109,6 +110,10 @@ def _fresh(size: int, home: list[Block]) -> Block:
         if size < _MAPPED:
             return _allocated(size, home)
         _limit = max(_limit, 2 * size)
+        if size >= _LARGE:
+            found = _larger(size)
+            if found is not None:
+                return found
         _trim(_limit - size)
         return _mapped(size, home)
     except (MemoryError, OSError):
@@ -117,6 +122,23 @@ def _fresh(size: int, home: list[Block]) -> Block:
         return _mapped(size, home)
     except OSError as error:
         raise MemoryError(f"the system has no {size} bytes for a buffer: {error}") from None
+
+
+def _larger(size: int) -> Block | None:
+    """Return an unused block that is up to twice as large; where there is none, drop smaller ones.
+
+    Plans that run in turn, as for training and for testing, so share the memory of the largest.
+    """
+    for other in sorted(_unused):
+        home = _unused[other]
+        if size < other <= 2 * size and home:
+            try:
+                return home.pop()
+            except IndexError:
+                continue
+        elif _LARGE <= other < size:
+            home.clear()
+    return None
 
 
 def _allocated(size: int, home: list[Block]) -> Block:

@@ -216,3 +216,19 @@ print("ran")
         [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == ("ran\n", "")
+
+
+def test_plans_of_several_sizes_share_the_largest_memory() -> None:
+    buffer.release()
+    small, large = 40 << 20, 70 << 20
+    first = Buffer(small)
+    del first
+    second = Buffer(large)
+    assert buffer.idle() == 0, "the smaller one was dropped"
+    address = second.address
+    del second
+    third = Buffer(small)
+    assert third.address == address
+    del third
+    assert Buffer(large).address == address
+    buffer.release()
