@@ -57,7 +57,7 @@ class Replay(NamedTuple):
 
 _PROGRAMS: OrderedDict[Any, Program | None] = OrderedDict()
 _REPLAYS: OrderedDict[Any, Replay] = OrderedDict()
-_SEEN: set[int] = set()  # hashes of the keys of small Graphs that were run once
+_SEEN: set[int] = set()  # hashes of the structures of small Graphs and traces that were run once
 
 if CONFIG.check:
     WATCHERS.append(checking.Checker())
@@ -96,6 +96,8 @@ def compute_trace(trace: Trace, wanted: Sequence[Node]) -> None:
     found = [n for n in dict.fromkeys((*wanted, *held)) if n.value is None]
     outside = set(trace.outside)
     trace.clear()
+    if _computed_once(hash(key), nodes, [nodes[i] for i in outside], found):
+        return
     graph = _compute_each(found)
     if graph is None or WATCHERS:
         return
@@ -106,6 +108,33 @@ def compute_trace(trace: Trace, wanted: Sequence[Node]) -> None:
     if len(_REPLAYS) >= REPLAYS:
         _REPLAYS.popitem(last=False)
     _REPLAYS[key] = Replay(ran, inputs, tuple([n.at for n in graph.outputs]))
+
+
+def _computed_once(
+    key: int, nodes: Sequence[Node], outside: Sequence[Node], wanted: Sequence[Node]
+) -> bool:
+    """Compute small values straight from their Nodes if they come for the first time."""
+    if WATCHERS or CONFIG.compile != "always" or key in _SEEN or not wanted:
+        return False
+    pending = small.small_part(nodes)
+    if pending is None:
+        return False
+    try:
+        values = once.run_once(pending, outside, wanted)
+    except (IndexOutOfRange, OverflowError, struct.error):
+        return False
+    if values is None:
+        return False
+    _see(key)
+    for node, value in zip(wanted, values, strict=True):
+        node.value = value
+    return True
+
+
+def _see(key: int) -> None:
+    if len(_SEEN) >= PROGRAMS:
+        _SEEN.clear()
+    _SEEN.add(key)
 
 
 def _behind_views(held: Iterable[Node]) -> list[Node]:
@@ -198,10 +227,8 @@ def _program_of(graph: Graph) -> Program | Once | None:
     if not WATCHERS and CONFIG.compile == "always" and small.is_small(graph):
         seen = hash(key)
         if seen not in _SEEN:
-            if len(_SEEN) >= PROGRAMS:
-                _SEEN.clear()
-            _SEEN.add(seen)
-            return once.Once(graph, key[1])
+            _see(seen)
+            return once.Once(graph)
     if CONFIG.compile == "never" or (not anew and key not in _PROGRAMS and _is_small(graph)):
         _PROGRAMS[key] = None
         count(first_sight=len(graph.order))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias, final
 
 import numpy as np
@@ -17,13 +18,15 @@ import numpy as np
 from talweg.base.errors import IndexOutOfRange
 from talweg.engine.counters import count
 from talweg.engine.kernels import kernels_of
-from talweg.engine.scalars import format_of
+from talweg.engine.scalars import format_of, is_scalar
 from talweg.engine.workers import pool
 from talweg.ir.node import Graph, Node
-from talweg.passes.apart import Key, Piece, cut, lay_out, plan_of, root_of
+from talweg.ir.types import TensorType
+from talweg.passes.apart import Key, Piece, key_of, plan_of, root_of, views_of
 from talweg.passes.places import ARENA, INPUT
 from talweg.passes.plan import Launch
-from talweg.runtime.buffer import ALIGNMENT, Buffer, address_of
+from talweg.passes.small import ALIGNMENT, REFUSED, ROLES, are_small, bytes_of
+from talweg.runtime.buffer import Buffer, address_of
 from talweg.runtime.executor import single_run
 from talweg.runtime.jit import Kernel
 
@@ -56,6 +59,7 @@ class _Room:
 
 _Rows: TypeAlias = list[_Row]
 
+_type = attrgetter("type")
 _LIMIT = 1 << 15
 _ROWS: dict[Key, _Rows] = {}
 
@@ -66,12 +70,10 @@ class Once:
 
     Args:
         graph: its inputs are known.
-        scalars: for each input, whether it is given as a number.
     """
 
-    def __init__(self, graph: Graph, scalars: Sequence[bool]) -> None:
+    def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.scalars = scalars
 
     def run(self, inputs: Sequence[Node]) -> list[Any]:
         """Return what `Node.value` of each output becomes; `inputs` are those of the Graph.
@@ -79,61 +81,181 @@ class Once:
         Raises:
             IndexOutOfRange: when a check of a kernel fails.
         """
-        return run_once(self.graph, self.scalars)
+        found = run_once(self.graph.order, inputs, self.graph.outputs)
+        assert found is not None, "the Graph is small"
+        return found
 
 
-def run_once(graph: Graph, scalars: Sequence[bool]) -> list[Any]:
-    """Return what `Node.value` of each output of a small Graph becomes.
+def run_once(
+    order: Sequence[Node], inputs: Sequence[Node], outputs: Sequence[Node]
+) -> list[Any] | None:
+    """Return what `Node.value` of each output becomes; None where the values are not small.
 
     Args:
-        graph: its inputs are known.
-        scalars: for each input, whether it is given as a number.
+        order: Nodes without values, each after those that it reads; others may be among them.
+        inputs: those whose values are known.
+        outputs: what is computed.
 
     Raises:
         IndexOutOfRange: when a check of a kernel fails; it names no line.
     """
-    given = set(graph.inputs)
-    pieces = cut(graph)
-    rows = _rows_of(pieces, given)
-    addresses, kept = _inputs(graph.inputs, scalars)
+    shown = views_of(order)
+    addresses, kept = _inputs(inputs)
     made: dict[Node, Buffer] = {}
-    roots = [root_of(node, given) for node in graph.outputs]
+    roots = [root_of(node, shown) for node in outputs]
     for root in roots:
-        if root not in addresses and root not in made:
+        if root not in addresses:
             made[root] = buffer = Buffer(root.type.nbytes)
             addresses[root] = buffer.address
-    first = _Room.arena
-    arena = Buffer(first + sum(n.type.nbytes + ALIGNMENT for n in graph.order))
-    lay_out(pieces, addresses, arena.address + first)
-    shared = Buffer(_Room.shared)
-    words, records = _written(pieces, rows, addresses, arena.address, shared.address)
-    if records and single_run(pool(), words, records, _Room.scratch):
+    under = shown.intersection(outputs)
+    while True:
+        shared = Buffer(_Room.shared)
+        first = _Room.arena
+        arena = Buffer(first + bytes_of(order) + ALIGNMENT * len(order))
+        page = _Page(shown, arena.address, arena.address + first, shared.address)
+        missing = page.write(order, dict(addresses), list(made), set(under))
+        if missing is None:
+            return None
+        if not missing:
+            break
+        _make(missing, shown)
+    if page.records and single_run(pool(), page.words, page.records, _Room.scratch):
         raise IndexOutOfRange("a check failed")
     del kept
     return [made[root] if root in made else _value(root) for root in roots]
 
 
-def _inputs(inputs: Sequence[Node], scalars: Sequence[bool]) -> tuple[dict[Node, int], list[Any]]:
+@final
+class _Page:
+    """What is written for one run.
+
+    Args:
+        shown: the Nodes that are read through.
+        start: the address of the arena: what pieces leave to themselves.
+        top: where in it values begin.
+        shared: the address of memory that the stages of a kernel share.
+
+    Attributes:
+        words: the argument blocks.
+        records: for each stage its function, the first word of its block, items.
+    """
+
+    def __init__(self, shown: set[Node], start: int, top: int, shared: int) -> None:
+        self.shown, self.start, self.top, self.shared = shown, start, top, shared
+        self.words = array("Q")
+        self.records = array("Q")
+
+    def write(
+        self,
+        order: Sequence[Node],
+        places: dict[Node, int],
+        outputs: Sequence[Node],
+        under: set[Node],
+    ) -> dict[Key, Piece] | None:
+        """Write the pieces, last ones first: a value needs a place from its last use on.
+
+        Args:
+            order: as for `run_once`.
+            places: where inputs and outputs lie; gets the others.
+            outputs: what is computed.
+            under: views that are outputs; gets those that are read.
+
+        Returns:
+            pieces whose kernels are not made yet; None where the values are not small.
+        """
+        homes: dict[Node, list[int]] = {node: [] for node in outputs}
+        free: dict[int, list[int]] = {}
+        missing: dict[Key, Piece] = {}
+        rows: list[tuple[_Rows, list[int]]] = []
+        shown, roles, known, top = self.shown, ROLES, _ROWS, self.top
+        nbytes = count = 0
+        for node in reversed(order):
+            home = homes.get(node)
+            if home is None and node not in under:
+                continue
+            op, type = node.op, node.type
+            bases: Sequence[Node] = node.inputs
+            if roles[op.__class__] == REFUSED or type.__class__ is not TensorType:
+                return None
+            nbytes += type.nbytes
+            count += 1
+            plain = shown.isdisjoint(bases)
+            if not plain:
+                under.update(shown.intersection(bases))
+            if home is None:
+                continue
+            if plain:
+                key: Key = (op.token, *map(_type, bases))
+            else:
+                key, bases = key_of(node, shown)
+            found: list[int] = []
+            for base in bases:
+                at = places.get(base)
+                if at is None:
+                    size = base.type.nbytes
+                    unused = free.get(size)
+                    if unused is None:
+                        unused = free[size] = []
+                    if unused:
+                        at = unused.pop()
+                    else:
+                        at, top = top, top + (size + ALIGNMENT - 1 & -ALIGNMENT)
+                    places[base], homes[base] = at, unused
+                found.append(at)
+            at = places[node]
+            found.append(at)
+            home.append(at)
+            launches = known.get(key)
+            if launches is None:
+                missing[key] = key, node, bases
+            else:
+                rows.append((launches, found))
+        if not are_small(nbytes, count):
+            return None
+        if not missing:
+            self._put(rows)
+        return missing
+
+    def _put(self, rows: Sequence[tuple[_Rows, list[int]]]) -> None:
+        words: list[int] = []
+        records: list[int] = []
+        slot = 0
+        for launches, addresses in reversed(rows):
+            for operands, tail, shares, stages in launches:
+                found = addresses
+                if operands:
+                    found = [addresses[n] if n >= 0 else self.start - 1 - n for n in operands]
+                words += found
+                words += tail
+                if shares:
+                    words[slot + len(found)] = self.shared
+                for function, items in stages:
+                    records += (function, slot, items, items, 1)
+                slot += len(found) + len(tail)
+        self.words, self.records = array("Q", words), array("Q", records)
+
+
+def _inputs(inputs: Sequence[Node]) -> tuple[dict[Node, int], list[Any]]:
     """The addresses of inputs, and what must be kept for them."""
     addresses: dict[Node, int] = {}
     kept: list[Any] = []
-    numbers = [node for node, scalar in zip(inputs, scalars, strict=True) if scalar]
+    numbers: list[Node] = []
+    for node in inputs:
+        value = node.value
+        if value.__class__ is Buffer:
+            addresses[node] = value.address
+        elif is_scalar(node):
+            numbers.append(node)
+        else:
+            found = np.ascontiguousarray(node.array)
+            kept.append(found)
+            addresses[node] = address_of(found)
     if numbers:
-        form = "=" + "".join(format_of(node.type) for node in numbers)
+        form = "=" + "".join([format_of(node.type) for node in numbers])
         packed = array("b", struct.pack(form, *[node.value for node in numbers]))
         kept.append(packed)
         start, _ = packed.buffer_info()
         addresses |= {node: start + 8 * n for n, node in enumerate(numbers)}
-    for node in inputs:
-        value = node.value
-        if node in addresses:
-            continue
-        if value.__class__ is Buffer:
-            addresses[node] = value.address
-            continue
-        found = np.ascontiguousarray(node.array)
-        kept.append(found)
-        addresses[node] = address_of(found)
     return addresses, kept
 
 
@@ -143,21 +265,13 @@ def _value(node: Node) -> Any:
     return value if value.__class__ is Buffer else Buffer.of(np.ascontiguousarray(node.array))
 
 
-def _rows_of(pieces: Sequence[Piece], given: set[Node]) -> list[_Rows]:
-    """What is written for each piece; kernels that are missing are made together."""
-    found = [_ROWS.get(key) for key, _, _ in pieces]
-    while None in found:
-        if len(_ROWS) > _LIMIT:
-            _ROWS.clear()
-        _make({piece[0]: piece for piece in pieces if piece[0] not in _ROWS}, given)
-        found = [_ROWS.get(key) for key, _, _ in pieces]
-    return [rows for rows in found if rows is not None]
-
-
-def _make(missing: Mapping[Key, Piece], given: set[Node]) -> None:
-    plans = {key: plan_of(piece, given) for key, piece in missing.items()}
+def _make(missing: Mapping[Key, Piece], shown: set[Node]) -> None:
+    """Make the kernels of pieces together, and what is written for each."""
+    plans = {key: plan_of(piece, shown) for key, piece in missing.items()}
     launches = [launch for plan in plans.values() for launch in plan.launches]
     kernels = iter(kernels_of([(launch.nest, launch.values) for launch in launches]))
+    if len(_ROWS) > _LIMIT:
+        _ROWS.clear()
     for key, plan in plans.items():
         _Room.arena = max(_Room.arena, plan.arena + ALIGNMENT - 1 & -ALIGNMENT)
         _ROWS[key] = [_row(step, next(kernels), len(plan.inputs)) for step in plan.launches]
@@ -177,30 +291,3 @@ def _row(launch: Launch, kernel: Kernel, result: int) -> _Row:
     ]
     plain = operands == list(range(result + 1))
     return _Row(None if plain else operands, tail, bool(shared), stages)
-
-
-def _written(
-    pieces: Sequence[Piece],
-    rows: Sequence[_Rows],
-    addresses: Mapping[Node, int],
-    arena: int,
-    shared: int,
-) -> tuple[array[int], array[int]]:
-    """The argument blocks, and for each stage its function, the first word of its block, items."""
-    words: list[int] = []
-    records: list[int] = []
-    slot = 0
-    for (_, node, bases), launches in zip(pieces, rows, strict=True):
-        for operands, tail, shares, stages in launches:
-            found = [addresses[base] for base in bases]
-            found.append(addresses[node])
-            if operands:
-                found = [found[n] if n >= 0 else arena - 1 - n for n in operands]
-            words += found
-            words += tail
-            if shares:
-                words[slot + len(found)] = shared
-            for function, items in stages:
-                records += (function, slot, items, items, 1)
-            slot += len(found) + len(tail)
-    return array("Q", words), array("Q", records)

@@ -23,14 +23,13 @@ from talweg.ops.kinds import View
 from talweg.passes.pipeline import Dump, compile_graph
 from talweg.passes.places import ARENA, INPUT, OUTPUT, Place
 from talweg.passes.plan import Launch, Plan
-from talweg.passes.small import ROLES, SHOWN, is_small
+from talweg.passes.small import ALIGNMENT, ROLES, SHOWN, is_small
 from talweg.passes.verify import verify_plan
 
 Key: TypeAlias = tuple[Any, ...]
 Piece: TypeAlias = tuple[Key, Node, Sequence[Node]]
 
 DEPTH: Final = 3  # views that one kernel reads through, one after the other
-ALIGNMENT: Final = 64
 
 _type = attrgetter("type")
 _LIMIT = 1 << 15
@@ -43,33 +42,41 @@ def cut(graph: Graph) -> list[Piece]:
     A piece is a key, the Node that is computed, and the Nodes that are read: they are inputs of
     the Graph or computed by earlier pieces. What only views are made of is not computed.
     """
-    given, roles = set(graph.inputs), ROLES
-    needed = {root_of(node, given) for node in graph.outputs}
+    shown = views_of(graph.order)
+    needed = {root_of(node, shown) for node in graph.outputs}
     pieces: list[Piece] = []
     for node in reversed(graph.order):
-        if node not in needed:
-            continue
-        bases = node.inputs
-        for operand in bases:
-            if roles[operand.op.__class__] == SHOWN and operand not in given:
-                key, bases = _looked_through(node, given)
-                break
-        else:
-            key = (node.op.token, *map(_type, bases))
-        needed.update(bases)
-        pieces.append((key, node, bases))
+        if node in needed:
+            key, bases = key_of(node, shown)
+            needed.update(bases)
+            pieces.append((key, node, bases))
     pieces.reverse()
     return pieces
 
 
-def _looked_through(node: Node, given: Set[Node]) -> tuple[Key, tuple[Node, ...]]:
-    found = [_through(operand, given, 0) for operand in node.inputs]
-    return (node.op.token, *(part for part, _ in found)), tuple(base for _, base in found)
+def views_of(nodes: Iterable[Node]) -> set[Node]:
+    """Return those of pending Nodes that are read through."""
+    return {n for n in nodes if ROLES[n.op.__class__] == SHOWN and n.value is None}
 
 
-def root_of(node: Node, given: Set[Node]) -> Node:
+def key_of(node: Node, shown: Set[Node]) -> tuple[Key, Sequence[Node]]:
+    """Return what a piece depends on: the Op, and how each operand is read; and the Nodes in
+    memory that are read.
+
+    Args:
+        node: what is computed.
+        shown: the Nodes that are read through.
+    """
+    bases = node.inputs
+    if shown.isdisjoint(bases):
+        return (node.op.token, *map(_type, bases)), bases
+    found = [_through(operand, shown, 0) for operand in bases]
+    return (node.op.token, *(part for part, _ in found)), [base for _, base in found]
+
+
+def root_of(node: Node, shown: Set[Node]) -> Node:
     """Return the Node whose elements, in the same order, a Node is another name for."""
-    while ROLES[node.op.__class__] == SHOWN and node not in given and _relabels(node):
+    while node in shown and _relabels(node):
         (node,) = node.inputs
     return node
 
@@ -78,37 +85,42 @@ def _relabels(node: Node) -> bool:
     return isinstance(node.op, View) and node.op.relabels
 
 
-def _is_read_through(node: Node, given: Set[Node], depth: int) -> bool:
-    shown = ROLES[node.op.__class__] == SHOWN and node not in given
-    return shown and depth < DEPTH and len(node.inputs) == 1
+def _is_read_through(node: Node, shown: Set[Node], depth: int) -> bool:
+    return node in shown and depth < DEPTH and len(node.inputs) == 1
 
 
-def _through(node: Node, given: Set[Node], depth: int) -> tuple[Any, Node]:
+def _through(node: Node, shown: Set[Node], depth: int) -> tuple[Any, Node]:
     """The part of a key that says how an operand is read, and the Node in memory."""
-    if _relabels(node) and node not in given:
-        return node.type, root_of(node, given)
-    if not _is_read_through(node, given, depth):
+    if node in shown and _relabels(node):
+        return node.type, root_of(node, shown)
+    if not _is_read_through(node, shown, depth):
         return node.type, node
-    part, base = _through(node.inputs[0], given, depth + 1)
+    part, base = _through(node.inputs[0], shown, depth + 1)
     return (node.op.token, part), base
 
 
-def plan_of(piece: Piece, given: Set[Node], checking: bool = False) -> Plan:
-    """Return the Plan of a piece: its inputs are what is read, its output is the Node."""
+def plan_of(piece: Piece, shown: Set[Node], checking: bool = False) -> Plan:
+    """Return the Plan of a piece: its inputs are what is read, its output is the Node.
+
+    Args:
+        piece: what is planned.
+        shown: the Nodes that are read through.
+        checking: verify it.
+    """
     key, node, _ = piece
     plan = _PLANS.get(key)
     if plan is None:
         if len(_PLANS) >= _LIMIT:
             _PLANS.clear()
-        plan = _PLANS[key] = compile_graph(_alone(node, given), checking)
+        plan = _PLANS[key] = compile_graph(_alone(node, shown), checking)
     return plan
 
 
-def _alone(node: Node, given: Set[Node]) -> Graph:
+def _alone(node: Node, shown: Set[Node]) -> Graph:
     inputs: list[Node] = []
 
     def operand(of: Node, depth: int) -> Node:
-        if _relabels(of) or not _is_read_through(of, given, depth):
+        if _relabels(of) or not _is_read_through(of, shown, depth):
             inputs.append(input_node(of.type))
             return inputs[-1]
         return make_node(of.op, (operand(of.inputs[0], depth + 1),), of.type)
@@ -169,12 +181,12 @@ def plan_graph(graph: Graph, checking: bool = False, dump: Dump | None = None) -
 
 
 def _planned(graph: Graph, checking: bool) -> Plan:
-    given = set(graph.inputs)
+    shown = views_of(graph.order)
     pieces = cut(graph)
-    plans = [plan_of(piece, given, checking) for piece in pieces]
+    plans = [plan_of(piece, shown, checking) for piece in pieces]
     places: dict[Node, Place] = {n: Place(INPUT, i) for i, n in enumerate(graph.inputs)}
     buffers: list[TensorType] = []
-    roots = [root_of(node, given) for node in graph.outputs]
+    roots = [root_of(node, shown) for node in graph.outputs]
     for root in roots:
         if root not in places:
             places[root] = Place(OUTPUT, len(buffers))

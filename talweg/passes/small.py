@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, final
 
-from talweg.ir.node import Graph
-from talweg.ir.op import Op, Pick
+from talweg.ir.node import Graph, Node
+from talweg.ir.op import INPUT, Op, Pick
 from talweg.ir.types import TensorType
 from talweg.ops.kinds import Control, Effect, Move, View
 
 SMALL: Final = 1 << 11  # bytes of a result, on average: some hundred elements
 LONG: Final = 64  # Nodes from which a Graph takes so long to plan that values may be larger
 LARGER: Final = 1 << 14
+ALIGNMENT: Final = 64
 
 PLAIN, SHOWN, REFUSED = 0, 1, 2
 
@@ -42,5 +44,20 @@ def is_small(graph: Graph) -> bool:
         if roles[node.op.__class__] == REFUSED or type.__class__ is not TensorType:
             return False
         total += type.nbytes
-    count = len(graph.order)
-    return total <= (SMALL if count < LONG else LARGER) * count
+    return are_small(total, len(graph.order))
+
+
+def are_small(nbytes: int, count: int) -> bool:
+    """Whether the values of so many Nodes, of so many bytes together, are small."""
+    return nbytes <= (SMALL if count < LONG else LARGER) * count
+
+
+def small_part(nodes: Iterable[Node]) -> list[Node] | None:
+    """Return those whose values are not known; None where these are not small, taken together."""
+    pending = [node for node in nodes if node.value is None and node.op is not INPUT]
+    return pending if are_small(bytes_of(pending), len(pending)) else None
+
+
+def bytes_of(nodes: Iterable[Node]) -> int:
+    """Return how large the values of Nodes are together, but for those that have several."""
+    return sum([n.type.nbytes for n in nodes if n.type.__class__ is TensorType])

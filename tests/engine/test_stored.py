@@ -28,7 +28,8 @@ import numpy as np
 import talweg as tw
 
 rng = np.random.default_rng(0)
-x, w, v = (tw.tensor(rng.normal(size=n).astype(np.float32)) for n in ((90, 50), (50, 70), (70, 9)))
+shapes = (90, 500), (500, 70), (70, 9)
+x, w, v = (tw.tensor(rng.normal(size=n).astype(np.float32) / 20) for n in shapes)
 w.requires_grad_(), v.requires_grad_()
 step = tw.optim.SGD([w, v], lr=0.01, momentum=0.9)
 for _ in range(4):
