@@ -29,6 +29,7 @@ class Group:
         rows: how many leading axes make a row; None where nothing is reduced inside.
         members: the Nodes on both levels, in order.
         row_level: those of them with one value for each row.
+        columns: sums over all rows, which grow while the rows are computed.
         reads: stored values of other groups and inputs that it reads.
         open: whether elementwise Nodes may still join.
     """
@@ -39,6 +40,7 @@ class Group:
     rows: int | None = None
     members: dict[Node, None] = field(default_factory=dict)
     row_level: set[Node] = field(default_factory=set)
+    columns: set[Node] = field(default_factory=set)
     reads: dict[Node, None] = field(default_factory=dict)
     open: bool = True
 

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, final
 
 from talweg.base import dtypes
-from talweg.base.shapes import Shape, inverse_order
+from talweg.base.shapes import Shape, inverse_order, size_of
 from talweg.ir.node import Node
 from talweg.loops.build import NestBuilder
 from talweg.loops.count import replaceable
 from talweg.loops.nest import LoopNest
 from talweg.loops.operand import Indices, Operand, Point
-from talweg.loops.scalar import Number, Scalar, constant
+from talweg.loops.scalar import Number, Scalar, call, constant
 from talweg.loops.verify import verify
 from talweg.ops.kinds import Effect, Elementwise, Reduce, View
 from talweg.passes.extents import settle_extents
@@ -29,6 +29,9 @@ from talweg.passes.groups import Fusion, Group
 from talweg.passes.layout import Order
 from talweg.passes.signature import Signature, is_inside, signature_of
 from talweg.passes.simplify import has_one_result
+
+CHUNKS = 64  # of all rows, over which there are sums
+LEAST = 8  # rows of a chunk
 
 
 @final
@@ -149,8 +152,9 @@ class _Lowering:
             return
         stored = [n for n in group.members if n in self.fusion.stored]
         on_rows = [n for n in stored if n in group.row_level]
-        on_space = [n for n in stored if n not in group.row_level]
-        targets = {n: self._output(n) for n in (*on_space, *on_rows)}
+        on_space = [n for n in stored if n not in group.row_level | group.columns]
+        columns = [n for n in stored if n in group.columns]
+        targets = {n: self._output(n) for n in (*on_space, *on_rows, *columns)}
         if group.rows is None:
             order = self._order(on_space[0])
             shape = targets[on_space[0]].shape
@@ -158,20 +162,64 @@ class _Lowering:
                 at = tuple(physical[p] for p in inverse_order(order))
                 self._store_all(on_space, targets, at)
             return
-        self._run_rows(on_rows, on_space, targets)
+        if columns:
+            self._run_columns(on_rows, on_space, columns, targets)
+            return
+        with nest.loops(self.space[: group.rows]) as at:
+            self._run_row(at, on_rows, on_space, targets, {})
 
-    def _run_rows(
-        self, on_rows: list[Node], on_space: list[Node], targets: Mapping[Node, Operand]
+    def _run_row(
+        self,
+        at: Indices,
+        on_rows: list[Node],
+        on_space: list[Node],
+        targets: Mapping[Node, Operand],
+        sums: Mapping[Node, Callable[[Indices, Scalar], None]],
     ) -> None:
+        nest, rows = self.nest, self.group.rows or 0
+        self.rows = at
+        for node in on_rows:
+            place = (*at, *[constant(0, dtypes.int64)] * (node.rank - rows))
+            nest.store(targets[node], place, self.value(node, place))
+        if on_space or sums:
+            with nest.loops(self.space[rows:]) as rest:
+                here = (*at, *rest)
+                self._store_all(on_space, targets, here)
+                for node, add in sums.items():
+                    add(rest, self.operand(node.inputs[0])[here])
+
+    def _run_columns(
+        self,
+        on_rows: list[Node],
+        on_space: list[Node],
+        columns: list[Node],
+        targets: Mapping[Node, Operand],
+    ) -> None:
+        """Rows in chunks, each of which adds up sums of its own; at the end these are added."""
         nest, rows, space = self.nest, self.group.rows or 0, self.space
-        with nest.loops(space[:rows]) as at:
-            self.rows = at
-            for node in on_rows:
-                place = (*at, *[constant(0, dtypes.int64)] * (node.rank - rows))
-                nest.store(targets[node], place, self.value(node, place))
-            if on_space:
-                with nest.loops(space[rows:]) as rest:
-                    self._store_all(on_space, targets, (*at, *rest))
+        shape = self.group.space
+        count = max(-(-shape[rows - 1] * size_of(shape[: rows - 1]) // CHUNKS), LEAST)
+        each, many = nest.numbers((count, -(-shape[rows - 1] // count)))
+        lead, along = (*space[: rows - 1], many), space[rows:]
+        parts = {n: nest.local(n.dtype, (*lead, *along)) for n in columns}
+        with nest.loops(lead) as at:
+            with nest.loops(along) as rest:
+                for part in parts.values():
+                    nest.store(part, (*at, *rest), 0)
+            sums = {n: partial(self._add, part, at) for n, part in parts.items()}
+            first = at[-1] * each
+            length = call("minimum", each, space[rows - 1] - first)
+            with nest.loop(length, "sequential") as row:
+                self._run_row((*at[:-1], first + row), on_rows, on_space, targets, sums)
+        with nest.loops(along) as rest:
+            for node, part in parts.items():
+                nest.store(targets[node], rest, self._total(part, lead, rest))
+
+    def _total(self, part: Operand, lead: Indices, rest: Indices) -> Scalar:
+        return self.nest.fold("add", lead, lambda k: part[(*k, *rest)])
+
+    def _add(self, part: Operand, at: Indices, rest: Indices, value: Scalar) -> None:
+        self.nest.store(part, (*at, *rest), value, "add")
 
     def _store_all(
         self, nodes: Sequence[Node], targets: Mapping[Node, Operand], at: Indices
@@ -295,8 +343,9 @@ class _Lowering:
         group = self.group
         if group.rows is None:
             return set()
-        stack = [n for n in group.members if n not in group.row_level]
-        stack += [i for n in group.row_level if isinstance(n.op, Reduce) for i in n.inputs]
+        stack = [n for n in group.members if n not in group.row_level | group.columns]
+        folds = (n for n in group.row_level | group.columns if isinstance(n.op, Reduce))
+        stack += [i for n in folds for i in n.inputs]
         seen: set[Node] = set()
         while stack:
             node = stack.pop()
@@ -311,9 +360,11 @@ class _Lowering:
         if group.rows is None:
             return set()
         kept: set[Node] = set()
-        folds = [n for n in group.members if isinstance(n.op, Reduce)]
+        folds = [n for n in group.row_level if isinstance(n.op, Reduce)]
         loops = {fold: self._reached(fold.inputs) for fold in folds}
-        written = [n for n in group.members if n in self.fusion.stored - group.row_level]
+        beside = group.row_level | group.columns
+        written = [n for n in group.members if n in self.fusion.stored - beside]
+        written += [i for n in group.columns for i in n.inputs]
         loops_of = [*loops.values(), self._reached(written)]
         for node in group.members:
             if node in group.row_level or not is_heavy(node):

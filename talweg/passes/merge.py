@@ -10,21 +10,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 
+from talweg.base.shapes import size_of
 from talweg.ir.node import Node
 from talweg.ops.kinds import Effect, Elementwise, Gather, Reduce, View
 from talweg.passes.groups import MEMBERS, READS, Group, Wiring, is_row, only_elementwise
-from talweg.passes.reads import indices_of, picks_row
+from talweg.passes.reads import indices_of, is_sum, picks_row
 from talweg.passes.simplify import has_one_result
 
 NEAR = 256  # groups further apart are not joined, which keeps the pass linear
 READERS = 4  # of a value that are looked at
+WIDE = 128  # elements of a row to which a sum over rows is added in memory
+FEW = 256  # rows of sums that are summed up at the end
 
 
 def merge_groups(wiring: Wiring) -> None:
     """Join groups, and bring them into an order in which each comes after what it reads."""
     merging = _Merging(wiring)
-    for group in list(wiring.groups):
+    for group in wiring.groups:
         merging.visit(group)
+    for group in wiring.groups:  # two that were joined may fit a third
+        merging.visit_again(group)
     wiring.groups = merging.ordered()
     for number, group in enumerate(wiring.groups):
         group.number = number
@@ -44,14 +49,22 @@ class _Merging:
         """Join a group to one of those before it, if it may be."""
         self.known.append(group)
         self._note(group)
-        if not group.open:
+        if not group.open or self._joined(group):
             return
+        for root in group.reads:
+            self.readers.setdefault(root, []).append(group)
+
+    def visit_again(self, group: Group) -> None:
+        """Join a group to one of all."""
+        if group.open and group not in self.gone and only_elementwise(group):
+            self._joined(group)
+
+    def _joined(self, group: Group) -> bool:
         for other in self._near(group):
             if self._independent(group, other) and self._fits(group, other):
                 self._join(group, other)
-                return
-        for root in group.reads:
-            self.readers.setdefault(root, []).append(group)
+                return True
+        return False
 
     def _note(self, group: Group) -> None:
         bits = 0
@@ -77,15 +90,18 @@ class _Merging:
                 found[made] = None
             if has_one_result(root) and root.type.size >= size:
                 found |= dict.fromkeys(self.readers.get(root, [])[-READERS:])
-        near = [g for g in found if g not in self.gone and len(self.known) - g.number <= NEAR]
+        near = [g for g in found if g not in self.gone and abs(group.number - g.number) <= NEAR]
         return sorted((g for g in near if g is not group), key=lambda g: -g.number)
 
     def _independent(self, group: Group, other: Group) -> bool:
-        """Whether no third group stands between the two."""
-        if self.above[other] >> group.number & 1:
+        """Whether no third group stands between the two, and the other reads nothing of this."""
+        if group in self._producers(other):
             return False
-        made = (p for p in self._producers(group) if p is not other)
-        return not any(self.above[p] >> other.number & 1 for p in made)
+        for first, last in ((group, other), (other, group)):
+            made = (p for p in self._producers(last) if p is not first)
+            if any(self.above[p] >> first.number & 1 for p in made):
+                return False
+        return True
 
     def _fits(self, group: Group, other: Group) -> bool:
         if not other.open or len(group.members) + len(other.members) > MEMBERS:
@@ -94,7 +110,7 @@ class _Merging:
             return False
         if group.space == other.space:
             return self._same_space(group, other)
-        return self._on_rows(group, other)
+        return self._on_rows(group, other) or self._sums_rows(group, other)
 
     def _same_space(self, group: Group, other: Group) -> bool:
         rows = {g.rows for g in (group, other) if g.rows is not None}
@@ -106,7 +122,9 @@ class _Merging:
         for node in group.members:
             if isinstance(node.op, View) and self._reads(node, other):
                 return False
-            whole = node not in group.row_level or isinstance(node.op, Reduce)
+            if node in group.columns and group.rows != other.rows:
+                return False
+            whole = node not in group.row_level or isinstance(node.op, Reduce)  # what it reads
             if not self.wiring.reads_fit(node, other, full if whole else full[: group.rows]):
                 return False
         return True
@@ -128,6 +146,24 @@ class _Merging:
                 return False
         return True
 
+    def _sums_rows(self, group: Group, other: Group) -> bool:
+        """Whether all of a group are sums over the rows of the other."""
+        rows = other.rows
+        if rows is None or group.rows is not None or group.order or other.order:
+            return False
+        if size_of(other.space[rows:]) < WIDE or size_of(other.space[: rows - 1]) > FEW:
+            return False
+        full = indices_of(len(other.space))
+        for node in group.members:
+            if not isinstance(node.op, Reduce) or node.op.axes != tuple(range(rows)):
+                return False
+            (operand,) = node.inputs
+            if operand.shape != other.space or not is_sum(node.op, operand.type, node.type):
+                return False
+            if self.wiring.orders.get(operand) or not self.wiring.reads_fit(node, other, full):
+                return False
+        return True
+
     def _picks(self, node: Node, other: Group) -> bool:
         """Whether a Gather reads elements of the present row, at an index from elsewhere."""
         source, *indices = node.inputs
@@ -146,7 +182,10 @@ class _Merging:
         other.members |= group.members
         if group.space == other.space:
             other.row_level |= group.row_level
+            other.columns |= group.columns
             other.rows = group.rows if other.rows is None else other.rows
+        elif self._sums_rows(group, other):
+            other.columns |= group.members.keys()
         else:
             other.row_level |= group.members.keys()
         for node in group.members:
@@ -159,7 +198,7 @@ class _Merging:
         both = 1 << group.number | 1 << other.number
         bits = (self.above[group] | self.above[other]) & ~both
         self.above[other] = bits
-        for later in self.known[other.number + 1 :]:
+        for later in self.known[min(other.number, group.number) :]:
             if self.above[later] & both:
                 self.above[later] |= bits | 1 << other.number
 
@@ -192,5 +231,5 @@ def _columns(group: Group) -> object:
     return {
         (n.op.axes, n.inputs[0].shape)
         for n in group.members
-        if isinstance(n.op, Reduce) and n not in group.row_level
+        if isinstance(n.op, Reduce) and n not in group.row_level | group.columns
     }

@@ -11,8 +11,9 @@ from talweg.ir.op import Op
 from talweg.ir.types import TensorType
 from talweg.loops.affine import simplify
 from talweg.loops.build import NestBuilder
+from talweg.loops.nest import Accumulate, statements
 from talweg.loops.operand import Indices, Operand
-from talweg.loops.scalar import Index, Scalar, constant, substitute
+from talweg.loops.scalar import Index, Load, Local, Scalar, constant, substitute
 
 
 @cache
@@ -91,3 +92,19 @@ def picks_row(op: Op, operands: tuple[TensorType, ...], result: TensorType, rows
             return False
         point(indices_of(result.rank))
     return bool(found) and all(at[:rows] == indices_of(rows) for at in found)
+
+
+@cache
+def is_sum(op: Op, operand: TensorType, result: TensorType) -> bool:
+    """Whether a Reduce adds up elements as they are, in their own dtype."""
+    nest = NestBuilder("probe")
+    x = nest.input("x", operand.dtype, operand.shape)
+    with nest.block() as written:
+        point = op.lower(nest, x)
+        value = None if point is None else point(indices_of(result.rank))
+    folds = [s for s in statements(tuple(written)) if isinstance(s, Accumulate)]
+    if len(folds) != 1 or folds[0].combine != "add":
+        return False
+    (folded,) = folds[0].values
+    (name,) = folds[0].names
+    return isinstance(folded, Load) and value == Local(name, result.dtype)

@@ -42,11 +42,15 @@ def signature_of(
         return number
 
     members = tuple(
-        (visit(n), n in fusion.stored, n in group.row_level, tuple(map(visit, results.get(n, ()))))
+        (visit(n), n in fusion.stored, _level(n, group), tuple(map(visit, results.get(n, ()))))
         for n in group.members
     )
     head = group.space, group.order, group.rows, group.open
     return (head, members, tuple(rows)), list(numbers)
+
+
+def _level(node: Node, group: Group) -> int:
+    return 2 if node in group.columns else int(node in group.row_level)
 
 
 def is_inside(

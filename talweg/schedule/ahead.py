@@ -22,10 +22,14 @@ def fetched_ahead(kernel: Staged) -> dict[str, tuple[Load, ...]]:
     for stage in kernel.stages:
         if not stage.indices or stage.block > 1:
             continue
-        bound = {name for s in statements(stage.body) for name in _bound(s)}
-        passes = [s for s in stage.body if isinstance(s, Loop) and s.index in kernel.vectors]
+        row, body = stage.indices[-1], stage.body
+        inner = [s for s in body if isinstance(s, Loop) and s.order == "sequential"]
+        if len(inner) == 1:
+            row, body = inner[0].index, inner[0].body
+        bound = {name for s in statements(body) for name in _bound(s)}
+        passes = [s for s in body if isinstance(s, Loop) and s.index in kernel.vectors]
         for first, *others in _alike(passes):
-            loads = _next_rows(first, stage.indices[-1], inputs, bound)
+            loads = _next_rows(first, row, inputs, bound)
             if others and loads:
                 heaviest = max(others, key=_cost)
                 new = tuple(_moved(load, first.index, heaviest.index) for load in loads)
