@@ -1,7 +1,8 @@
 """Extents: arguments of a nest that must be equal become one, and those nobody reads go.
 
 Every buffer and every loop is lowered with extents of its own. A buffer axis that is read by a bare
-loop index has that loop's extent; that an axis which is read at 0 only has one element is known.
+loop index has that loop's extent. The innermost loops that run once are left out, and that an axis
+which is met at 0 only has one element is known.
 What is left is the structure of the kernel: equal for all sizes.
 """
 
@@ -14,9 +15,11 @@ from talweg.base import dtypes
 from talweg.loops.affine import simplify_nest
 from talweg.loops.nest import (
     Allocate,
+    Block,
     Buffer,
     Loop,
     LoopNest,
+    Statement,
     Store,
     map_scalars,
     scalars,
@@ -40,6 +43,8 @@ def settle_extents(
     nest: LoopNest, values: Mapping[str, Number]
 ) -> tuple[LoopNest, tuple[Number, ...]]:
     """Return the nest with as few arguments as it needs, simplified, and their values."""
+    body = tuple(_without_ones(statement, values) for statement in nest.body)
+    nest = replace(nest, body=body)
     names: dict[str, Scalar] = {**_equal_extents(nest, values), **_single(nest, values)}
     body = map_scalars(nest.body, lambda value: substitute(value, names)) if names else nest.body
     inputs, outputs = (
@@ -75,20 +80,41 @@ def _sizes(nest: LoopNest) -> tuple[Scalar, ...]:
     return tuple(size for b in nest.inputs + nest.outputs for size in b.shape)
 
 
+def _without_ones(statement: Statement, values: Mapping[str, Number]) -> Statement:
+    """A nest of parallel loops without the innermost ones that run once.
+
+    Results would be written element by element where the last axis has one.
+    """
+    loops: list[Loop] = []
+    body: Block = (statement,)
+    while len(body) == 1 and isinstance(body[0], Loop) and body[0].order == "parallel":
+        loops.append(body[0])
+        body = body[0].body
+    sizes = [values[n.extent.name] if isinstance(n.extent, Argument) else 0 for n in loops]
+    kept = max((n + 1 for n, size in enumerate(sizes) if size != 1), default=len(loops))
+    if kept == len(loops):
+        return statement
+    once: dict[str, Scalar] = {loop.index: _ZERO for loop in loops[kept:]}
+    body = map_scalars(body, lambda value: substitute(value, once))
+    for loop in reversed(loops[:kept]):
+        body = (replace(loop, body=body),)
+    return body[0]
+
+
 def _single(nest: LoopNest, values: Mapping[str, Number]) -> dict[str, Scalar]:
-    """The extents that are 1 of axes that are read at 0 only."""
-    read: dict[tuple[str, int], bool] = {}
-    for value in scalars(nest.body):
-        if isinstance(value, Load):
-            for axis, index in enumerate(value.indices):
-                place = value.buffer, axis
-                read[place] = read.get(place, True) and index == _ZERO
+    """The extents that are 1 of axes that are met at 0 only."""
+    met: dict[tuple[str, int], bool] = {}
+    places = [(v.buffer, v.indices) for v in scalars(nest.body) if isinstance(v, Load)]
+    places += [(s.buffer, s.indices) for s in statements(nest.body) if isinstance(s, Store)]
+    for buffer, indices in places:
+        for axis, index in enumerate(indices):
+            met[buffer, axis] = met.get((buffer, axis), True) and index == _ZERO
     one = constant(1, dtypes.int64)
     return {
         size.name: one
-        for b in nest.inputs
+        for b in nest.inputs + nest.outputs
         for axis, size in enumerate(b.shape)
-        if isinstance(size, Argument) and values[size.name] == 1 and read.get((b.name, axis))
+        if isinstance(size, Argument) and values[size.name] == 1 and met.get((b.name, axis))
     }
 
 
