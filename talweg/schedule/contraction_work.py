@@ -115,6 +115,11 @@ class Work:
         self._cut()
 
     @property
+    def stacked(self) -> bool:
+        """Whether an item has several tiles of rows, whose sums wait in memory."""
+        return self.tiles.deep or self.tiles.by_panel
+
+    @property
     def by_rows(self) -> bool:
         """Whether the right operand is copied row by row for all panels."""
         return self.tiles.right == "columns" and len(self.contraction.columns) == 1
@@ -164,7 +169,7 @@ class Work:
 
     def _cut(self) -> None:
         piece, splits, size = self.tiles.piece, self.tiles.splits, self.size
-        stacked = bool(piece) or self.tiles.by_panel
+        stacked = self.stacked
         inner, steps = self["inner"], self["steps"]
         if piece:
             self._set("piece_inner", least(most(inner, 1), piece))

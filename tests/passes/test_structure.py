@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import talweg as tw
-from talweg.loops.nest import LoopNest
+from talweg.loops.nest import Loop, LoopNest, statements
 from talweg.loops.text import format_nest
 from talweg.nn import functional as F
 
@@ -83,3 +83,14 @@ def relu_add_dot(
 def test_the_kernel_of_a_layer_reads_as_one_would_write_it() -> None:
     (launch,) = plan_of(tw.relu(F.linear(known(3, 4), known(5, 4), known(5)))).launches
     assert format_nest(launch.nest) == GOLDEN
+
+
+def test_last_axes_of_one_element_are_no_loops() -> None:
+    first, second = (
+        plan_of(known(*shape) * 2.0 + known(*shape)).launches[0].nest
+        for shape in ((600, 50, 1, 1), (70, 300, 1, 1))
+    )
+    assert first == second
+    assert sum(isinstance(s, Loop) for s in statements(first.body)) == 2
+    rows = plan_of(known(600, 50, 1, 2) * 2.0).launches[0].nest
+    assert sum(isinstance(s, Loop) for s in statements(rows.body)) == 4

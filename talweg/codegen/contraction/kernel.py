@@ -231,7 +231,8 @@ class _Item:
 
         def finish(tile: Lanes) -> None:
             row, start = tile * self.tile.rows, self._sums_place(tile)
-            self.left.keep_rows(row)
+            if self.stage.work.stacked:
+                self.left.keep_rows(row)
             self.sums.finish(self.left, row, self.first, self.end, start)
 
         self._each(low, high, finish)
