@@ -35,13 +35,17 @@ EXPANDED = 512  # the same where the right operand is larger than the memory it 
 LONG = 128  # the depth from which on the ordinary loops are considered
 SAMPLE = 24  # tiles that are looked at
 CACHED = 1 << 20  # bytes of panels that the left operand is made ready for once
+THIN = 32  # rows up to which the right operand may stream by
 STREAM, SPLITS = 32, 8  # piece and parts of the depth where rows are few: memory in its order
 ITEMS = 8  # of a deep contraction, so that threads share the work
 
 
-SAME = 1.25  # a schedule that was chosen before is taken again if it costs so many times the best
+SAME, FAIR = (
+    1.25,
+    1.5,
+)  # a schedule that was chosen before is taken again if it costs so many times the best
 NEAR = 1.1  # times the cost of one that takes the depth in other pieces
-MANY = 3  # schedules of a nest from which on one is taken again at twice the cost of the best
+MANY = 4  # schedules of a nest from which on one is taken again at twice the cost of the best
 
 _CHOSEN: dict[LoopNest, tuple[Tiles, ...]] = {}
 _LOCK = threading.Lock()
@@ -69,7 +73,7 @@ def choose_tiles(
         return None
     with _LOCK:
         before = _CHOSEN.get(contraction.source, ())
-        limit = costs[best] * (SAME if len(before) < MANY else 2.0)
+        limit = costs[best] * (SAME if len(before) < MANY else FAIR)
         known = {tiles: _cost_of(tiles, costs) for tiles in before}
         nearest = min(known, key=lambda tiles: known[tiles], default=best)
         if known.get(nearest, costs[best]) <= limit:
@@ -165,7 +169,7 @@ def _cuts(sizes: _Sizes, tiles: Tiles) -> Iterator[Tiles]:
         yield whole
     if (deep and expanded) or (tiles.packed and not expanded and sizes.copied > CACHED):
         yield replace(whole, near=True, piece=PIECE)
-    if tiles.right == "direct" and sizes.rows <= tiles.rows and sizes.depth > STREAM * SPLITS:
+    if tiles.right == "direct" and sizes.rows <= THIN and sizes.depth > STREAM * SPLITS:
         yield replace(tiles, piece=STREAM, splits=SPLITS)
 
 
@@ -192,6 +196,7 @@ _COPY, _TURN, _GATHER = 3.0, 8.0, 1.4
 _STEP = 10.0  # of one more turn of a loop around a vector loop
 _MEET, _IN_PLACE = 40.0, 110.0  # of a tile with a panel that is packed, or is not
 _CACHES = ((1 << 18, 0.0), (3 << 19, 4.0), (math.inf, 10.0))  # more for a vector of so many bytes
+_PAGE, _PAGES = 4096, 96  # bytes, and how many pages are found at once
 _BANK = 1024  # bytes apart from which on elements share few lines of a cache, and no page
 
 
@@ -219,6 +224,8 @@ class _Cost:
         total = meetings * sizes.depth * met * tiles.rows * tiles.vectors * time / 2.0
         total += meetings * (_STEP * steps + tiles.rows * tiles.vectors)
         total += meetings * (_MEET if tiles.packed else _IN_PLACE)
+        if tiles.piece:  # sums wait in memory
+            total += meetings * (sizes.depth / tiles.piece) * 1.5 * tiles.rows * tiles.vectors
         results = sizes.batch * sizes.rows * sizes.blocks * sizes.columns
         store = _COPY / sizes.lanes
         if not self.facts.stores_run:
@@ -229,16 +236,17 @@ class _Cost:
         sizes, tiles, panels = self.sizes, self.tiles, self.panels
         once = sizes.batch * panels * tiles.vectors * sizes.depth * 1.0  # in vectors
         memory = 0.0 if sizes.expanded else _reach(once * sizes.lanes * sizes.itemsize)
-        memory *= 0.4 if tiles.near else 1.0
+        torn = sizes.stride * sizes.itemsize >= max(_BANK, 128 * tiles.vectors)
+        if tiles.near:
+            met = sizes.stride and sizes.stride * sizes.itemsize % _PAGE == 0
+            memory *= 1.6 if met and sizes.depth > _PAGES else 0.4
         if tiles.right == "columns":
             return once * ((_COPY if self.facts.right_runs else _GATHER * sizes.lanes) + memory)
         if tiles.right == "depth":
             return once * (_TURN + memory)
         held = sizes.held * sizes.itemsize
         total = meetings * sizes.depth * tiles.vectors * (0.3 if held > 1 << 15 else 0.1)
-        apart = sizes.stride * sizes.itemsize
-        torn = apart >= max(_BANK, 128 * tiles.vectors) and tiles.piece != STREAM
-        total += once * _reach(held) * (2.0 if torn else 0.5)
+        total += once * _reach(held) * (2.0 if torn and tiles.piece != STREAM else 0.5)
         if tiles.right == "direct":
             return total
         total += (
