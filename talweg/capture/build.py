@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from sys import getrefcount
 from typing import Any, NamedTuple, final
 
@@ -22,7 +23,7 @@ from talweg.capture.captured import (
 )
 from talweg.capture.gradients import Tape, derive, detached, split
 from talweg.capture.guards import Guard
-from talweg.capture.outcome import Made, Outcome, Ref
+from talweg.capture.outcome import Made, Outcome, Ref, Write
 from talweg.capture.surroundings import Place
 from talweg.capture.symbols import Symbol, plain
 from talweg.capture.watched import Anchor, Capture, Refusal
@@ -82,7 +83,9 @@ class Building:
         self._use_variable()
         gradients = self._differentiate() if outcome.taped else None
         kept = gradients.kept if gradients is not None else []
-        self.outputs = list(dict.fromkeys((*outcome.nodes, *kept)))
+        # As they were recorded: so values are computed in the order in which a run computes them.
+        self.outputs = sorted(dict.fromkeys((*outcome.nodes, *kept)), key=attrgetter("at"))
+        self.number = {n: i for i, n in enumerate(self.outputs)}
         graph = pending_graph(self.outputs)
         ordered = sorted(graph.inputs, key=self._order)
         self.graph = Graph(ordered, self.outputs)
@@ -262,11 +265,14 @@ class Building:
         outcome, places = self.outcome, self.capture.surroundings.places
         return Effects(
             [self._made(m) for m in outcome.made],
-            outcome.fresh,
+            [self.number[outcome.nodes[j]] for j in outcome.fresh],
             outcome.structure,
             [self._ref(r) for r in outcome.result],
             [(places[n], self._ref(r)) for n, r in outcome.places],
-            [w._replace(source=self._use(w.source)) for w in outcome.writes],
+            [
+                Write(self._use(s), self.number[outcome.nodes[j]], versions)
+                for s, j, versions in outcome.writes
+            ],
             [(self._use(s), j) for s, j in outcome.swaps],
             [(i, self._ref(r)) for i, r in outcome.gradients],
             [(self._use(s), e) for s, e in outcome.edges],
@@ -323,7 +329,6 @@ class Building:
         stands = {n: input_node(n.type) for n in found.kept}
         graph = pending_graph(detached(found.nodes, stands)) if found.nodes else None
         of = {stand: n for n, stand in stands.items()}
-        output = {n: i for i, n in enumerate(self.outputs)}
         cotangent = {ct: i for i, ct in enumerate(found.cotangents)}
         inputs: list[tuple[str, int]] = []
         read: list[int] = []
@@ -331,7 +336,7 @@ class Building:
             if node in cotangent:
                 inputs.append(("cotangent", cotangent[node]))
             elif node in of:
-                inputs.append(("output", output[of[node]]))
+                inputs.append(("output", self.number[of[node]]))
             else:
                 place = self._given(node)
                 inputs.append(("input", place))

@@ -33,7 +33,6 @@ from talweg.engine.watch import WATCHERS
 from talweg.ir.node import input_node
 from talweg.ir.types import TensorType, tensor_type
 from talweg.passes.places import OUTPUT
-from talweg.passes.places import Place as At
 from talweg.runtime.buffer import Buffer
 
 _NAMES: dict[str, Any] = {
@@ -69,8 +68,7 @@ def _has_addresses(captured: Captured) -> bool:
     for i, scalar in zip(recipe.inputs, program.scalars, strict=True):
         if given[i].kind == "number" and not scalar:
             return False
-    fresh = [At(OUTPUT, i) for i in range(len(outline.buffers))]
-    return program.whole and [*outline.results] == fresh
+    return program.whole and all(place.kind == OUTPUT for place in outline.results)
 
 
 @final
@@ -266,12 +264,17 @@ class Writer:
             if given.kind in ("value", "storage"):
                 numbers.setdefault(given.value, []).append(i)
         for s, j, _ in recipe.effects.writes:
-            if self.is_whole(s) and s in numbers and s not in kept:
-                types = {outline.inputs[i] for i in numbers[s]}
-                if types == {outline.buffers[j]} and all(
-                    outline.donation.may_replace(i, j) for i in numbers[s]
+            if self.is_whole(s) and s in numbers and s not in kept and self._is_alone(j):
+                types, at = {outline.inputs[i] for i in numbers[s]}, outline.results[j].at
+                if types == {outline.buffers[at]} and all(
+                    outline.donation.may_replace(i, at) for i in numbers[s]
                 ):
                     yield j, s
+
+    def _is_alone(self, j: int) -> bool:
+        """Whether an output has memory of its own: equal ones share it."""
+        results = self.recipe.program.outline.results
+        return results.count(results[j]) == 1
 
     def _spares(self) -> Iterator[tuple[int, Place]]:
         """Outputs that become gradients and nothing else, and the places of those."""
@@ -285,7 +288,8 @@ class Writer:
         for place, ref in effects.places:
             if ref.kind == "made" and place.key == "_grad" and not place.item:
                 m = effects.made[ref.value]
-                alone = refs[ref.value] == storages[m.fresh] == used[effects.fresh[m.fresh]] == 1
+                j = effects.fresh[m.fresh]
+                alone = refs[ref.value] == storages[m.fresh] == used[j] == 1 and self._is_alone(j)
                 if alone and is_simple(m) and m.edge < 0 and id(place.container) not in read:
                     yield ref.value, place
 
@@ -317,8 +321,9 @@ class Writer:
                     f"if b{node}.__class__ is not Buffer: b{node} = held({node})",
                 )
             listed.append(addresses[node])
-        for j, type in enumerate(program.outline.buffers):
-            self._output(j, type)
+        first = {place.at: j for j, place in reversed([*enumerate(program.outline.results)])}
+        for at, type in enumerate(program.outline.buffers):
+            self._output(at, first[at], type)
         executor = program.sole_executor
         if executor is not None:
             outputs = ", ".join(f"o{j}.address" for j in range(len(program.outline.buffers)))
@@ -328,7 +333,8 @@ class Writer:
                 "except IndexOutOfRange as error: raise at_its_line(error) from None",
             )
 
-    def _output(self, j: int, type: TensorType) -> None:
+    def _output(self, at: int, j: int, type: TensorType) -> None:
+        """The memory of an output: that of what it replaces, where nobody else sees it."""
         text = self.text
         fresh = f"Buffer({type.nbytes})"
         made = next((n for n in self.spares if self.output_of(n) == j), None)
@@ -337,17 +343,21 @@ class Writer:
             node = _REFERENCES[0] + (self.recipe.sources[s].kind == "argument")
             text.add(
                 f"if getrefcount(n{s}) == {node} and getrefcount(bn{s}) == {_REFERENCES[1]}"
-                f" and bn{s}.owned: o{j} = bn{s}; m{j} = n{s}",
-                f"else: o{j} = {fresh}; m{j} = None",
+                f" and bn{s}.owned: o{at} = bn{s}; m{j} = n{s}",
+                f"else: o{at} = {fresh}; m{j} = None",
             )
         elif made is not None:
             text.add(
-                f"o{j} = spare({text.at(self.spares[made])}, {text.name(type)})",
-                f"m{j} = o{j} is None",
-                f"if m{j}: o{j} = {fresh}",
+                f"o{at} = spare({text.at(self.spares[made])}, {text.name(type)})",
+                f"m{j} = o{at} is None",
+                f"if m{j}: o{at} = {fresh}",
             )
         else:
-            text.add(f"o{j} = {fresh}")
+            text.add(f"o{at} = {fresh}")
+
+    def memory(self, j: int) -> str:
+        """Return how the memory of an output is written."""
+        return f"o{j if self.watched is None else self.recipe.program.outline.results[j].at}"
 
     def _run_by_nodes(self) -> None:
         text, program = self.text, self.recipe.program
@@ -374,7 +384,7 @@ class Writer:
         for j, type in enumerate(recipe.types):
             if j not in spared:
                 test = f"if m{j} is None: " if j in self.reused else ""
-                text.add(f"{test}m{j} = input_node({text.name(type)}, o{j})")
+                text.add(f"{test}m{j} = input_node({text.name(type)}, {self.memory(j)})")
         self._tape()
         self._writes()
         storages = Counter(m.fresh for m in effects.made)
@@ -446,7 +456,7 @@ class Writer:
             if ref.kind == "made" and ref.value in self.spares:
                 j = self.output_of(ref.value)
                 type = text.name(self.recipe.types[j])
-                text.add(f"if m{j}: {text.at(place)} = wrap(input_node({type}, o{j}))")
+                text.add(f"if m{j}: {text.at(place)} = wrap(input_node({type}, {self.memory(j)}))")
             else:
                 text.add(f"{text.at(place)} = {self.ref(ref)}")
         for i, ref in effects.gradients:
