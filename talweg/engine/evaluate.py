@@ -37,7 +37,7 @@ else:
     tracing = deferred("talweg.engine.tracing")
 
 FIRST_SIGHT = 1 << 14  # elements below which a graph is run once by the references
-PROGRAMS = 4096
+PROGRAMS = 2048
 REPLAYS = 512
 
 

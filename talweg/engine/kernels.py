@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from weakref import WeakValueDictionary
 
 from talweg.codegen.cpu import host
 from talweg.codegen.object import compile_nests
@@ -16,7 +17,8 @@ from talweg.loops.scalar import Number
 from talweg.runtime.jit import Kernel
 from talweg.schedule.choose import Schedule, choose
 
-_KERNELS: dict[tuple[LoopNest, Schedule], Kernel] = {}
+# Programs keep their kernels; code that no Program needs is unloaded.
+_KERNELS: WeakValueDictionary[tuple[LoopNest, Schedule], Kernel] = WeakValueDictionary()
 _LOCK = threading.Lock()
 
 
@@ -26,30 +28,37 @@ def kernels_of(wanted: Sequence[tuple[LoopNest, tuple[Number, ...]]]) -> list[Ke
     Those that this process has not are made together, on several threads.
     """
     keys: list[tuple[LoopNest, Schedule]] = []
+    found: dict[tuple[LoopNest, Schedule], Kernel] = {}
     missing: dict[tuple[LoopNest, Schedule], None] = {}
     for nest, values in wanted:
         start = now() if WATCHERS else 0
         named = {a.name: v for a, v in zip(nest.arguments, values, strict=True)}
         key = nest, choose(nest, named, host())
         keys.append(key)
-        if key in _KERNELS or key in missing:
+        kernel = _KERNELS.get(key)
+        if kernel is not None:
+            found[key] = kernel
+        if kernel is not None or key in missing:
             tell_kernel(*key, "reused", start, now() - start)
         else:
             missing[key] = None
     count(reused=len(keys) - len(missing))
     if missing:
-        _make(list(missing))
-    return [_KERNELS[key] for key in keys]
+        found |= _make(list(missing))
+    return [found[key] for key in keys]
 
 
-def _make(wanted: Sequence[tuple[LoopNest, Schedule]]) -> None:
+def _make(wanted: Sequence[tuple[LoopNest, Schedule]]) -> dict[tuple[LoopNest, Schedule], Kernel]:
     start = now() if WATCHERS else 0
-    found = compile_nests(wanted, host(), disk_cache(), CONFIG.threads)
-    for key, made in zip(wanted, found, strict=True):
-        kernel = Kernel(made.code, made.signature)
+    made: dict[tuple[LoopNest, Schedule], Kernel] = {}
+    for key, one in zip(
+        wanted, compile_nests(wanted, host(), disk_cache(), CONFIG.threads), strict=True
+    ):
+        kernel = Kernel(one.code, one.signature)
         with _LOCK:
-            _KERNELS.setdefault(key, kernel)
-        count(loaded=int(made.loaded), compiled=int(not made.loaded))
+            made[key] = _KERNELS.setdefault(key, kernel)
+        count(loaded=int(one.loaded), compiled=int(not one.loaded))
         if WATCHERS:  # they were made together: each gets an equal share of the time
             share = (now() - start) // len(wanted)
-            tell_kernel(*key, "loaded" if made.loaded else "compiled", start, share)
+            tell_kernel(*key, "loaded" if one.loaded else "compiled", start, share)
+    return made

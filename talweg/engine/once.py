@@ -42,12 +42,14 @@ class _Row(NamedTuple):
         tail: the words behind them in the argument block.
         shared: whether the first of these is the address of shared memory.
         stages: functions and items.
+        kernel: whose they are.
     """
 
     operands: list[int] | None
     tail: list[int]
     shared: bool
     stages: list[tuple[int, int]]
+    kernel: Kernel
 
 
 @final
@@ -138,12 +140,14 @@ class _Page:
     Attributes:
         words: the argument blocks.
         records: for each stage its function, the first word of its block, items.
+        rows: what they were written from: it keeps the kernels.
     """
 
     def __init__(self, shown: set[Node], start: int, top: int, shared: int) -> None:
         self.shown, self.start, self.top, self.shared = shown, start, top, shared
         self.words = array("Q")
         self.records = array("Q")
+        self.rows: Sequence[tuple[_Rows, list[int]]] = ()
 
     def write(
         self,
@@ -213,6 +217,7 @@ class _Page:
         if not are_small(nbytes, count):
             return None
         if not missing:
+            self.rows = rows
             self._put(rows)
         return missing
 
@@ -221,7 +226,7 @@ class _Page:
         records: list[int] = []
         slot = 0
         for launches, addresses in reversed(rows):
-            for operands, tail, shares, stages in launches:
+            for operands, tail, shares, stages, _ in launches:
                 found = addresses
                 if operands:
                     found = [addresses[n] if n >= 0 else self.start - 1 - n for n in operands]
@@ -290,4 +295,4 @@ def _row(launch: Launch, kernel: Kernel, result: int) -> _Row:
         for place in launch.places
     ]
     plain = operands == list(range(result + 1))
-    return _Row(None if plain else operands, tail, bool(shared), stages)
+    return _Row(None if plain else operands, tail, bool(shared), stages, kernel)

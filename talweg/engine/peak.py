@@ -125,7 +125,8 @@ class _Probes:
     """The probes, loaded, and memory for them."""
 
     def __init__(self) -> None:
-        addresses = load(compile_text(module_text(host()), host()), SYMBOLS)
+        self._library = load(compile_text(module_text(host()), host()))
+        addresses = self._library.addresses(SYMBOLS)
         self.functions: dict[str, Callable[..., None]] = {}
         for name, address in addresses.items():
             pointers = {"read": 2, "triad": 3, "stream": 3}.get(name, 1)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, final
+from weakref import WeakValueDictionary
 
 from talweg.base import dtypes
 from talweg.base.deferred import deferred
@@ -38,7 +39,7 @@ else:
 
 _LIMIT = 512  # entries that one process writes: a program whose Graphs never repeat fills no disk
 _written: set[bytes] = set()
-_KERNELS: dict[tuple[str, str], Kernel] = {}
+_KERNELS: WeakValueDictionary[tuple[str, str], Kernel] = WeakValueDictionary()
 
 
 @final

@@ -29,6 +29,7 @@ import struct
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias, final
+from weakref import WeakValueDictionary
 
 from llvmlite import binding
 
@@ -40,11 +41,43 @@ ALIGNMENT = 64
 _LOCK = threading.Lock()
 _NAMES = itertools.count()
 _COMPILERS: list[Any] = []
-_LIBRARIES: dict[bytes, str] = {}
 
-# Kernels that ran out of handles stay loaded until the process ends: unloading a library while
-# another thread is inside it would be fatal, and code is small.
-_TRACKERS: list[Any] = []
+
+@final
+class Library:
+    """Object code in memory. It is unloaded when nobody refers to it: who keeps an address of it
+    must keep it too.
+
+    Args:
+        code: the object.
+
+    Raises:
+        DeviceError: when the object is damaged, or needs a symbol from outside.
+    """
+
+    def __init__(self, code: bytes) -> None:
+        self.name = f"talweg{next(_NAMES)}"
+        try:
+            builder = binding.JITLibraryBuilder().add_object_img(code)
+            self._trackers: list[Any] = [builder.link(_compiler(), self.name)]
+        except RuntimeError as error:
+            raise DeviceError(f"object code cannot be loaded: {error}") from None
+
+    def addresses(self, symbols: Sequence[str]) -> dict[str, int]:
+        """Return the addresses of symbols.
+
+        Raises:
+            DeviceError: when one is missing, or the code needs a symbol from outside.
+        """
+        try:
+            found = {symbol: _compiler().lookup(self.name, symbol) for symbol in symbols}
+        except RuntimeError as error:
+            raise DeviceError(f"object code of {symbols[0]} cannot be loaded: {error}") from None
+        self._trackers.extend(found.values())
+        return {symbol: tracker[symbol] for symbol, tracker in found.items()}
+
+
+_LIBRARIES: WeakValueDictionary[bytes, Library] = WeakValueDictionary()
 
 
 class Signature(Protocol):
@@ -87,35 +120,26 @@ def _compiler() -> Any:
     return _COMPILERS[0]
 
 
-def load(code: bytes, symbols: Sequence[str], anew: bool = False) -> dict[str, int]:
-    """Load object code; return the addresses of its symbols. They stay valid.
+def load(code: bytes, anew: bool = False) -> Library:
+    """Load object code.
 
     An object is loaded once, however often it is asked for: it may hold many kernels.
 
     Args:
         code: the object.
-        symbols: what is looked up in it.
         anew: load it once more, for code that keeps a state of its own.
 
     Raises:
-        DeviceError: when the object is damaged, lacks a symbol or needs one from outside.
+        DeviceError: when the object is damaged.
     """
     digest = hashlib.sha256(code).digest()
     with _LOCK:
-        compiler = _compiler()
-        try:
-            library = None if anew else _LIBRARIES.get(digest)
-            if library is None:
-                library = f"talweg{next(_NAMES)}"
-                builder = binding.JITLibraryBuilder().add_object_img(code)
-                _TRACKERS.append(builder.link(compiler, library))
-            found = {symbol: compiler.lookup(library, symbol) for symbol in symbols}
-        except RuntimeError as error:
-            raise DeviceError(f"object code of {symbols[0]} cannot be loaded: {error}") from None
-        if not anew:
-            _LIBRARIES[digest] = library
-        _TRACKERS.extend(found.values())
-    return {symbol: tracker[symbol] for symbol, tracker in found.items()}
+        library = None if anew else _LIBRARIES.get(digest)
+        if library is None:
+            library = Library(code)
+            if not anew:
+                _LIBRARIES[digest] = library
+        return library
 
 
 _STAGE = ctypes.CFUNCTYPE(
@@ -154,7 +178,8 @@ class Kernel:
         self.digest = hashlib.sha256(code).hexdigest()
         names = [f"{signature.name}.{n}" for n in range(signature.stages)]
         given = signature.sizes
-        addresses = load(code, names if given else [*names, f"{signature.name}.sizes"])
+        self._library = load(code)
+        addresses = self._library.addresses(names if given else [*names, f"{signature.name}.sizes"])
         self.stages = tuple(addresses[name] for name in names)
         self._stages = [_STAGE(address) for address in self.stages]
         self._sizes: Callable[[Sequence[Number]], tuple[int, ...]] | None = None

@@ -108,7 +108,8 @@ class Pool:
         futex: bool = True,
     ) -> None:
         names = ["talweg_bind", "talweg_call", "talweg_work", "talweg_stop"]
-        addresses = load(code, names, anew=True)
+        self._library = load(code, anew=True)
+        addresses = self._library.addresses(names)
         self.run: Callable[[int, int, Sequence[int], bytes, Sequence[int]], int]
         self.run = builtin("talweg_call", addresses["talweg_call"])
         self._work = _WORK(addresses["talweg_work"])

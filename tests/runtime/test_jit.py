@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -190,17 +192,35 @@ def test_many_threads_call_one_kernel(code: bytes) -> None:
 
 
 def test_damaged_code_and_missing_symbols_are_errors(code: bytes) -> None:
-    with pytest.raises(DeviceError, match="object code of sum cannot be loaded"):
-        load(b"not an object", ["sum"])
+    with pytest.raises(DeviceError, match="object code cannot be loaded"):
+        load(b"not an object")
     with pytest.raises(DeviceError, match="object code of missing cannot be loaded"):
-        load(code, ["missing"])
+        load(code).addresses(["missing"])
     outside = compile_text("declare void @no_such_thing()\ndefine void @f() {\n call void "
                            "@no_such_thing()\n ret void\n}", host())  # fmt: skip
     with pytest.raises(DeviceError, match="object code of f cannot be loaded"):
-        load(outside, ["f"])
+        load(outside).addresses(["f"])
 
 
 def test_an_object_is_loaded_once(code: bytes) -> None:
-    first, second = (load(code, ["sum.0"])["sum.0"] for _ in "ab")
-    assert first == second
-    assert load(code, ["touch.0"])["touch.0"] != first
+    first, second = load(code), load(code)
+    assert first is second
+    found = first.addresses(["sum.0", "touch.0"])
+    assert found["sum.0"] != found["touch.0"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux")
+def test_code_that_nobody_needs_is_unloaded(code: bytes) -> None:
+    library = load(code, anew=True)
+    (address,) = library.addresses(["sum.0"]).values()
+    assert any(address in pages for pages in mapped())
+    del library
+    gc.collect()
+    assert not any(address in pages for pages in mapped())
+
+
+def mapped() -> list[range]:
+    """The ranges of addresses from which code can be run."""
+    lines = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
+    ends = [line[0].split("-") for line in lines if "x" in line[1]]
+    return [range(int(a, 16), int(b, 16)) for a, b in ends]
