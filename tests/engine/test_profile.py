@@ -35,7 +35,7 @@ def work(x: tw.Tensor) -> float:
 
 
 def profiled(count: int = 3, dtype: tw.dtype = tw.float32) -> profile:
-    x = tw.ones(150, 200, dtype=dtype)
+    x = tw.tensor(np.ones((150, 200)), dtype=dtype)
     prof = tw.profile()
     prof.peak = PEAK
     with prof:
