@@ -28,6 +28,7 @@ from talweg.ops.kinds import (
     Effect,
     Elementwise,
     Gather,
+    Move,
     Reduce,
     Scan,
     Scatter,
@@ -115,10 +116,12 @@ class _Fuser(Wiring):
 
         What reads it with other operands would find none of them in vectors.
         """
-        if node in self.wanted or not is_plain_view(node):
+        if not isinstance(node.op, Move) and not is_plain_view(node):
             return False
         if node.type.size < LONG or not 1 < node.shape[-1] <= SHORT_AXIS:
             return False
+        if isinstance(node.op, Move):
+            return not node.op.border and node not in self.orders
         if not all(isinstance(user.op, Elementwise) for user in self.users[node]):
             return False
         (base,) = node.inputs

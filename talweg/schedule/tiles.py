@@ -53,13 +53,20 @@ def _tiled(statement: Statement, target: Target, fresh: Fresh, squares: Squares)
     types = _types(body)
     lanes = target.vector_bytes // max((max(4, t.bits // 8) for t in types), default=4)
     masked = all(target.masks(t.bits) for t in types)
-    columns = _contiguous(loops, body)
-    rows = None if columns is None else _across(loops, body, columns)
+    long = [loop for loop in loops if not _is_short(loop, lanes)]
+    columns = _contiguous(long, body)
+    rows = None if columns is None else _across(long, body, columns)
     if rows is None or columns is None or lanes < 2 or not masked:
         return statement
     if any(t.is_complex for t in types):
         return statement
     return _square(loops, rows, columns, body, lanes, fresh, squares)
+
+
+def _is_short(loop: Loop, lanes: int) -> bool:
+    """Whether a loop surely leaves most of a square empty."""
+    count = loop.extent.number if isinstance(loop.extent, Place) else None
+    return count is not None and 2 * count <= lanes
 
 
 def _types(body: Block) -> set[DType]:
