@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from talweg.engine import stored
 from talweg.engine.counters import count
@@ -26,14 +28,27 @@ def build(graph: Graph, scalars: Sequence[bool]) -> Program:
     """
     start = now()
     bare = without_values(graph)
-    plan = plan_graph(bare, CONFIG.check)
-    program = assemble(plan, scalars)
+    with _uncollected():
+        plan = plan_graph(bare, CONFIG.check)
+        program = assemble(plan, scalars)
     count(plans=1)
     if program.whole:
         stored.keep(bare, plan, [p for p in program.parts if isinstance(p, Executor)])
     for watcher in tuple(WATCHERS):
         watcher.planned(graph, program, start, now() - start)
     return program
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Planning makes many objects and no cycles: the collector would look at them in vain."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
 
 
 def assemble(plan: Plan, scalars: Sequence[bool]) -> Program:

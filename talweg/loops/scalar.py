@@ -445,9 +445,9 @@ def walk(value: Scalar) -> Iterator[Scalar]:
     while stack:
         value = stack.pop()
         yield value
-        parts = children(value)
-        if parts:
-            stack.extend(reversed(parts))
+        parts = _PARTS.get(value.__class__)
+        if parts is not None:
+            stack.extend(parts(value)[::-1])
 
 
 def substitute(value: Scalar, names: dict[str, Scalar]) -> Scalar:

@@ -67,7 +67,7 @@ class _Cycles:
     def times(self, extent: Scalar) -> Scalar:
         """How often a loop runs; the whole length where the last of several pieces is shorter."""
         if isinstance(extent, Place):
-            atoms = [extent.table.atoms[name] for name in extent.atoms()]
+            atoms = extent.expressions()
             if len(extent.terms) == len(atoms) == 1:
                 return self.times(atoms[0])
         if isinstance(extent, Call) and extent.function == "minimum":

@@ -88,18 +88,24 @@ class Table:
 class Place(Scalar):
     """A sum of products of atoms with factors; immutable."""
 
-    __slots__ = ("table", "terms")
+    __slots__ = ("_code", "_expressions", "_factors", "_names", "table", "terms")
 
     dtype: DType = dtypes.int64
 
     def __init__(self, terms: Terms, table: Table) -> None:
         self.terms, self.table = terms, table
+        self._code: int | None = None
+        self._names: frozenset[str] | None = None
+        self._expressions: tuple[Scalar, ...] | None = None
+        self._factors: dict[str, Place | None] = {}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Place) and self.terms == other.terms
 
     def __hash__(self) -> int:
-        return hash(frozenset(self.terms.items()))
+        if self._code is None:
+            self._code = hash(frozenset(self.terms.items()))
+        return self._code
 
     def __repr__(self) -> str:
         return f"Place({self.terms})"
@@ -111,20 +117,29 @@ class Place(Scalar):
             return 0
         return self.terms.get(()) if len(self.terms) == 1 else None
 
-    def names(self) -> set[str]:
+    def names(self) -> frozenset[str]:
         """Return the indices and locals that it holds."""
-        inside = self.table.inside
-        return {name for monomial in self.terms for atom in monomial for name in inside[atom]}
+        if self._names is None:
+            inside, atoms = self.table.inside, {a for monomial in self.terms for a in monomial}
+            self._names = frozenset().union(*[inside[atom] for atom in atoms])
+        return self._names
 
-    def atoms(self) -> Iterator[str]:
-        """Yield the names of the atoms that are expressions."""
-        for monomial in self.terms:
-            for atom in monomial:
-                if atom[0] == "@":
-                    yield atom
+    def expressions(self) -> tuple[Scalar, ...]:
+        """Return the atoms that are more than names."""
+        if self._expressions is None:
+            names = [atom for monomial in self.terms for atom in monomial if atom[0] == "@"]
+            self._expressions = tuple([self.table.atoms[name] for name in names])
+        return self._expressions
 
     def factor(self, index: str) -> Place | None:
         """Return what an index is multiplied with; None where it is not just multiplied."""
+        try:
+            return self._factors[index]
+        except KeyError:
+            found = self._factors[index] = self._factor(index)
+            return found
+
+    def _factor(self, index: str) -> Place | None:
         total: Terms = {}
         inside = self.table.inside
         for monomial, number in self.terms.items():
@@ -188,15 +203,19 @@ class Place(Scalar):
 def children(value: Scalar) -> tuple[Scalar, ...]:
     """Return the direct parts of an expression; those of a place are its atoms."""
     if isinstance(value, Place):
-        return tuple(value.table.atoms[name] for name in value.atoms())
+        return value.expressions()
     return plain_children(value)
 
 
 def walk(value: Scalar) -> Iterator[Scalar]:
     """Yield an expression and all its parts."""
-    yield value
-    for part in children(value):
-        yield from walk(part)
+    stack = [value]
+    while stack:
+        value = stack.pop()
+        yield value
+        parts = value.expressions() if value.__class__ is Place else plain_children(value)
+        if parts:
+            stack.extend(parts[::-1])
 
 
 def names_in(value: Scalar) -> set[str]:
