@@ -130,8 +130,7 @@ def recognise(nest: LoopNest, order: Order = FIRST) -> Contraction | None:
     None as well where there are fewer axes that may be innermost, and where rows that meet the same
     steps of the depth are neighbours in any case.
     """
-    form = _form(nest)
-    sides = None if form is None else _sides(form, order.swapped)
+    sides = _sided(nest, order.swapped)
     return None if sides is None else _arranged(*sides, order)
 
 
@@ -334,6 +333,16 @@ def _split(form: _Form, index: str, inside: Place, role: str) -> _Form:
 # -- sides
 
 
+@functools.lru_cache(maxsize=256)
+def _sided(nest: LoopNest, swapped: bool) -> tuple[_Form, str, list[str]] | None:
+    """The form with its sides, the innermost column, and what may be innermost of the depth."""
+    form = _form(nest)
+    sides = None if form is None else _sides(form, swapped)
+    if sides is None:
+        return None
+    return *sides, _candidates(sides[0], sides[0].left, sides[0].right)
+
+
 def _sides(form: _Form, swapped: bool) -> tuple[_Form, str] | None:
     """The form with the columns on the right, and the innermost column."""
     contiguous = _contiguous(form)
@@ -382,9 +391,10 @@ def _candidates(form: _Form, left: Scalar, right: Scalar) -> list[str]:
 # -- axes that are walked as one
 
 
-def _arranged(form: _Form, innermost: str, order: Order) -> Contraction | None:
+def _arranged(
+    form: _Form, innermost: str, candidates: list[str], order: Order
+) -> Contraction | None:
     left, right, epilogue = form.left, form.right, form.epilogue
-    candidates = _candidates(form, left, right)
     if order.inner >= len(candidates):
         return None
     groups = _groups(form, innermost, candidates[order.inner])

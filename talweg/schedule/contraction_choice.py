@@ -6,7 +6,7 @@ import functools
 import itertools
 import math
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -33,7 +33,7 @@ PIECE = 384  # how much of the depth is taken at once where it is taken in piece
 DEEP = 4096  # the depth from which on it is taken in pieces
 EXPANDED = 512  # the same where the right operand is larger than the memory it is read from
 LONG = 128  # the depth from which on the ordinary loops are considered
-SAMPLE = 24  # tiles that are looked at
+SAMPLE = 16  # tiles that are looked at
 CACHED = 1 << 20  # bytes of panels that the left operand is made ready for once
 THIN = 32  # rows up to which the right operand may stream by
 STREAM, SPLITS = 32, 8  # piece and parts of the depth where rows are few: memory in its order
@@ -69,7 +69,7 @@ def choose_tiles(
         return None
     best = min(costs, key=lambda tiles: costs[tiles])
     facts = _arrangements(contraction.source, target)[0]
-    if _loops(_Sizes(facts, values, target)) < costs[best]:
+    if _loops(facts, _Sizes(facts, values, target)) < costs[best]:
         return None
     with _LOCK:
         before = _CHOSEN.get(contraction.source, ())
@@ -84,10 +84,18 @@ def choose_tiles(
 
 def priced(
     contraction: Contraction, values: Mapping[str, Number], target: Target
-) -> dict[Tiles, float]:
+) -> Mapping[Tiles, float]:
     """Return the schedules of a contraction, and what each of them costs."""
+    return _priced(contraction.source, tuple(values.items()), target)
+
+
+@functools.lru_cache(maxsize=256)
+def _priced(
+    nest: LoopNest, given: tuple[tuple[str, Number], ...], target: Target
+) -> Mapping[Tiles, float]:
+    values = dict(given)
     costs: dict[Tiles, float] = {}
-    for facts in _arrangements(contraction.source, target):
+    for facts in _arrangements(nest, target):
         sizes = _Sizes(facts, values, target)
         for left, right in facts.ways:
             for rows, vectors, time in _tiles(sizes, target):
@@ -118,6 +126,7 @@ class _Facts:
     left_runs: bool
     right_runs: bool
     stores_run: bool
+    along: bool
 
 
 @functools.lru_cache(maxsize=1024)
@@ -146,7 +155,9 @@ def _arrangements(nest: LoopNest, target: Target) -> tuple[_Facts, ...]:
 def _facts(c: Contraction, order: Order, found: tuple[tuple[Left, Right], ...]) -> _Facts:
     last = c.rows[-1].index if len(c.rows) == 1 else ""
     neighbours = bool(last) and runs(c.left, last), runs(c.right, c.columns[-1].index)
-    return _Facts(c, order, found, *neighbours, _stores_run(c))
+    inner = c.depth[-1].index
+    along = step_of(c.left, inner) == step_of(c.right, inner) == 1
+    return _Facts(c, order, found, *neighbours, _stores_run(c), along)
 
 
 _Tile: TypeAlias = tuple[int, int, float]
@@ -286,9 +297,9 @@ def _reach(size: float) -> float:
     return next(more for limit, more in _CACHES if size <= limit)
 
 
-def _loops(sizes: _Sizes) -> float:
+def _loops(facts: _Facts, sizes: _Sizes) -> float:
     """The cycles of the ordinary loops where rows of both operands are multiplied."""
-    if not sizes.along or sizes.steps > 1 or sizes.expanded or sizes.depth < LONG:
+    if not facts.along or sizes.steps > 1 or sizes.expanded or sizes.depth < LONG:
         return math.inf
     pairs = sizes.batch * sizes.rows * sizes.blocks * sizes.columns
     vectors = -(-sizes.depth // sizes.lanes)
@@ -342,7 +353,6 @@ class _Sizes:
         self.held_left, self.held = held(contraction.left), held(contraction.right)
         self.expanded = self.right > 1.5 * self.held
         inner, column = contraction.depth[-1].index, contraction.columns[-1].index
-        self.along = all(step_of(v, inner) == 1 for v in (contraction.left, contraction.right))
         self.left_stride = stride(contraction.left, inner)
         self.stride = stride(contraction.right, inner)
         self.apart = max((stride(store, column) for store in _stored(contraction)), default=1)
@@ -375,6 +385,16 @@ def _met(c: Contraction, values: Mapping[str, Number], rows: int, steps: int, he
     return float(whole.any(1).mean())
 
 
+_QUICK: Mapping[str, Callable[..., np.ndarray]] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "lt": np.less,
+    "ge": np.greater_equal,
+    "eq": np.equal,
+}
+
+
 def _array(value: Scalar, known: Mapping[str, np.ndarray]) -> np.ndarray:
     """The values of an expression of indices and arguments."""
     match value:
@@ -383,7 +403,9 @@ def _array(value: Scalar, known: Mapping[str, np.ndarray]) -> np.ndarray:
         case Argument(name) | Index(name) | Local(name):
             return known[name]
         case Call(function, operands):
-            return np.asarray(evaluate(function, *(_array(o, known) for o in operands)))
+            found = [_array(o, known) for o in operands]
+            quick = _QUICK.get(function)
+            return np.asarray(quick(*found) if quick else evaluate(function, *found))
     raise TypeError(f"{value!r} is not made of indices")
 
 
