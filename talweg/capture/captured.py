@@ -189,7 +189,10 @@ class Captured:
         self.replays = 0
 
     def broken(self, leaves: Sequence[Any]) -> tuple[Any, Any, Any]:
-        """Return what is not as it was, by Place or description, with values then and now."""
+        """Return what is not as it was, with values then and now.
+
+        That is a Place, the number of an argument that is a number, or a description.
+        """
         found = self.recipe.guard.broken()
         if found is not None:
             return found
@@ -198,7 +201,9 @@ class Captured:
         key = numbers.replay.unlike(numbers.before, given)
         if key is not None:
             at = numbers.replay.given.index(key)
-            name = numbers.places[key[1]].path if key[0] == "place" else f"{key[0]} {key[1]}"
+            if key[0] == "argument":
+                return key[1], numbers.before[at], given[at]
+            name = numbers.places[key[1]].path if key[0] == "place" else key[0]
             return f"{name}, by which Python decides,", numbers.before[at], given[at]
         return "the way Tensors share memory", "another", "new"
 

@@ -29,6 +29,8 @@ VARIANTS = 8
 
 TRIES = 4
 SIGNATURES = 256
+"""How many kinds of arguments are kept, and how many captures in a row may find no replay."""
+
 _NUMBERS = frozenset((int, float))
 _capturing = threading.Lock()
 
@@ -74,6 +76,8 @@ class Compiled:
         self._tries: dict[Any, int] = {}
         self._kinds: dict[Any, list[Any]] = {}
         self._numbers: dict[Any, set[int]] = {}
+        self._deciding: dict[Any, set[int]] = {}
+        self._idle: dict[Any, int] = {}
         self._promoted: dict[tuple[int, Any], Any] = {}
         self._objects: dict[int, Any] = {}
         self._events: list[tuple[str, str | None, int, Captured | None]] = []
@@ -125,9 +129,11 @@ class Compiled:
             result = captured.replay(leaves)
             if result is not MISS:
                 self._remember(captured, structure, leaves, numbers)
+                self._idle[shape] = 0
                 return result
-        if key in self._refused:
-            self.reason = self._refused[key]
+        refused = self._refused.get(key) or self._refused.get(shape)
+        if refused:
+            self.reason = refused
             return self.function(*args, **kwargs)
         if not _capturing.acquire(blocking=False):
             return self.function(*args, **kwargs)
@@ -153,10 +159,16 @@ class Compiled:
     def _captured(self, shape: Any, kinds: list[Any], leaves: list[Any]) -> Any:
         """Run the function, watched, and keep what can be replayed."""
         structure = shape[1]
+        self._idle[shape] = idle = self._idle.get(shape, 0) + 1
+        if idle > SIGNATURES:
+            self._give_up(shape, f"captured {SIGNATURES} times in a row, and never replayed")
+            args, kwargs = rebuild(structure, leaves)
+            return self.function(*args, **kwargs)
         cause = self._cause(shape, kinds, leaves)
         numbers = self._numbers.get(shape, set())
         if self._dynamic:
-            numbers = {i for i, v in enumerate(leaves) if type(v) in _NUMBERS}
+            deciding = self._deciding.get(shape, set())
+            numbers = {i for i, v in enumerate(leaves) if type(v) in _NUMBERS} - deciding
             self._numbers[shape] = numbers
         kinds = [("number", type(v)) if i in numbers else _kind(v) for i, v in enumerate(leaves)]
         self._kinds[structure] = kinds
@@ -242,10 +254,18 @@ class Compiled:
         return (id(place.container), place.key) in self._promoted
 
     def _cause(self, shape: Any, kinds: list[Any], leaves: Sequence[Any]) -> str:
-        """Say why there is no capture yet that fits; make numbers that changed run-time numbers."""
+        """Say why there is no capture yet that fits; make numbers that changed run-time numbers.
+
+        Where Python decides by such an argument too often, each of its values is a kind of its own.
+        """
         for captured in self._variants.get((shape, tuple(kinds)), ()):
             place, before, now = captured.broken(leaves)
-            if isinstance(place, Place):
+            if isinstance(place, int):
+                if len(self._variants[shape, tuple(kinds)]) == VARIANTS - 1:
+                    self._deciding.setdefault(shape, set()).add(place)
+                    self._numbers[shape].discard(place)
+                place = f"{paths(shape[1], 'argument')[place]}, by which Python decides,"
+            elif isinstance(place, Place):
                 if type(before) in _NUMBERS and type(now) is type(before):
                     if self._dynamic is not False:
                         self._promote(place)
@@ -256,7 +276,8 @@ class Compiled:
             return "arguments nested like these come for the first time"
         for i, (old, new) in enumerate(zip(before, kinds, strict=True)):
             if old != new:
-                if old[0] in _NUMBERS and new[0] is old[0] and self._dynamic is not False:
+                fixed = self._dynamic is False or i in self._deciding.get(shape, ())
+                if old[0] in _NUMBERS and new[0] is old[0] and not fixed:
                     self._numbers.setdefault(shape, set()).add(i)
                 name = paths(shape[1], "argument")[i]
                 return f"{name} was {_kind_text(old)}, now it is {_kind_text(new)}"

@@ -71,8 +71,9 @@ class Guard:
             for c, size, _ in self.sizes
         ]
         for i, (place, value) in enumerate(zip(self.places, self.values, strict=True)):
-            name = repr(value)
-            if value is not None and value.__class__ is not bool:
+            if value is None or value is True or value is False:
+                name = repr(value)
+            else:
                 name = f"g{i}"
                 text.names[name] = value
             tests.append(f"{text.at(place)} is {name}")

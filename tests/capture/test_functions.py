@@ -123,6 +123,20 @@ def test_floats_among_the_arguments_become_data() -> None:
     assert len(fixed.reports) == 3
 
 
+def test_each_value_of_a_number_that_decides_is_a_kind_of_its_own() -> None:
+    @tw.compile
+    def f(x: tw.Tensor, start: int) -> tw.Tensor:
+        return x[start : start + 2] * 2
+
+    x = data(40)
+    for _ in range(3):
+        for start in range(30):
+            assert_same(f(x, start), x[start : start + 2] * 2)
+    assert len(f.reports) <= 40
+    assert replays(f) >= 50, f.explain()
+    assert "argument[0][1], by which Python decides, was 1, now it is 2" in f.explain()
+
+
 def test_other_shapes_and_dtypes_need_no_other_kernels() -> None:
     f = tw.compile(lambda x: (x * 2 + 1).tanh().sum(1))
     for n in (3, 5):

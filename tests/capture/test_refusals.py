@@ -133,6 +133,28 @@ def test_too_many_captures_of_one_kind() -> None:
     assert len([r for r in compiled.reports if r.reason is None]) == 8
 
 
+def test_a_number_that_decides_between_two_ways() -> None:
+    compiled = tw.compile(lambda x, n: x + n if n % 2 else x - n)
+    for n in range(20):
+        assert compiled(tw.zeros(1), n).item() == (n if n % 2 else -n)
+    assert len(compiled.reports) == 3, compiled.explain()
+
+
+def test_a_number_that_decides_and_never_comes_again() -> None:
+    compiled = tw.compile(lambda x, n: x + len(range(n)))
+
+    def check(n: int) -> None:
+        assert compiled(tw.zeros(1), n).item() == n
+
+    for n in range(250):
+        check(n)
+    with pytest.warns(UserWarning, match="256 times in a row"):
+        [check(n) for n in range(250, 262)]
+    count = len(compiled.reports)
+    check(1000)
+    assert len(compiled.reports) == count
+
+
 def test_a_count_in_a_module_becomes_data() -> None:
     class Counting(nn.Module):
         def __init__(self) -> None:
