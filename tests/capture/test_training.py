@@ -216,6 +216,46 @@ def test_state_and_gradients_keep_their_memory_unless_somebody_looks() -> None:
     np.testing.assert_array_equal(w.grad.numpy(), data(64, 3, seed=9).numpy())
 
 
+def test_equal_values_share_memory_only_while_they_are_equal() -> None:
+    a, b = data(64, 40), data(64, 40)
+
+    @tw.compile
+    def both(x: tw.Tensor) -> None:
+        a.copy_(x * 2)
+        b.copy_(x * 2)
+
+    @tw.compile
+    def one() -> None:
+        a.add_(1)
+
+    for i in range(5):
+        x = data(64, 40, seed=i)
+        both(x)
+        one()
+        assert_same([a, b], [x * 2 + 1, x * 2], exactly=True)
+    assert replays(both) == replays(one) == 4
+
+
+def test_a_replay_needs_no_more_memory_than_the_step() -> None:
+    arenas = []
+    for wrap in (lambda f: f, tw.compile):
+        net = nn.Sequential(*(nn.Linear(48, 48) for _ in range(8)))
+        optimizer = optim.SGD(net.parameters(), 0.1)
+
+        @wrap
+        def step(x: tw.Tensor, net: Any = net, optimizer: Any = optimizer) -> None:
+            optimizer.zero_grad()
+            net(x).square().mean().backward()
+            optimizer.step()
+
+        x = data(256, 48)
+        for _ in range(3):
+            step(x)
+        programs = [e.program for e in tw.explain(step, x).evaluations]
+        arenas.append(max(p.outline.arena for p in programs if p is not None))
+    assert arenas[1] <= arenas[0]
+
+
 def test_an_error_in_a_step_leaves_everything_as_it_was() -> None:
     table = nn.Embedding(5, 3)
     optimizer = optim.Adam(table.parameters(), 0.1)
