@@ -221,7 +221,7 @@ class Pass:
                     for leaf in self.leaves:
                         self.accumulate_at(leaf, self.arrived.pop(leaf))
                 else:
-                    found = self._walk_for(self.waiting, _reachable(steps), wanted, accumulate)
+                    found = self._walk_for(self.waiting, steps, wanted, accumulate)
         finally:
             b.source = source
         return found
@@ -266,14 +266,19 @@ class Pass:
     def _walk_for(
         self,
         waiting: list[tuple[int, GradFn]],
-        steps: list[GradFn],
+        roots: list[GradFn | None],
         wanted: list[Edge],
         accumulate: bool,
     ) -> list[Node | None]:
         """Walk where that leads to some results or leaves, and return what arrives there."""
         ends = list(map(end_of, wanted))
-        useful = _leading_to(steps, {step for step, _ in ends if step is not None})
-        found = self._walk(waiting, useful, {end for end in ends if end[0] in useful})
+        leaves = {step for step, _ in ends if isinstance(step, AccumulateGrad)}
+        if len(leaves) == len(ends) and _leaves_below(roots) <= leaves:
+            found = self._walk(waiting)
+        else:
+            steps = _reachable(roots)
+            useful = _leading_to(steps, {step for step, _ in ends if step is not None})
+            found = self._walk(waiting, useful, {end for end in ends if end[0] in useful})
         for leaf in self.leaves:
             if (leaf, 0) in ends:
                 node = found[leaf, 0] = self.arrived.pop(leaf)
@@ -488,6 +493,24 @@ class Pass:
 
 
 _order = attrgetter("order")
+
+
+def _leaves_below(roots: list[GradFn | None]) -> set[GradFn]:
+    """Return the leaves below some steps, and steps that are leaves themselves."""
+    seen: set[Any] = {None, *roots}
+    stack: list[Any] = [step for step in roots if step is not None]
+    leaves: set[GradFn] = set()
+    while stack:
+        step = stack.pop()
+        if step.__class__ is AccumulateGrad:
+            leaves.add(step)
+            continue
+        for edge in (step.left, step.right) if isinstance(step, Direct) else step.edges:
+            below = edge[0] if edge.__class__ is tuple else edge
+            if below not in seen:
+                seen.add(below)
+                stack.append(below)
+    return leaves
 
 
 def _reachable(roots: list[GradFn | None]) -> list[GradFn]:
