@@ -122,6 +122,8 @@ class _Recomputing:
     def _may(self, reader: Group, users: list[Node], steps: list[Node], leaves: list[Node]) -> bool:
         if not reader.open or not only_elementwise(reader):
             return False
+        if reader.rows is not None and steps[0].shape != reader.space:
+            return False
         if len(reader.members) + len(steps) > MEMBERS:
             return False
         if len(reader.reads.keys() | set(leaves)) > READS:

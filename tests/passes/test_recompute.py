@@ -55,3 +55,14 @@ def test_cross_entropy_with_ignored_labels(classes: int) -> None:
     np.testing.assert_allclose(gradient.numpy(), want, rtol=1e-9, atol=1e-12)
     log_p = np.log(p[np.arange(20), np.where(kept, labels, 0)])
     np.testing.assert_allclose(loss.item(), -(log_p * kept).sum() / kept.sum(), rtol=1e-9)
+
+
+def test_many_labels_are_no_rows_of_scores() -> None:
+    """What is known of 5,000 labels is long enough to be computed again, but not on rows."""
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(5000, 3)), rng.integers(0, 3, 5000)
+    a = tw.tensor(x).requires_grad_()
+    loss = F.cross_entropy(a, tw.tensor(labels))
+    (gradient,) = tw.autograd.grad(loss, [a])
+    p = np.exp(x) / np.exp(x).sum(1, keepdims=True)
+    np.testing.assert_allclose(gradient.numpy(), (p - np.eye(3)[labels]) / 5000, rtol=1e-9)
