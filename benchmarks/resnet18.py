@@ -211,7 +211,7 @@ def training(sizes: str) -> ResNet18Training:
     rows = 8 if full else 3
     optimizer = Sgd(lr=1e-3 if full else 1e-5, momentum=0.9)
     name = "ResNet-18, batch 8, training step"
-    # One ReLU whose operand rounds to the other side of zero moves a gradient by 1.6e-3 of its norm.
+    # One ReLU that rounds to the other side of zero moves a gradient by 1.6e-3 of its norm.
     return ResNet18Training(name=name, rows=rows, optimizer=optimizer, tolerance=1e-2, **small)
 
 

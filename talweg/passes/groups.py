@@ -140,6 +140,7 @@ class Wiring:
         return base
 
     def in_order(self, node: Node, group: Group) -> bool:
+        """Whether the axes of a Node stand in memory as those of the group do."""
         return self.orders.get(node) == group.order
 
     def reads_fit(self, node: Node, group: Group, here: tuple[object, ...]) -> bool:

@@ -21,15 +21,19 @@ from talweg.tools import bench, cli
 KNOWN = Peak("a processor", 2, (1e9, 2e9), (3e9, 4e9), (5e9, 6e9), (7e9, 8.25e9))
 
 
+_KEPT: list[object] = []
+
+
 @pytest.fixture(scope="module")
 def probes() -> dict[str, Any]:
-    addresses = load(compile_text(module_text(host()), host()), SYMBOLS)
+    library = load(compile_text(module_text(host()), host()))
+    _KEPT.append(library)
     arguments = {"read": 2, "triad": 3, "stream": 3}
     return {
         name: ctypes.CFUNCTYPE(None, ctypes.c_int64, *[ctypes.c_void_p] * arguments.get(name, 1))(
             address
         )
-        for name, address in addresses.items()
+        for name, address in library.addresses(SYMBOLS).items()
     }
 
 

@@ -155,6 +155,7 @@ def test_many_different_sizes_are_not_remembered_for_ever(monkeypatch: pytest.Mo
 
 
 def test_no_memory_is_an_error_that_leaves_nothing() -> None:
+    gc.collect()
     Buffer(1 << 20)
     with pytest.raises(MemoryError, match=r"has no .* bytes for a buffer"):
         Buffer(1 << 55)
