@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import talweg as tw
+from talweg.runtime.buffer import release
 
 ROOT = Path(tw.__file__).parents[1]
 RNG = np.random.default_rng(5)
@@ -186,6 +187,8 @@ def test_memory_beyond_32_bits() -> None:
     assert y[0].item() == 1
     assert (y == 8).sum().item() == 3
     assert y.view(2, -1)[1, -2:].tolist() == [8, 8]
+    del x, y
+    release()
 
 
 # -- company
