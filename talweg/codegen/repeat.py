@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from talweg.codegen.lanes import Lanes, constant, type_of
-from talweg.codegen.writer import Phi
+from talweg.codegen.writer import Phi, Writer
 
 
 def repeat(
@@ -43,13 +43,7 @@ def repeat(
         phi.sources.append((value.name, last))
         writer.seal(phi)
     writer.start(after)
-    merged = [
-        writer.phi(s.type, (s.name, before), (n.name, last))
-        for s, n in zip(state, new, strict=True)
-    ]
-    for phi in merged:
-        writer.seal(phi)
-    return [like(phi, s) for phi, s in zip(merged, state, strict=True)]
+    return _merged(writer, state, before, new, last)
 
 
 def perhaps(
@@ -70,6 +64,13 @@ def perhaps(
     last = writer.block
     writer.jump(after)
     writer.start(after)
+    return _merged(writer, state, before, new, last)
+
+
+def _merged(
+    writer: Writer, state: Sequence[Lanes], before: str, new: Sequence[Lanes], last: str
+) -> list[Lanes]:
+    """The states where two ways meet: as they were from one block, new ones from the other."""
     merged = [
         writer.phi(s.type, (s.name, before), (n.name, last))
         for s, n in zip(state, new, strict=True)

@@ -44,31 +44,15 @@ def record_sole(learned: Learned, t: Tensor, x: Node) -> Tensor:
     """
     op, type, make = learned
     now = STATE.now
-    node = Node()
+    builder = now.builder
     frame = _getframe(2)
     code: CodeType | None = frame.f_code
     offset = frame.f_lasti
     if frame.f_code.co_filename not in FOREIGN:
         code, offset = here() or (None, 0)
-    node.op = op
-    node.inputs = (x,)
-    node.type = type
-    node.code = code
-    node.offset = offset
-    node.value = None
-    trace = now.trace
-    nodes = trace.nodes
-    rows = trace.rows
-    i = x.at
-    try:
-        if nodes[i] is not x:
-            i = trace.enter(x)
-    except IndexError:
-        i = trace.enter(x)
-    rows.append(op.token)
-    rows.append(i)
-    node.at = len(nodes)
-    nodes.append(node)
+    builder.code = code
+    builder.offset = offset
+    node = builder.sole(op, x, type)
     result = _new(Tensor)
     result._storage = storage = Storage()
     storage.node = node
@@ -88,7 +72,7 @@ def record_sole(learned: Learned, t: Tensor, x: Node) -> Tensor:
         step.result = storage
     now.pending.append(result)
     now.nbytes += type.nbytes
-    if len(nodes) >= now.limit or now.nbytes >= PENDING_BYTES:
+    if len(now.trace.nodes) >= now.limit or now.nbytes >= PENDING_BYTES:
         overdue(now, node)
     return result
 
@@ -100,36 +84,15 @@ def record_pair(learned: Learned, t: Tensor | None, x: Node, u: Tensor | None, y
     """
     op, type, make = learned
     now = STATE.now
-    node = Node()
+    builder = now.builder
     frame = _getframe(2)
     code: CodeType | None = frame.f_code
     offset = frame.f_lasti
     if frame.f_code.co_filename not in FOREIGN:
         code, offset = here() or (None, 0)
-    node.op = op
-    node.inputs = (x, y)
-    node.type = type
-    node.code = code
-    node.offset = offset
-    node.value = None
-    trace = now.trace
-    nodes = trace.nodes
-    rows = trace.rows
-    i = x.at
-    j = y.at
-    try:
-        if nodes[i] is not x:
-            i = trace.enter(x)
-        if nodes[j] is not y:
-            j = trace.enter(y)
-    except IndexError:
-        i = trace.enter(x)
-        j = trace.enter(y)
-    rows.append(op.token)
-    rows.append(i)
-    rows.append(j)
-    node.at = len(nodes)
-    nodes.append(node)
+    builder.code = code
+    builder.offset = offset
+    node = builder.pair(op, x, y, type)
     result = _new(Tensor)
     result._storage = storage = Storage()
     storage.node = node
@@ -152,7 +115,7 @@ def record_pair(learned: Learned, t: Tensor | None, x: Node, u: Tensor | None, y
         step.result = storage
     now.pending.append(result)
     now.nbytes += type.nbytes
-    if len(nodes) >= now.limit or now.nbytes >= PENDING_BYTES:
+    if len(now.trace.nodes) >= now.limit or now.nbytes >= PENDING_BYTES:
         overdue(now, node)
     return result
 

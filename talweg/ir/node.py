@@ -155,18 +155,7 @@ def input_node(type: TensorType, value: Any = None) -> Node:
 
 def input_nodes(types: Iterable[TensorType], values: Iterable[Any]) -> list[Node]:
     """Return one Node for each of some given values, as `input_node` does."""
-    made: list[Node] = []
-    for type, value in zip(types, values, strict=True):
-        node = Node()
-        node.op = INPUT
-        node.inputs = ()
-        node.type = type
-        node.code = None
-        node.offset = 0
-        node.value = value
-        node.at = -1
-        made.append(node)
-    return made
+    return [input_node(type, value) for type, value in zip(types, values, strict=True)]
 
 
 def known_node(node: Node) -> Node:

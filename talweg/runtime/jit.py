@@ -50,12 +50,14 @@ class Library:
 
     Args:
         code: the object.
+        digest: its hash.
 
     Raises:
         DeviceError: when the object is damaged, or needs a symbol from outside.
     """
 
-    def __init__(self, code: bytes) -> None:
+    def __init__(self, code: bytes, digest: str) -> None:
+        self.digest = digest
         self.name = f"talweg{next(_NAMES)}"
         try:
             builder = binding.JITLibraryBuilder().add_object_img(code)
@@ -77,7 +79,7 @@ class Library:
         return {symbol: tracker[symbol] for symbol, tracker in found.items()}
 
 
-_LIBRARIES: WeakValueDictionary[bytes, Library] = WeakValueDictionary()
+_LIBRARIES: WeakValueDictionary[str, Library] = WeakValueDictionary()
 
 
 class Signature(Protocol):
@@ -132,11 +134,11 @@ def load(code: bytes, anew: bool = False) -> Library:
     Raises:
         DeviceError: when the object is damaged.
     """
-    digest = hashlib.sha256(code).digest()
+    digest = hashlib.sha256(code).hexdigest()
     with _LOCK:
         library = None if anew else _LIBRARIES.get(digest)
         if library is None:
-            library = Library(code)
+            library = Library(code, digest)
             if not anew:
                 _LIBRARIES[digest] = library
         return library
@@ -175,10 +177,10 @@ class Kernel:
 
     def __init__(self, code: bytes, signature: Signature) -> None:
         self.signature = signature
-        self.digest = hashlib.sha256(code).hexdigest()
         names = [f"{signature.name}.{n}" for n in range(signature.stages)]
         given = signature.sizes
         self._library = load(code)
+        self.digest = self._library.digest
         addresses = self._library.addresses(names if given else [*names, f"{signature.name}.sizes"])
         self.stages = tuple(addresses[name] for name in names)
         self._stages = [_STAGE(address) for address in self.stages]

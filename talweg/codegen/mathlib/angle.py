@@ -17,7 +17,7 @@ from talweg.codegen.lanes import (
     to_integer,
     where,
 )
-from talweg.codegen.repeat import per_lane
+from talweg.codegen.repeat import per_lane, perhaps
 from talweg.codegen.writer import Writer
 
 # pi/2 in parts of 33 bits and a rest: n * part is exact for |n| < 2**20.
@@ -47,26 +47,14 @@ def quadrant(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
     n = rint(where(small, x, 0.0) * (2 / 3.141592653589793))
     high, low = _subtracted(where(small, x, 0.0), n)
     whole = to_integer(n, "i64")
-    here = writer.block
-    rare, after = writer.label("large"), writer.label("after")
-    writer.branch(any_lane(~small).name, rare, after)
-    writer.start(rare)
-    declare_digits(writer)
-    far = per_lane("talweg_quadrant", _large, x)
-    near = (high, low, whole)
-    chosen = [where(small, one, other) for one, other in zip(near, far, strict=True)]
-    last = writer.block
-    writer.jump(after)
-    writer.start(after)
-    merged = [
-        writer.phi(one.type, (one.name, here), (other.name, last))
-        for one, other in zip(near, chosen, strict=True)
-    ]
-    parts = [
-        Lanes(writer, writer.seal(phi), one.kind, one.lanes)
-        for phi, one in zip(merged, near, strict=True)
-    ]
-    return parts[0], parts[1], parts[2]
+
+    def exactly(near: list[Lanes]) -> list[Lanes]:
+        declare_digits(writer)
+        far = per_lane("talweg_quadrant", _large, x)
+        return [where(small, one, other) for one, other in zip(near, far, strict=True)]
+
+    high, low, whole = perhaps(any_lane(~small), [high, low, whole], exactly)
+    return high, low, whole
 
 
 def _subtracted(x: Lanes, n: Lanes) -> tuple[Lanes, Lanes]:
