@@ -233,8 +233,10 @@ def test_a_failing_init_is_reported() -> None:
 
 
 SCRIPT = """
-import os, time
+import os, signal, time
 from talweg import data
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 
 class Pids(data.Dataset):
     def __getitem__(self, index):
