@@ -104,6 +104,7 @@ __all__ = [
     "set_grad_enabled",
     "set_printoptions",
     "short",
+    "tune",
     "uint16",
     "uint32",
     "uint64",
@@ -119,6 +120,7 @@ if TYPE_CHECKING:
     from talweg.capture.compiled import compile
     from talweg.engine.explain import explain
     from talweg.engine.profile import profile
+    from talweg.engine.search import tune
     from talweg.engine.tracing import no_sync
     from talweg.nn.state import load, save
 
@@ -133,6 +135,7 @@ else:
         "no_sync": "talweg.engine.tracing",
         "profile": "talweg.engine.profile",
         "save": "talweg.nn.state",
+        "tune": "talweg.engine.search",
     }
 
     def __getattr__(name: str) -> Any:

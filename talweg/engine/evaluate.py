@@ -253,6 +253,12 @@ def compiled(graph: Graph) -> Program:
     return found
 
 
+def forget_programs() -> None:
+    """Have every Graph planned anew: its kernels may have other schedules now."""
+    _PROGRAMS.clear()
+    _REPLAYS.clear()
+
+
 def _is_small(graph: Graph) -> bool:
     if CONFIG.compile == "always":
         return False

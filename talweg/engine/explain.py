@@ -12,11 +12,11 @@ from typing import Any, final
 
 from talweg.base.errors import GraphError
 from talweg.base.source import describe, where
-from talweg.codegen.cpu import host
 from talweg.engine.barrier import flush
 from talweg.engine.pages import explanation_page
 from talweg.engine.program import Program
 from talweg.engine.report import aligned
+from talweg.engine.schedules import schedule_of
 from talweg.engine.stored import without_values
 from talweg.engine.tensor import Tensor, concrete
 from talweg.engine.units import bytes_text, count_text, time_text
@@ -28,7 +28,7 @@ from talweg.passes.apart import plan_graph
 from talweg.passes.places import ARENA, HostCall, Place
 from talweg.passes.plan import Launch, Plan
 from talweg.runtime.executor import Executor
-from talweg.schedule.choose import Schedule, choose
+from talweg.schedule.choose import Schedule
 
 
 @final
@@ -88,9 +88,7 @@ class KernelReport:
     @property
     def schedule(self) -> Schedule:
         """How its loops are cut up."""
-        nest = self.launch.nest
-        named = {a.name: v for a, v in zip(nest.arguments, self.launch.values, strict=True)}
-        return choose(nest, named, host())
+        return schedule_of(self.launch.nest, self.launch.values)
 
     @property
     def nest(self) -> str:

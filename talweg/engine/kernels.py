@@ -9,13 +9,14 @@ from weakref import WeakValueDictionary
 from talweg.codegen.cpu import host
 from talweg.codegen.object import compile_nests
 from talweg.engine.counters import count
+from talweg.engine.schedules import schedule_of
 from talweg.engine.state import CONFIG
 from talweg.engine.watch import WATCHERS, now, tell_kernel
 from talweg.engine.workers import disk_cache
 from talweg.loops.nest import LoopNest
 from talweg.loops.scalar import Number
 from talweg.runtime.jit import Kernel
-from talweg.schedule.choose import Schedule, choose
+from talweg.schedule.choose import Schedule
 
 # Programs keep their kernels; code that no Program needs is unloaded.
 _KERNELS: WeakValueDictionary[tuple[LoopNest, Schedule], Kernel] = WeakValueDictionary()
@@ -32,8 +33,7 @@ def kernels_of(wanted: Sequence[tuple[LoopNest, tuple[Number, ...]]]) -> list[Ke
     missing: dict[tuple[LoopNest, Schedule], None] = {}
     for nest, values in wanted:
         start = now() if WATCHERS else 0
-        named = {a.name: v for a, v in zip(nest.arguments, values, strict=True)}
-        key = nest, choose(nest, named, host())
+        key = nest, schedule_of(nest, values)
         keys.append(key)
         kernel = _KERNELS.get(key)
         if kernel is not None:

@@ -22,6 +22,7 @@ from talweg.codegen.cpu import host
 from talweg.codegen.signature import Signature
 from talweg.engine.counters import count
 from talweg.engine.program import Launched, Program
+from talweg.engine.schedules import found_schedules
 from talweg.engine.workers import COMPILER, disk_cache, state_of
 from talweg.ir.node import Graph, input_node, make_node
 from talweg.ir.text import print_graph
@@ -86,7 +87,7 @@ def _key_of(graph: Graph) -> bytes:
         text = print_graph(graph)
     except GraphError:
         return b""
-    return disk_cache().key(text, f"program {_state()}", host())
+    return disk_cache().key(text, f"program {_state()} {found_schedules()}", host())
 
 
 def keep(graph: Graph, plan: Plan, parts: Sequence[Executor]) -> None:

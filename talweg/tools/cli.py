@@ -43,6 +43,13 @@ WELCOME = (
 )
 
 
+_RUN_BY = {
+    "always": "machine code, made through LLVM",
+    "auto": "machine code, made through LLVM; small ones, at first sight, by NumPy references",
+    "never": "the NumPy references (TALWEG_COMPILE=never)",
+}
+
+
 def host_features() -> list[str]:
     """The vector instruction sets of the host CPU that code generation cares about.
 
@@ -75,7 +82,7 @@ def facts() -> dict[str, str]:
         "features": " ".join(host_features()) or "none that talweg knows",
         "devices": "cpu",
         "threads": str(settings.threads),
-        "graphs run by": "the NumPy reference interpreter",
+        "graphs run by": _RUN_BY[settings.compile],
         "cache": f"{settings.cache}{'' if Path(settings.cache).exists() else ' (not made yet)'}",
     }
 
@@ -118,8 +125,21 @@ def _add_watching(typer: ModuleType, app: Any) -> None:
         """Run a Python program and show what the compiler made of it."""
         programs.explain_program(program, arguments or [], html)
 
+    def tune(
+        program: Path = file,
+        arguments: list[str] | None = rest,
+        seconds: float = typer.Option(60.0, min=1.0, help="How long to measure."),
+        schedules: int = typer.Option(12, min=2, help="How many to try of each kernel."),
+    ) -> None:
+        """Run a Python program and search better schedules for its kernels.
+
+        They are kept in the cache folder and taken from then on. Nothing else should run meanwhile.
+        """
+        programs.tune_program(program, arguments or [], seconds, schedules)
+
     app.command(context_settings=settings)(profile)
     app.command(context_settings=settings)(explain)
+    app.command(context_settings=settings)(tune)
 
 
 def application(typer: ModuleType) -> Any:

@@ -1,15 +1,17 @@
-"""`talweg profile` and `talweg explain`: a program is run as it is, and watched."""
+"""`talweg profile`, `explain` and `tune`: a program is run as it is, and watched."""
 
 from __future__ import annotations
 
 import runpy
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from talweg.engine.barrier import flush
 from talweg.engine.explain import Explainer
 from talweg.engine.profile import profile
+from talweg.engine.search import tune_launches
 
 
 def run(program: Path, arguments: Sequence[str]) -> None:
@@ -70,3 +72,22 @@ def explain_program(program: Path, arguments: Sequence[str], html: Path | None =
         print(explainer.explanation)
         if html is not None:
             explainer.explanation.save(html)
+
+
+def tune_program(program: Path, arguments: Sequence[str], seconds: float, schedules: int) -> None:
+    """Run a program, search better schedules for its kernels, and print what was found.
+
+    Args:
+        program, arguments: what is run.
+        seconds: how long to search.
+        schedules: how many to try of each kernel.
+
+    Raises:
+        Whatever the program raises, but for SystemExit.
+    """
+    explainer = Explainer()
+    with explainer, suppress(SystemExit):
+        run(program, arguments)
+        flush()
+    launches = [kernel.launch for kernel in explainer.explanation.kernels]
+    print(tune_launches(launches, seconds, schedules))

@@ -93,3 +93,12 @@ def test_a_program_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert command("profile", tmp_path / "none.py") == 2
     plain = "".join(c for c in capsys.readouterr().err if c.isalnum() or c in "._")
     assert "none.py" in plain, "a long path is broken into lines within a frame"
+
+
+def test_tune_runs_the_program_and_searches_schedules(
+    program: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("tune", "--schedules", 2, "--seconds", 1, program, "--x", 2) == 0
+    out = capsys.readouterr().out
+    assert out.count("True ['--x', '2']") == 2
+    assert "times faster" in out
