@@ -14,11 +14,12 @@ import numpy as np
 
 from talweg.base.frozen import frozen
 from talweg.loops.functions import evaluate
-from talweg.loops.nest import LoopNest, Store, statements
+from talweg.loops.nest import LoopNest
 from talweg.loops.scalar import Argument, Call, Constant, Index, Load, Local, Number, Scalar
 from talweg.schedule.contraction import Axes, Contraction, Order, recognise
-from talweg.schedule.contraction_places import loads, read_of, step, step_of
+from talweg.schedule.contraction_places import loads, read_of, step, step_of, stored
 from talweg.schedule.contraction_tiles import Left, Right, Tiles, runs, ways
+from talweg.schedule.contraction_work import is_turned
 from talweg.schedule.place import plain, walk
 from talweg.schedule.target import Target
 
@@ -157,7 +158,8 @@ def _facts(c: Contraction, order: Order, found: tuple[tuple[Left, Right], ...]) 
     neighbours = bool(last) and runs(c.left, last), runs(c.right, c.columns[-1].index)
     inner = c.depth[-1].index
     along = step_of(c.left, inner) == step_of(c.right, inner) == 1
-    return _Facts(c, order, found, *neighbours, _stores_run(c), along)
+    run = all(step(store, c.columns[-1].index) == 1 for store in stored(c.epilogue))
+    return _Facts(c, order, found, *neighbours, run, along)
 
 
 _Tile: TypeAlias = tuple[int, int, float]
@@ -239,7 +241,9 @@ class _Cost:
             total += meetings * (sizes.depth / tiles.piece) * 1.5 * tiles.rows * tiles.vectors
         results = sizes.batch * sizes.rows * sizes.blocks * sizes.columns
         store = _COPY / sizes.lanes
-        if not self.facts.stores_run:
+        if is_turned(self.facts.contraction, tiles):
+            store += _TURN / sizes.lanes
+        elif not self.facts.stores_run:
             store = 9.0 if sizes.apart * sizes.itemsize % _BANK == 0 else 4.0
         return total + self._right(meetings) + self._left(meetings, high) + results * store
 
@@ -307,17 +311,6 @@ def _loops(facts: _Facts, sizes: _Sizes) -> float:
     return pairs * (vectors * (1.9 + 0.4 * _reach(held)) + _STEP)
 
 
-def _stores_run(contraction: Contraction) -> bool:
-    along = contraction.columns[-1].index
-    return all(step(store, along) == 1 for store in _stored(contraction))
-
-
-def _stored(contraction: Contraction) -> list[Load]:
-    """What the epilogue stores to, as loads."""
-    stores = [s for s in statements(contraction.epilogue) if isinstance(s, Store)]
-    return [Load(s.buffer, s.indices, s.value.dtype) for s in stores]
-
-
 class _Sizes:
     """The extents of a contraction, as numbers."""
 
@@ -355,7 +348,9 @@ class _Sizes:
         inner, column = contraction.depth[-1].index, contraction.columns[-1].index
         self.left_stride = stride(contraction.left, inner)
         self.stride = stride(contraction.right, inner)
-        self.apart = max((stride(store, column) for store in _stored(contraction)), default=1)
+        self.apart = max(
+            (stride(store, column) for store in stored(contraction.epilogue)), default=1
+        )
 
     def met(self, height: int) -> float:
         """Return the part of the steps of the outer depth that any row of such a tile meets."""

@@ -80,6 +80,12 @@ def step_of(value: Scalar, index: str) -> int | None:
     return steps.pop() if len(steps) == 1 else None
 
 
+def stored(epilogue: Block) -> list[Load]:
+    """Return what an epilogue stores to, as loads."""
+    stores = [s for s in statements(epilogue) if isinstance(s, Store)]
+    return [Load(s.buffer, s.indices, s.value.dtype) for s in stores]
+
+
 def is_even(place: Place) -> bool:
     """Whether a place is a sum of indices times what stays the same."""
     indices = place.names()

@@ -18,12 +18,14 @@ from talweg.base.frozen import frozen
 from talweg.loops.nest import Block, Let
 from talweg.loops.scalar import Argument, Numeric, Scalar, call, constant
 from talweg.schedule.contraction import Axes, Contraction
+from talweg.schedule.contraction_places import step, stored
 from talweg.schedule.contraction_tiles import Tiles
 from talweg.schedule.place import names_in
 from talweg.schedule.target import Target
 
 CACHED = 1 << 20  # bytes of the right operand that stay in the second cache while rows go by
 HELD = 1 << 19  # bytes of sums that wait for the next piece
+TURNED = 1 << 15  # bytes of sums that wait to be turned
 PARTS = 16  # items that there should be at least, so that threads end at the same time
 DEEP_PARTS = 8  # the same where every item goes through much memory
 TICKET = 1 << 20  # floating operations that are worth a ticket
@@ -95,6 +97,15 @@ def tile_of(contraction: Contraction, tiles: Tiles, target: Target) -> Tile:
     )
 
 
+def is_turned(contraction: Contraction, tiles: Tiles) -> bool:
+    """Return whether sums are turned, as results are neighbours along the rows."""
+    if tiles.splits > 1 or len(contraction.rows) != 1:
+        return False
+    row, column = contraction.rows[-1].index, contraction.columns[-1].index
+    places = stored(contraction.epilogue)
+    return all(step(p, row) == 1 for p in places) and any(step(p, column) != 1 for p in places)
+
+
 @final
 class Work:
     """The numbers of one kernel; each has a name, under which `lets` bind it.
@@ -109,6 +120,7 @@ class Work:
         self.contraction, self.tiles = contraction, tiles
         self.tile = tile_of(contraction, tiles, target)
         self.size = contraction.dtype.itemsize
+        self.turned = is_turned(contraction, tiles)
         self._numbers: dict[str, Scalar] = {}
         self.extents: dict[str, Scalar] = {}
         self._sizes()
@@ -117,7 +129,7 @@ class Work:
     @property
     def stacked(self) -> bool:
         """Whether an item has several tiles of rows, whose sums wait in memory."""
-        return self.tiles.deep or self.tiles.by_panel
+        return self.tiles.deep or self.tiles.by_panel or self.turned
 
     @property
     def by_rows(self) -> bool:
@@ -192,7 +204,8 @@ class Work:
         self._set("width", self["panels" if splits > 1 else "taken"] * self.tile.columns)
         if stacked:
             row = self["taken"] * (width * self.tile.rows)
-            fits = most(least(_whole(HELD) // row, self["tiles"]), 1)
+            held = TURNED if self.turned and not self.tiles.deep else HELD
+            fits = most(least(_whole(held) // row, self["tiles"]), 1)
             wanted = _whole(DEEP_PARTS) // most(self["batch"] * self["parts"] * splits, 1)
             wanted = least(wanted, self["tiles"])
             self._set("stacks", most(most(over(self["tiles"], fits), wanted), 1))
@@ -211,7 +224,11 @@ class Work:
             "state": tile.padded * 8 * len(self.contraction.rows),
         }
         if self.tiles.splits == 1:
-            parts["sums"] = self["high"] * self["width"] * (tile.rows * size)
+            rows = self["high"] * tile.rows
+            if self.turned:  # squares of registers are read
+                rows = over(rows, tile.lanes) * tile.lanes
+                parts["turned"] = rows * (tile.columns * size)
+            parts["sums"] = rows * (self["width"] * size)
         if tile.table == "shared":
             parts["table"] = self["steps"] * (tile.entry * 8)
         elif tile.table == "rows":

@@ -123,7 +123,7 @@ class _Stage:
             body, self.n, self.contraction, tiles, self.micro, places, self._right_place
         )
         left.prepare()
-        item = _Item(self, left, packed or "", kept)
+        item = _Item(self, left, packed or "", kept, places.get("turned", ""))
         self._items(item.write)
 
     def finish(self) -> None:
@@ -200,8 +200,9 @@ class _Stage:
 class _Item:
     """Writes one item of the stage that multiplies."""
 
-    def __init__(self, stage: _Stage, left: LeftRows, packed: str, kept: str) -> None:
+    def __init__(self, stage: _Stage, left: LeftRows, packed: str, kept: str, turned: str) -> None:
         self.stage, self.left, self.packed, self.kept = stage, left, packed, kept
+        self.turned = turned
         self.body, self.n, self.writer = stage.body, stage.n, stage.writer
         self.tiles, self.tile, self.micro = stage.tiles, stage.tile, stage.micro
         self.contraction = stage.contraction
@@ -227,6 +228,11 @@ class _Item:
         else:
             self._pieces()
         if self.tiles.splits > 1:
+            return
+        if self.stage.work.turned:
+            first, last = (tile * self.tile.rows for tile in (low, high))
+            last = smaller(last, n["rows"])
+            self.sums.finish_turned(self.turned, first, last, self.first, self.end)
             return
 
         def finish(tile: Lanes) -> None:

@@ -1,4 +1,7 @@
-"""What is done with finished sums: the epilogue, in vectors of neighbouring columns."""
+"""What is done with finished sums: the epilogue, in vectors of neighbouring columns.
+
+Where results are neighbours along the rows, squares of sums are turned in registers before.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,18 @@ from typing import final
 
 from talweg.base import dtypes
 from talweg.codegen.contraction.left import LeftRows
+from talweg.codegen.contraction.memory import at, number, store_vector
 from talweg.codegen.contraction.numbers import Numbers
+from talweg.codegen.elements import kind_of
 from talweg.codegen.lanes import Lanes, smaller
 from talweg.codegen.llvm import Body
 from talweg.codegen.memory import Array
 from talweg.codegen.repeat import repeat
+from talweg.codegen.transpose import transposed
 from talweg.codegen.values import Value
 from talweg.loops.nest import Let, Loop, scalars
 from talweg.loops.scalar import Argument, Call, Constant, Index, Load, Scalar, walk
+from talweg.schedule.contraction import Axis
 from talweg.schedule.contraction_work import Work
 from talweg.schedule.vectors import CHEAP, Choice, cost_of
 
@@ -41,7 +48,7 @@ class Sums:
     ) -> None:
         self.body, self.numbers, self.work = body, numbers, work
         self.contraction, self.tile = work.contraction, work.tile
-        self.bind_panel = bind_panel
+        self.place, self.bind_panel = place, bind_panel
         size = Value(dtypes.int64, (numbers["width"],))
         body.scope.arrays[SUMS] = Array(place, self.contraction.dtype, (size,))
 
@@ -82,19 +89,79 @@ class Sums:
         repeat(smaller(self.numbers["rows"] - first_row, self.tile.rows), [], row)
         scope.names = outer
 
+    def finish_turned(
+        self, turned: str, first_row: Lanes, end_row: Lanes, first: Lanes, end: Lanes
+    ) -> None:
+        """Write the loops over some panels, their columns, and the rows of all tiles of an item.
+
+        Args:
+            turned: memory for the sums of a panel, column by column.
+            first_row, end_row: the rows.
+            first, end: the panels.
+        """
+        scope, columns, lanes = self.body.scope, self.tile.columns, self.tile.lanes
+        axis = self.contraction.columns[-1]
+        height = (end_row - first_row + (lanes - 1)) & -lanes
+        scope.arrays[SUMS] = Array(
+            turned, self.contraction.dtype, (Value(dtypes.int64, (height,)),)
+        )
+        outer = dict(scope.names)
+
+        def panel(n: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
+            scope.names = dict(outer)
+            first_column = self.bind_panel(n)
+            self._turn(turned, (n - first) * columns, height)
+            bound = dict(scope.names)
+
+            def column(c: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
+                scope.names = dict(bound)
+                scope.names[axis.index] = Value(dtypes.int64, (first_column + c,))
+                self._along(self.contraction.rows[-1], c * height, first_row, end_row, lanes)
+                return []
+
+            repeat(smaller(self.numbers["columns"] - first_column, columns), [], column)
+            return []
+
+        repeat(end, [], panel, first)
+        scope.names = outer
+
+    def _turn(self, turned: str, start: Lanes, height: Lanes) -> None:
+        """Write the sums of a panel column by column."""
+        writer, width, lanes = self.body.writer, self.numbers["width"], self.tile.lanes
+        kind = kind_of(self.contraction.dtype)
+
+        def rows(row: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
+            def square(column: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
+                found = []
+                for n in range(lanes):
+                    place = at(writer, kind, self.place, start + column + (row + n) * width)
+                    name = writer.emit(f"load <{lanes} x {kind}>, ptr {place}, align {lanes}")
+                    found.append(Lanes(writer, name, kind, lanes))
+                for n, vector in enumerate(transposed(found)):
+                    store_vector(vector, at(writer, kind, turned, (column + n) * height + row))
+                return []
+
+            repeat(number(writer, self.tile.columns), [], square, step=lanes)
+            return []
+
+        repeat(height, [], rows, step=lanes)
+
     def _columns(self, sums: Lanes, first: Lanes, last: Lanes) -> None:
         """Write the epilogue of neighbouring columns whose sums stand from a place on."""
+        lanes = self.tile.lanes
+        whole = lanes << (self.tile.vectors.bit_length() - 1) if self._is_cheap() else lanes
+        self._along(self.contraction.columns[-1], sums, first, last, whole)
+
+    def _along(self, axis: Axis, sums: Lanes, first: Lanes, last: Lanes, whole: int) -> None:
+        """Write the epilogue of sums that stand from a place on, in so wide vectors."""
         c = self.contraction
-        axis = c.columns[-1]
         loop = Loop(
             axis.index,
             axis.extent,
             "parallel",
-            (Let(c.state, self._sum(sums - first)), *c.epilogue),
+            (Let(c.state, self._sum(axis, sums - first)), *c.epilogue),
         )
-        lanes = self.tile.lanes
-        whole = lanes << (self.tile.vectors.bit_length() - 1) if self._is_cheap() else lanes
-        rest = lanes if self.body.writer.target.masks(8) else 1
+        rest = self.tile.lanes if self.body.writer.target.masks(8) else 1
         self.body.chosen = {axis.index: Choice((whole,), rest)}
         self.body.loop(loop, first, last)
 
@@ -103,8 +170,8 @@ class Sums:
         calls = (p for value in scalars(self.contraction.epilogue) for p in walk(value))
         return all(cost_of(c) < CHEAP for c in calls if isinstance(c, Call))
 
-    def _sum(self, place: Lanes) -> Scalar:
-        """The sum of one column, whose index is added to a place."""
+    def _sum(self, axis: Axis, place: Lanes) -> Scalar:
+        """The sum at an index that is added to a place."""
         c, splits = self.contraction, self.work.tiles.splits
         apart = self.numbers["tiles"] * self.numbers["width"] * self.tile.rows if splits > 1 else 0
         parts: list[Scalar] = []
@@ -112,8 +179,8 @@ class Sums:
             name = f"{SHIFT}_{n}"
             here = place + apart * n if n else place
             self.body.scope.names[name] = Value(dtypes.int64, (here,))
-            column = Index(c.columns[-1].index) + Argument(name, dtypes.int64)
-            parts.append(Load(SUMS, (column,), c.dtype))
+            index = Index(axis.index) + Argument(name, dtypes.int64)
+            parts.append(Load(SUMS, (index,), c.dtype))
         while len(parts) > 1:
             pairs = list(zip(parts[::2], parts[1::2], strict=False))
             parts = [a + b for a, b in pairs] + parts[2 * len(pairs) :]

@@ -117,6 +117,26 @@ def test_products_of_matrices_in_every_way(
                 check(got, reference(here, arrays), arrays, k)
 
 
+@pytest.mark.parametrize("name", ["host", "avx2", "sse2"])
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_results_may_be_neighbours_along_the_rows(name: str, way: Tiles) -> None:
+    if name not in targets():
+        pytest.skip("not this machine")
+    target = targets()[name]
+    orders = [(0, 1), (1, 0), (0, 1)]  # rows of both operands are multiplied
+    laid = Laid(Dot(), dtypes.float32, [(5, 6), (6, 7)], orders)
+    swapped = Order(swapped=True)
+    for left, right in possible(contraction_of(laid, swapped), target)[
+        :: 1 if name == "host" else 3
+    ]:
+        tiles = replace(way, left=left, right=right, order=swapped)
+        kernel = kernel_of(laid, tiles, target)
+        for m, k, columns in SIZES:
+            arrays = drawn(np.random.default_rng(m + k), [(m, k), (k, columns)])
+            here = Laid(Dot(), dtypes.float32, [(m, k), (k, columns)], orders)
+            check(run(kernel, here, arrays), reference(here, arrays), arrays, k)
+
+
 @given(st.integers(0, 40), st.integers(0, 90), st.integers(0, 140), st.integers(1, 3), st.data())
 @settings(max_examples=15)
 def test_the_schedule_chosen_for_any_size(
