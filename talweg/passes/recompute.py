@@ -7,7 +7,7 @@ operations on what these kernels read anyway, or could read in its place, it nee
 from __future__ import annotations
 
 from talweg.ir.node import Node
-from talweg.ops.kinds import Elementwise, Reduce, Unary
+from talweg.ops.kinds import Contract, Elementwise, Reduce, Unary, View
 from talweg.passes.groups import MEMBERS, READS, Group, Wiring, only_elementwise
 from talweg.passes.reads import composed, indices_of, same_place
 
@@ -120,7 +120,7 @@ class _Recomputing:
         return same and same_place(at, indices_of(node.rank), base.shape)
 
     def _may(self, reader: Group, users: list[Node], steps: list[Node], leaves: list[Node]) -> bool:
-        if not reader.open or not only_elementwise(reader):
+        if not reader.open or not _ends_elementwise(reader):
             return False
         if reader.rows is not None and steps[0].shape != reader.space:
             return False
@@ -131,3 +131,12 @@ class _Recomputing:
         if any(self.wiring.group_of.get(leaf) is reader for leaf in leaves):
             return False
         return all(isinstance(user.op, Elementwise | Reduce) for user in users)
+
+
+def _ends_elementwise(group: Group) -> bool:
+    """Whether a group is elementwise, but for a contraction that comes first."""
+    first = next(iter(group.members))
+    return only_elementwise(group) or (
+        isinstance(first.op, Contract)
+        and all(isinstance(n.op, Elementwise | View) for n in group.members if n is not first)
+    )

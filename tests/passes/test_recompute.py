@@ -29,6 +29,19 @@ def test_a_loss_and_its_gradient_are_one_pass_over_the_scores() -> None:
     assert len(over) == 1
 
 
+def test_what_follows_a_product_computes_cheap_values_again() -> None:
+    rng = np.random.default_rng(0)
+    a, x, w = rng.normal(size=(64, 128)), rng.normal(size=(64, 50)), rng.normal(size=(50, 128))
+    s = tw.sigmoid(tw.tensor(a))
+    slope = s * (1 - s)
+    y = (tw.tensor(x) @ tw.tensor(w)) * slope
+    plan = plan_of(s, y)
+    full = {n for launch in plan.launches for n in launch.operands if n.shape == (64, 128)}
+    assert len(full) == 3, "a, s and y"
+    want = 1 / (1 + np.exp(-a))
+    np.testing.assert_allclose(y.numpy(), x @ w * want * (1 - want), rtol=1e-9, atol=1e-12)
+
+
 def test_a_sum_of_a_value_that_waits_for_another_sum_stays_behind_it() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 30)), rng.normal(size=(40, 30))
