@@ -38,6 +38,7 @@ SAMPLE = 16  # tiles that are looked at
 CACHED = 1 << 20  # bytes of panels that the left operand is made ready for once
 THIN = 32  # rows up to which the right operand may stream by
 STREAM, SPLITS = 32, 8  # piece and parts of the depth where rows are few: memory in its order
+HELD = 20 << 10  # bytes of copied rows that stay in the first cache beside panels
 ITEMS = 8  # of a deep contraction, so that threads share the work
 
 
@@ -209,6 +210,7 @@ _COPY, _TURN, _GATHER = 3.0, 8.0, 1.4
 _STEP = 10.0  # of one more turn of a loop around a vector loop
 _MEET, _IN_PLACE = 40.0, 110.0  # of a tile with a panel that is packed, or is not
 _CACHES = ((1 << 18, 0.0), (3 << 19, 4.0), (math.inf, 10.0))  # more for a vector of so many bytes
+_AGAIN = 3.0  # cycles for a vector of copied rows that have left the first cache
 _PAGE, _PAGES = 4096, 96  # bytes, and how many pages are found at once
 _BANK = 1024  # bytes apart from which on elements share few lines of a cache, and no page
 
@@ -237,6 +239,9 @@ class _Cost:
         total = meetings * sizes.depth * met * tiles.rows * tiles.vectors * time / 2.0
         total += meetings * (_STEP * steps + tiles.rows * tiles.vectors)
         total += meetings * (_MEET if tiles.packed else _IN_PLACE)
+        deep = min(sizes.depth, tiles.piece or sizes.depth)
+        if tiles.left in ("columns", "depth") and tiles.rows * deep * sizes.itemsize > HELD:
+            total += meetings * sizes.depth * tiles.rows / sizes.lanes * _AGAIN
         if tiles.piece:  # sums wait in memory
             total += meetings * (sizes.depth / tiles.piece) * 1.5 * tiles.rows * tiles.vectors
         results = sizes.batch * sizes.rows * sizes.blocks * sizes.columns
