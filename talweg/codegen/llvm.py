@@ -309,7 +309,7 @@ class Body:
             if loop.index in self.kernel.squares:
                 (columns,) = loop.body
                 assert isinstance(columns, Loop)
-                turn(self.scope, loop, columns, self.kernel.squares[loop.index][1])
+                turn(self.scope, loop, columns, self.kernel.squares[loop.index])
             self._plain_loop(loop, extent, first)
         if folds is not None:
             folds.finish()

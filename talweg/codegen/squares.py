@@ -3,9 +3,16 @@
 For every operand that needs it the square is read in lines along the rows' index, one for each
 column, transposed, and kept in memory of the function; a row of the square is then one vector.
 Lines behind the last column are the last one again, elements behind the last row are not read.
+
+The lines of a square to come are fetched meanwhile. Where columns are few, rows of results are
+written in short pieces, one behind the other, and their lines are fetched as well: a store that
+misses the caches holds up those behind it.
 """
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
 
 from talweg.codegen import memory
 from talweg.codegen.elements import stored_kind
@@ -13,19 +20,21 @@ from talweg.codegen.expressions import Scope
 from talweg.codegen.lanes import Lanes, constant, constants, resize, splat, type_of, where
 from talweg.codegen.transpose import transposed
 from talweg.codegen.writer import Writer
-from talweg.loops.nest import Loop
+from talweg.loops.nest import Loop, Store
 from talweg.loops.scalar import Load
 from talweg.schedule.place import Place
-from talweg.schedule.tiles import is_across, loads
+from talweg.schedule.tiles import Square, is_across, loads
+
+AHEAD = 8  # squares before a line is written
 
 
-def turn(scope: Scope, rows: Loop, columns: Loop, lanes: int) -> None:
+def turn(scope: Scope, rows: Loop, columns: Loop, square: Square) -> None:
     """Turn the operands of a square; loads in its loops then take rows of it.
 
     Args:
         scope: the names in front of the loop over the rows.
         rows, columns: the loops of the square.
-        lanes: their largest extent.
+        square: what the schedule says of them.
     """
     turned: dict[tuple[str, Place], str] = {}
     for load in loads(columns.body):
@@ -35,30 +44,57 @@ def turn(scope: Scope, rows: Loop, columns: Loop, lanes: int) -> None:
         assert isinstance(place, Place)
         key = load.buffer, place
         if key not in turned:
-            turned[key] = _turned(scope, load, rows, columns, lanes)
+            turned[key] = _turned(scope, load, (rows, columns), square)
         scope.kept["row", id(load)] = load, turned[key], rows.index
+    for store in columns.body if square.run else ():
+        if isinstance(store, Store):
+            _fetched(scope, store, (rows, columns), square)
 
 
-def _turned(scope: Scope, load: Load, rows: Loop, columns: Loop, lanes: int) -> str:
-    """The address of a transposed square."""
-    writer = scope.writer
-    (place,) = load.indices
+def _origin(scope: Scope, accessed: Load | Store, loops: Sequence[Loop]) -> tuple[Place, str]:
+    """Where a square begins, as a place and as an address."""
+    (place,) = accessed.indices
     assert isinstance(place, Place)
-    array = scope.arrays[load.buffer]
-    kind = stored_kind(array.dtype, writer)
-    zero = place.table.place({})
-    step = place.factor(columns.index)
-    assert step is not None
-    origin = place.at(rows.index, zero).at(columns.index, zero)
+    array, zero = scope.arrays[accessed.buffer], place.table.place({})
+    origin = functools.reduce(lambda at, loop: at.at(loop.index, zero), loops, place)
     row, offset = scope.element(array, (origin,))
-    address = memory.pointer(writer, row, offset.single)
-    counts = [scope.value(loop.extent).single.name for loop in (rows, columns)]
+    return place, memory.pointer(scope.writer, row, offset.single)
+
+
+def _turned(scope: Scope, load: Load, loops: tuple[Loop, Loop], square: Square) -> str:
+    """The address of a transposed square."""
+    writer, lanes = scope.writer, square.size
+    kind = stored_kind(scope.arrays[load.buffer].dtype, writer)
+    place, address = _origin(scope, load, loops)
+    moves = [_move(scope, place, index) for index in (square.columns, square.following)]
+    counts = [scope.value(loop.extent).single.name for loop in loops]
     room = writer.room(f"[{lanes} x {type_of(kind, lanes)}]")
     name = _function(writer, kind, lanes)
-    stride = scope.place(step).single.name
-    given = ", ".join(f"i64 {value}" for value in (stride, *counts))
+    given = ", ".join(f"i64 {value}" for value in (*moves, *counts))
     writer.do(f"call void @{name}(ptr {address}, {given}, ptr {room})")
     return room
+
+
+def _move(scope: Scope, place: Place, index: str) -> str:
+    """How far an index moves a place; nowhere if that is not the same everywhere."""
+    factor = place.factor(index)
+    return scope.place(place.table.place({}) if factor is None else factor).single.name
+
+
+def _fetched(scope: Scope, store: Store, loops: tuple[Loop, Loop], square: Square) -> None:
+    """Fetch the lines to which squares will be written some iterations later."""
+    writer = scope.writer
+    kind = stored_kind(scope.arrays[store.buffer].dtype, writer)
+    place, address = _origin(scope, store, loops)
+    apart = _move(scope, place, loops[0].index)
+    further = place.factor(square.run)
+    assert further is not None
+    ahead = scope.place(further.times(place.table.place({(): AHEAD}))).single.name
+    address = writer.emit(f"getelementptr {kind}, ptr {address}, i64 {ahead}")
+    for _ in range(square.size):
+        hint = (("ptr", address), ("i32", "1"), ("i32", "3"), ("i32", "1"))
+        writer.intrinsic("llvm.prefetch.p0", "void", *hint)
+        address = writer.emit(f"getelementptr {kind}, ptr {address}, i64 {apart}")
 
 
 def _function(writer: Writer, kind: str, lanes: int) -> str:
@@ -67,18 +103,18 @@ def _function(writer: Writer, kind: str, lanes: int) -> str:
     if name in writer.defined:
         return name
     writer.defined[name] = ()
-    head = f"internal void @{name}(ptr %from, i64 %step, i64 %rows, i64 %columns, ptr %to)"
+    numbers = "i64 %step, i64 %ahead, i64 %rows, i64 %columns"
+    head = f"internal void @{name}(ptr %from, {numbers}, ptr %to)"
     with writer.define(head):
         step, rows, columns = (
             Lanes(writer, f"%{n}", "i64", 1) for n in ("step", "rows", "columns")
         )
         places = constants(writer, range(lanes), "i32")
         mask = places < splat(resize(rows, "i32"), lanes)
-        square = (step * lanes).name
         address, lines = "%from", []
         for n in range(lanes):
             lines.append(memory.load_row(writer, kind, lanes, address, mask))
-            following = writer.emit(f"getelementptr {kind}, ptr {address}, i64 {square}")
+            following = writer.emit(f"getelementptr {kind}, ptr {address}, i64 %ahead")
             hint = (("ptr", following), ("i32", "0"), ("i32", "3"), ("i32", "1"))
             writer.intrinsic("llvm.prefetch.p0", "void", *hint)
             further = where(constant(writer, n + 1, "i64", 1) < columns, step, 0)

@@ -61,8 +61,8 @@ def staged(nest: LoopNest, schedule: Loops, target: Target) -> Staged:
     moved, squares = tiled(moved, target)
     streams = schedule.streams if target.streams else ()
     vectors = choose(moved, target, schedule.large)
-    for columns, lanes in squares.values():
-        vectors[columns] = Choice((), lanes, once=True)
+    for square in squares.values():
+        vectors[square.columns] = Choice((), square.size, once=True)
     kernel = replace(split(moved, vectors, squares), streams=streams)
     return replace(kernel, ahead=fetched_ahead(kernel)) if schedule.large else kernel
 

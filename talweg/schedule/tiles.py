@@ -17,16 +17,37 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import TypeAlias, final
 
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
+from talweg.base.frozen import frozen
 from talweg.loops.nest import Block, Let, Loop, LoopNest, Statement, Store, expressions, map_scalars
 from talweg.loops.scalar import Index, Load, Scalar, Select, call, constant
 from talweg.schedule.place import Fresh, Place, children, names_in, put, settled, walk
 from talweg.schedule.target import Target
 
-Squares = dict[str, tuple[str, int]]
-"""The index of the rows of every square, with the index of its columns and its size."""
+
+@final
+@frozen
+class Square:
+    """Loops that are transposed in registers.
+
+    Args:
+        columns: the index of the inner loop.
+        size: the largest extent of both.
+        following: the loop whose next iteration is fetched meanwhile.
+        run: the loop along which results go on behind the columns, where these are few; or "".
+    """
+
+    columns: str
+    size: int
+    following: str
+    run: str = ""
+
+
+Squares: TypeAlias = dict[str, Square]
+"""The squares of a nest, by the index of their rows."""
 
 BLOCK = 8  # squares along each side of a block: few pages of memory, each used for long
 NEAR = 4  # steps from one element to the next that are not worth a square
@@ -135,6 +156,9 @@ def _square(
     fresh: Fresh,
     squares: Squares,
 ) -> Statement:
+    others = [loop for loop in loops if loop is not rows and loop is not columns]
+    run = [loop for loop in others if _follows(loop, columns, body, lanes)]
+    outer = [loop for loop in others if loop not in run]
     blocks: list[Loop] = []
     middle: list[Loop] = []
     inner: list[Loop] = []
@@ -142,21 +166,45 @@ def _square(
         extent = loop.extent
         assert isinstance(extent, Place)
         table = extent.table
-        block, square, index = (fresh.name(stem) for stem in "pqr")
+        block, at, index = (fresh.name(stem) for stem in "pqr")
         first = settled(Index(block), table).times(table.place({(): lanes * BLOCK}))
-        start = first.plus(settled(Index(square), table).times(table.place({(): lanes})))
+        start = first.plus(settled(Index(at), table).times(table.place({(): lanes})))
         place = start.plus(settled(Index(index), table))
         body = map_scalars(body, functools.partial(put, index=loop.index, new=place))
         blocks.append(Loop(block, _pieces(extent, lanes * BLOCK), "parallel", ()))
         squares_left = call("minimum", _number(BLOCK), _pieces(extent.plus(first, -1), lanes))
-        middle.append(Loop(square, settled(squares_left, table), "parallel", ()))
+        middle.append(Loop(at, settled(squares_left, table), "parallel", ()))
         left = call("minimum", _number(lanes), extent.plus(start, -1))
         inner.append(Loop(index, settled(left, table), "parallel", ()))
-    squares[inner[0].index] = inner[1].index, lanes
-    outer = [loop for loop in loops if loop is not rows and loop is not columns]
+    square = Square(inner[1].index, lanes, middle[1].index)
+    for loop in run:
+        block, index = fresh.name("p"), fresh.name("r")
+        extent = loop.extent
+        assert isinstance(extent, Place)
+        first = settled(Index(block), extent.table).times(extent.table.place({(): lanes}))
+        place = first.plus(settled(Index(index), extent.table))
+        body = map_scalars(body, functools.partial(put, index=loop.index, new=place))
+        outer.append(Loop(block, _pieces(extent, lanes), "parallel", ()))
+        left = call("minimum", _number(lanes), extent.plus(first, -1))
+        middle.insert(1, Loop(index, settled(left, extent.table), "parallel", ()))
+        square = Square(inner[1].index, lanes, middle[0].index, index)
+    squares[inner[0].index] = square
     for loop in reversed((*outer, *blocks, *middle, *inner)):
         body = (replace(loop, body=body),)
     return body[0]
+
+
+def _follows(loop: Loop, columns: Loop, body: Block, lanes: int) -> bool:
+    """Whether results of an iteration stand right behind those of the one before it, and are few.
+
+    Some iterations then run inside a block, one after the other: kernels, say, are written in runs
+    of many taps, not of one.
+    """
+    extent = columns.extent
+    if not isinstance(extent, Place) or extent.number is None or extent.number > lanes:
+        return False
+    places = [s.indices[0] for s in body if isinstance(s, Store)]
+    return all(isinstance(p, Place) and p.factor(loop.index) == extent for p in places)
 
 
 def _pieces(extent: Place, size: int) -> Place:

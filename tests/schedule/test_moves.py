@@ -18,12 +18,13 @@ from talweg.loops.interpret import interpret
 from talweg.loops.nest import Loop, LoopNest, statements
 from talweg.loops.text import format_nest
 from talweg.ops import OPS
+from talweg.schedule.fixed import fixed
 from talweg.schedule.jam import jammed
 from talweg.schedule.moves import collapsed, unrolled
 from talweg.schedule.place import placed, spelled
 from talweg.schedule.reductions import chunked
 from talweg.schedule.target import Target
-from talweg.schedule.tiles import tiled
+from talweg.schedule.tiles import Square, tiled
 from tests.codegen.test_random import INPUTS, ROOTS, nests, values_of
 from tests.loops.conftest import Type
 from tests.suite.cases import Case, cases_of, lowered
@@ -229,7 +230,22 @@ def test_a_transposed_copy_goes_through_squares(shape: tuple[int, ...]) -> None:
     moved = check_kept(made.nest, arrays, made.values, MOVES["tiled"])
     assert loops_of(moved) == ["i0", "p0", "p1", "q0", "q1", "r0", "r1"]
     squares = tiled(placed(made.nest), WIDE)[1]
-    assert squares == {"r0": ("r1", 4)}
+    assert squares == {"r0": Square("r1", 4, "q1")}
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (37, 9), (3, 0)])
+def test_results_in_short_pieces_are_written_in_runs(shape: tuple[int, ...]) -> None:
+    rows, runs = shape
+    nest = NestBuilder("kernels")
+    x = nest.input("x", d.float32, (3, runs, rows))
+    out = nest.output("out", d.float32, (rows, runs, 3))
+    nest.pointwise([out], lambda i: x[i[2], i[1], i[0]])
+    made = nest.build()
+    short = fixed(made.nest, (("x_0", 3), ("out_2", 3)))
+    arrays = [np.random.default_rng(7).random((3, runs, rows), np.float32)]
+    moved = check_kept(short, arrays, made.values, MOVES["tiled"])
+    assert loops_of(moved) == ["p2", "p0", "p1", "q0", "r2", "q1", "r0", "r1"]
+    assert tiled(placed(short), WIDE)[1] == {"r0": Square("r1", 4, "q0", "r2")}
 
 
 def test_reads_that_are_close_together_need_no_squares() -> None:
