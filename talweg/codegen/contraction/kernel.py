@@ -86,7 +86,8 @@ class _Stage:
 
         def rows(place: Lanes) -> None:
             blocks = over(self.n["inner"], ROWS)
-            copy, step, block = digits(place, [self.n["copies"], self.n["steps"], blocks])
+            # Taps of kernels share lines: all steps of a block come one after the other.
+            copy, block, step = digits(place, [self.n["copies"], blocks, self.n["steps"]])
             self._bind_step(copy, step)
             start = block * ROWS
             piece = Piece(step, one, start, smaller(self.n["inner"] - start, ROWS))
