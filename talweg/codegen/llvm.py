@@ -53,6 +53,7 @@ from talweg.loops.scalar import (
     Call,
     Scalar,
 )
+from talweg.schedule.parts import copied_from
 from talweg.schedule.stages import Stage, Staged
 from talweg.schedule.target import Target
 from talweg.schedule.vectors import Choice
@@ -108,6 +109,7 @@ class Body:
 
     def stage(self, stage: Stage) -> None:
         """Write the work of the items from %begin to %end."""
+        self._unless_in_place(stage)
         self._lay_out(tuple(stage.scratch()), "%scratch")
         begin, end = (Lanes(self.writer, name, "i64", 1) for name in ("%begin", "%end"))
         if not stage.indices:
@@ -120,6 +122,19 @@ class Body:
             self.loop(Loop(index, extent, "parallel", stage.body), begin, end)
         else:
             self._items(stage, begin, end)
+
+    def _unless_in_place(self, stage: Stage) -> None:
+        """Leave a stage that copies elements to where they are."""
+        buffers = copied_from(stage.body)
+        if buffers is None:
+            return
+        writer = self.writer
+        target, source = (self.scope.arrays[name].pointer for name in buffers)
+        same, on = writer.label("same"), writer.label("on")
+        writer.branch(writer.emit(f"icmp eq ptr {target}, {source}"), same, on)
+        writer.start(same)
+        writer.do("ret i32 0")
+        writer.start(on)
 
     def _items(self, stage: Stage, begin: Lanes, end: Lanes) -> None:
         """One item after the other, whose indices count like the digits of a number."""

@@ -33,7 +33,7 @@ _FLAT_NARROW = ((1, 6, 2.0), (2, 4, 1.3), (3, 3, 1.2), (4, 2, 1.1), (5, 2, 1.1))
 PIECE = 384  # how much of the depth is taken at once where it is taken in pieces
 DEEP = 4096  # the depth from which on it is taken in pieces
 EXPANDED = 512  # the same where the right operand is larger than the memory it is read from
-LONG = 128  # the depth from which on the ordinary loops are considered
+LONG = 32  # the depth from which on the ordinary loops are considered
 SAMPLE = 16  # tiles that are looked at
 CACHED = 1 << 20  # bytes of panels that the left operand is made ready for once
 THIN = 32  # rows up to which the right operand may stream by
@@ -313,7 +313,7 @@ def _loops(facts: _Facts, sizes: _Sizes) -> float:
     pairs = sizes.batch * sizes.rows * sizes.blocks * sizes.columns
     vectors = -(-sizes.depth // sizes.lanes)
     held = max(sizes.held, sizes.held_left) * sizes.itemsize
-    return pairs * (vectors * (1.9 + 0.4 * _reach(held)) + _STEP)
+    return pairs * (vectors * (1.2 + 0.4 * _reach(held)) + _STEP / 2)
 
 
 class _Sizes:

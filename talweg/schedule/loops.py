@@ -11,10 +11,12 @@ from talweg.base.frozen import frozen
 from talweg.loops.count import extent
 from talweg.loops.nest import Buffer, Loop, LoopNest, Statement, Store, expressions, statements
 from talweg.loops.scalar import Index, Load, Number, walk
+from talweg.schedule.abreast import abreast
 from talweg.schedule.ahead import fetched_ahead
 from talweg.schedule.fixed import fixed, small_extents
 from talweg.schedule.jam import jammed
 from talweg.schedule.moves import collapsed, unrolled
+from talweg.schedule.parts import parted
 from talweg.schedule.place import placed
 from talweg.schedule.reductions import chunked
 from talweg.schedule.stages import Staged, split
@@ -52,10 +54,13 @@ class Loops:
 
 def staged(nest: LoopNest, schedule: Loops, target: Target) -> Staged:
     """Apply a schedule to a verified nest."""
-    moved = jammed(collapsed(unrolled(placed(fixed(nest, schedule.sizes)))), rows=False)
+    moved = parted(placed(fixed(nest, schedule.sizes)))
+    moved = jammed(collapsed(unrolled(moved)), rows=False)
     if schedule.chunks:
         moved = chunked(moved)
     moved = jammed(moved, rows=True)
+    if schedule.vectors:
+        moved = abreast(moved)
     if not schedule.vectors:
         return split(moved, {})
     moved, squares = tiled(moved, target)

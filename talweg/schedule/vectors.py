@@ -194,6 +194,8 @@ def _choice(loop: Loop, target: Target, large: bool) -> Choice | None:
         return Choice((), width)
     if not folds or not cheap:
         return Choice((width,), width if masked else 1)
+    if len(assigned_in(loop.body)) > UNROLL:
+        return Choice((width,), width if masked else 1)
     whole = (UNROLL * width,) if masked else (UNROLL * width, width)
     return Choice(whole, width if masked else 1)
 

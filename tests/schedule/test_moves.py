@@ -18,9 +18,13 @@ from talweg.loops.interpret import interpret
 from talweg.loops.nest import Loop, LoopNest, statements
 from talweg.loops.text import format_nest
 from talweg.ops import OPS
+from talweg.ops.view import SetSlice
+from talweg.passes.extents import settle_extents
+from talweg.schedule.abreast import ROWS, abreast
 from talweg.schedule.fixed import fixed
 from talweg.schedule.jam import jammed
 from talweg.schedule.moves import collapsed, unrolled
+from talweg.schedule.parts import parted
 from talweg.schedule.place import placed, spelled
 from talweg.schedule.reductions import chunked
 from talweg.schedule.target import Target
@@ -38,6 +42,8 @@ MOVES: dict[str, Move] = {
     "collapsed": collapsed,
     "chunked": chunked,
     "tiled": lambda nest: tiled(nest, WIDE)[0],
+    "abreast": abreast,
+    "parted": parted,
     "jammed": lambda nest: jammed(nest, rows=True),
     "all": lambda nest: jammed(chunked(jammed(collapsed(unrolled(nest)), rows=False)), rows=True),
 }
@@ -261,3 +267,46 @@ def test_reads_that_may_not_happen_go_through_no_squares() -> None:
     nest.pointwise([out], lambda i: nest.within(x, [i[0], i[2], i[1] - start]))
     made = nest.build()
     assert tiled(placed(made.nest), WIDE)[1] == {}
+
+
+@pytest.mark.parametrize("rows", [1, ROWS - 1, ROWS, 3 * ROWS + 5])
+@pytest.mark.parametrize("many", [1, 3])
+def test_rows_that_meet_one_row_are_taken_together(many: int, rows: int) -> None:
+    nest = NestBuilder("dot")
+    x, w = nest.input("x", d.float32, (many, 21)), nest.input("w", d.float32, (rows, 21))
+    bias = nest.input("bias", d.float32, (rows,))
+    out = nest.output("out", d.float32, (many, rows))
+
+    def point(i: Sequence[Any]) -> Any:
+        summed = nest.fold("add", (x.shape[1],), lambda k: x[i[0], k[0]] * w[i[1], k[0]])
+        return summed + bias[(i[1],)]
+
+    nest.pointwise([out], point)
+    made = nest.build()
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(s, np.float32) for s in ((many, 21), (rows, 21), (rows,))]
+    moved = check_kept(made.nest, arrays, made.values, abreast)
+    assert len(moved.body) == 2
+    assert sum(isinstance(s, Loop) and s.order == "reduction" for s in statements(moved.body)) == 2
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 5), (1, 3), (4, 5), (2, 2)])
+def test_a_part_that_is_replaced_has_a_loop_of_its_own(start: int, stop: int) -> None:
+    op = SetSlice((start, 1), (stop, 4), (1, 1))
+    types = [tensor_type(d.float32, s) for s in ((5, 6), (stop - start, 3))]
+    made = lowered(op, types)
+    arrays = [
+        np.random.default_rng(n).standard_normal(t.shape, np.float32) for n, t in enumerate(types)
+    ]
+    nest, values = settle_extents(made.nest, made.values)
+    names = [a.name for a in nest.arguments]
+    moved = check_kept(nest, arrays, dict(zip(names, values, strict=True)), parted)
+    assert len(moved.body) == 2
+    assert "select" not in format_nest(moved)
+
+
+def test_parts_with_gaps_stay_conditions() -> None:
+    types = [tensor_type(d.float32, s) for s in ((5, 6), (3, 3))]
+    made = lowered(SetSlice((0, 1), (5, 4), (2, 1)), types)
+    nest, _ = settle_extents(made.nest, made.values)
+    assert len(parted(placed(nest)).body) == 1
