@@ -18,7 +18,7 @@ from talweg.engine.watch import WATCHERS, interpreting, observe, wanted_anew
 from talweg.ir.interpret import interpret
 from talweg.ir.node import Graph, Node
 from talweg.ir.op import INPUT
-from talweg.ir.trace import Trace
+from talweg.ir.trace import Layout, Trace
 from talweg.ir.verify import verify
 from talweg.ops.kinds import View
 
@@ -92,11 +92,12 @@ def compute_trace(trace: Trace, wanted: Sequence[Node]) -> None:
             nodes[i].value = value
         count(hits=1)
         return
-    held = _behind_views(trace.held())
+    layout = trace.layout()
+    held = _behind_views(trace.held(layout))
     found = [n for n in dict.fromkeys((*wanted, *held)) if n.value is None]
     outside = set(trace.outside)
     trace.clear()
-    if _computed_once(hash(key), nodes, [nodes[i] for i in outside], found):
+    if _computed_once(hash(key), nodes, layout, found):
         return
     graph = _compute_each(found)
     if graph is None or WATCHERS:
@@ -110,17 +111,12 @@ def compute_trace(trace: Trace, wanted: Sequence[Node]) -> None:
     _REPLAYS[key] = Replay(ran, inputs, tuple([n.at for n in graph.outputs]))
 
 
-def _computed_once(
-    key: int, nodes: Sequence[Node], outside: Sequence[Node], wanted: Sequence[Node]
-) -> bool:
+def _computed_once(key: int, nodes: Sequence[Node], layout: Layout, wanted: Sequence[Node]) -> bool:
     """Compute small values straight from their Nodes if they come for the first time."""
     if WATCHERS or CONFIG.compile != "always" or key in _SEEN or not wanted:
         return False
-    pending = small.small_part(nodes)
-    if pending is None:
-        return False
     try:
-        values = once.run_once(pending, outside, wanted)
+        values = once.run_once(nodes, layout, wanted)
     except (IndexOutOfRange, OverflowError, struct.error):
         return False
     if values is None:

@@ -14,7 +14,7 @@ from talweg.base.dtypes import DType
 from talweg.base.source import Source
 from talweg.ir.node import Graph, Node, input_node
 from talweg.ir.op import INPUT, Op, Pick
-from talweg.ir.trace import Trace
+from talweg.ir.trace import Trace, outside_row
 from talweg.ir.types import TensorType, tensor_type
 
 _type = attrgetter("type")
@@ -151,10 +151,10 @@ class Builder:
             nodes = trace.nodes
             rows = trace.rows
             i = x.at
-            j = y.at
             try:
                 if nodes[i] is not x:
                     i = trace.enter(x)
+                j = y.at
                 if nodes[j] is not y:
                     j = trace.enter(y)
             except IndexError:
@@ -198,8 +198,7 @@ class Builder:
                 nodes = trace.nodes
                 node.at = len(nodes)
                 trace.outside.append(len(nodes))
-                trace.rows.append(None)
-                trace.rows.append(type)
+                trace.rows.append(outside_row(type, True))
                 nodes.append(node)
         else:
             node.value = dtypes.encode(np.array(value).astype(dtype.compute), dtype)

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from itertools import chain
-from operator import attrgetter
 from sys import getrefcount
-from typing import Any, final
+from typing import NamedTuple, final
+
+import numpy as np
 
 from talweg.ir.node import Node
 from talweg.ir.op import INPUT
 from talweg.ir.types import TensorType
 
-_inputs = attrgetter("inputs")
+_OUTSIDE = 1 << 48  # more than there are places
+
+
+class Layout(NamedTuple):
+    """The structure of a trace, as columns by place.
+
+    Args:
+        tokens: of Ops; 0 for Nodes from outside.
+        arity: how many operands.
+        first: where they begin among all.
+        operands: the places of all operands, one Node after the other.
+    """
+
+    tokens: np.ndarray
+    arity: np.ndarray
+    first: np.ndarray
+    operands: np.ndarray
 
 
 @final
@@ -20,9 +35,9 @@ class Trace:
     """What was recorded and not run yet.
 
     Every Node of a trace has a place: those recorded, and those they read from outside it, which
-    enter when they are first read. `rows` says the structure in one list. A recorded Node is a row
-    of its Op's token, which is negative, and the places of its operands; one from outside is its
-    type, after None where it is a number. Equal rows mean equal programs, on other data.
+    enter when they are first read. `rows` says the structure in one list of numbers. A recorded
+    Node is a row of its Op's token, which is negative, and the places of its operands; one from
+    outside is `outside_row` of it. Equal rows mean equal programs, on other data.
 
     Attributes:
         nodes: the Nodes by place.
@@ -38,7 +53,7 @@ class Trace:
     def clear(self) -> None:
         """Forget everything."""
         self.nodes: list[Node] = []
-        self.rows: list[Any] = []
+        self.rows: list[int] = []
         self.outside: list[int] = []
 
     def __contains__(self, node: Node) -> bool:
@@ -73,14 +88,12 @@ class Trace:
                         if last not in self:
                             self.add(last)
             else:
-                if node.number is not None:
-                    self.rows.append(None)
-                self.rows.append(node.type)
+                self.rows.append(outside_row(node.type, node.number is not None))
                 self.outside.append(len(self.nodes))
                 self._append(node)
         return node.at
 
-    def key(self) -> tuple[Any, ...]:
+    def key(self) -> tuple[int, ...]:
         """Return the structure, hashable."""
         return tuple(self.rows)
 
@@ -95,19 +108,32 @@ class Trace:
             counts[place] = 0
         return tuple(counts)
 
-    def held(self) -> list[Node]:
+    def held(self, layout: Layout | None = None) -> list[Node]:
         """Return the recorded Nodes with one result that somebody outside the trace references.
 
         Live Tensors and steps of the tape do. CPython counts the references of an object; those
         that come from the trace itself and from operands of its Nodes are known.
+
+        Args:
+            layout: of this trace, where it was made already.
         """
-        counts = self.references()  # before the table of uses, which references them too
-        inside = Counter(chain.from_iterable(map(_inputs, self.nodes)))
-        return [
-            node
-            for node, count in zip(self.nodes, counts, strict=True)
-            if count > _OWN + inside[node] and node.type.__class__ is TensorType
-        ]
+        nodes = self.nodes
+        inside = np.bincount((layout or self.layout()).operands, minlength=len(nodes))
+        found = np.flatnonzero(np.array(self.references()) > _OWN + inside).tolist()
+        return [nodes[place] for place in found if nodes[place].type.__class__ is TensorType]
+
+    def layout(self) -> Layout:
+        """Return the structure as columns."""
+        rows = np.array(self.rows, np.int64)
+        heads = (rows < 0) | (rows >= _OUTSIDE)
+        at = np.flatnonzero(heads)
+        arity = np.diff(at, append=len(rows)) - 1
+        return Layout(np.minimum(rows[at], 0), arity, np.cumsum(arity) - arity, rows[~heads])
+
+
+def outside_row(type: TensorType, number: bool) -> int:
+    """Return the row of a Node from outside: of its type, and of whether it is a number."""
+    return _OUTSIDE + 2 * type.token + number
 
 
 def _is_pending(node: Node) -> bool:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import count
 
 from talweg.base.dtypes import DType
 from talweg.base.shapes import Shape, size_of
 
+_tokens = count()
+
 
 class TensorType:
-    """dtype and shape of one value. Make it with `tensor_type`; equal types are identical."""
+    """dtype and shape of one value. Make it with `tensor_type`; equal types are identical.
 
-    __slots__ = ("dtype", "inexact", "nbytes", "rank", "shape", "size")
+    `token` is a number from 0 on that no other type of the process has.
+    """
+
+    __slots__ = ("dtype", "inexact", "nbytes", "rank", "shape", "size", "token")
 
     dtype: DType
     shape: Shape
@@ -19,6 +25,7 @@ class TensorType:
     size: int
     nbytes: int
     inexact: bool
+    token: int
 
     def __init__(self, dtype: DType, shape: Shape) -> None:
         self.dtype = dtype
@@ -27,6 +34,7 @@ class TensorType:
         self.size = size_of(shape)
         self.nbytes = self.size * dtype.itemsize
         self.inexact = dtype.is_inexact
+        self.token = next(_tokens)
 
     def __repr__(self) -> str:
         return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"

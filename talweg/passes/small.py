@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final, final
 
-from talweg.ir.node import Graph, Node
-from talweg.ir.op import INPUT, Op, Pick
+from talweg.ir.node import Graph
+from talweg.ir.op import Op, Pick
 from talweg.ir.types import TensorType
 from talweg.ops.kinds import Control, Effect, Move, View
 
@@ -50,14 +49,3 @@ def is_small(graph: Graph) -> bool:
 def are_small(nbytes: int, count: int) -> bool:
     """Whether the values of so many Nodes, of so many bytes together, are small."""
     return nbytes <= (SMALL if count < LONG else LARGER) * count
-
-
-def small_part(nodes: Iterable[Node]) -> list[Node] | None:
-    """Return those whose values are not known; None where these are not small, taken together."""
-    pending = [node for node in nodes if node.value is None and node.op is not INPUT]
-    return pending if are_small(bytes_of(pending), len(pending)) else None
-
-
-def bytes_of(nodes: Iterable[Node]) -> int:
-    """Return how large the values of Nodes are together, but for those that have several."""
-    return sum([n.type.nbytes for n in nodes if n.type.__class__ is TensorType])

@@ -21,7 +21,6 @@ from __future__ import annotations
 import ctypes
 import itertools
 import time
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple, Protocol, final
@@ -201,29 +200,26 @@ class _Table:
         return slot + len(values)
 
 
-def single_run(pool: Pool, words: array[int], records: array[int], scratch: int) -> int:
+def single_run(pool: Pool, words: np.ndarray, records: np.ndarray, scratch: int) -> int:
     """Run kernels whose addresses are known, in this thread; the interpreter's lock is released.
 
     Args:
         pool: runs them.
         words: the argument blocks, one after the other.
-        records: for each stage of each kernel a row of five: the function, the first word of its
+        records: for each stage of each kernel a row of five: the function, the address of its
             block, items, items of a ticket, tickets.
         scratch: how much memory the running thread needs.
 
     Returns:
         0, or a number that says which check failed.
     """
-    start, _ = words.buffer_info()
-    rows = np.frombuffer(records, np.uint64).reshape(-1, _RECORD)
-    rows[:, 1] *= np.uint64(8)
-    rows[:, 1] += np.uint64(start)
     table = _Table(_ARENA + 1)
-    first, _ = records.buffer_info()
-    table.put(0, [pool.address, first, 0, len(rows), 0, 0, 0, 0, _NOWHERE, 0, 0, 0, 0, 0])
+    first = records.ctypes.data
+    table.put(0, [pool.address, first, 0, len(records), 0, 0, 0, 0, _NOWHERE, 0, 0, 0, 0, 0])
     memory = take(scratch)
     code = pool.run(table.address, memory.address, (), b"", ())
     memory.home.append(memory)
+    del words  # until here their addresses stand in the records
     return code
 
 

@@ -11,7 +11,7 @@ import pytest
 from talweg.autodiff.reverse import vjp
 from talweg.base import dtypes
 from talweg.ir.node import Graph, Node, input_node
-from talweg.ir.trace import Trace
+from talweg.ir.trace import Trace, outside_row
 from talweg.ir.types import tensor_type
 from talweg.ops import OpBuilder
 from talweg.ops.control import Call
@@ -90,7 +90,27 @@ def test_places_outside_and_nodes_in_order() -> None:
     assert first in trace
     assert known() not in trace
     exp, add = first.op.token, second.op.token
-    assert trace.rows == [VECTOR, exp, 0, VECTOR, add, 1, 2]
+    vector = outside_row(VECTOR, False)
+    assert trace.rows == [vector, exp, 0, vector, add, 1, 2]
+    tokens, arity, starts, operands = map(list, trace.layout())
+    assert (tokens, arity, operands) == ([0, exp, 0, add], [0, 1, 0, 2], [0, 1, 2])
+    assert [operands[a : a + n] for a, n in zip(starts, arity, strict=True)] == [
+        [],
+        [0],
+        [],
+        [1, 2],
+    ]
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_operands_stand_at_their_places(name: str) -> None:
+    trace = recorded(PROGRAMS[name])
+    _, arity, starts, operands = trace.layout()
+    assert len(arity) == len(trace.nodes)
+    for node, start, size in zip(trace.nodes, starts, arity, strict=True):
+        places = operands[start : start + size]
+        assert [trace.nodes[place] for place in places] == list(node.inputs)
+        assert (places >= 0).all()
 
 
 def test_a_cleared_trace_knows_none_of_its_nodes() -> None:

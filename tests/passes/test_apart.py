@@ -9,7 +9,7 @@ import pytest
 
 import talweg as tw
 from talweg.engine.building import assemble
-from talweg.engine.once import run_once
+from talweg.engine.once import Once
 from talweg.engine.scalars import is_scalar
 from talweg.passes.apart import cut, is_small, plan_graph
 
@@ -74,8 +74,7 @@ def test_inputs_that_are_outputs_numbers_and_empty_values() -> None:
     graph = graph_of(x.reshape(12), x * 2.5, none + 1, none.sum() + 3.0)
     assert is_small(graph)
     scalars = [is_scalar(n) for n in graph.inputs]
-    once = run_once(graph.order, graph.inputs, graph.outputs)
-    assert once is not None
+    once = Once(graph).run(graph.inputs)
     planned = assemble(plan_graph(graph, checking=True), scalars).run(graph.inputs)
     for node, one, other in zip(graph.outputs, once, planned, strict=True):
         arrays = [b.array(np.float32, node.shape) for b in (one, other)]
