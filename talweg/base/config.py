@@ -7,6 +7,8 @@ import os
 from talweg.base.errors import InvalidValue
 from talweg.base.frozen import frozen
 
+_MOST = 1 << 33
+
 
 @frozen
 class Config:
@@ -22,6 +24,7 @@ class Config:
         compile: `always`, `never`, or `auto`: small graphs are compiled when they come again
             (`TALWEG_COMPILE`).
         pending: operations that may wait unevaluated before they are run (`TALWEG_PENDING`).
+        pending_bytes: of their results, together: a third of the machine's memory, at most 8 GiB.
     """
 
     threads: int
@@ -31,6 +34,7 @@ class Config:
     sync: bool
     compile: str
     pending: int
+    pending_bytes: int
 
 
 def _number(name: str, default: int) -> int:
@@ -65,4 +69,13 @@ def read() -> Config:
         sync=os.environ.get("TALWEG_SYNC", "") == "1",
         compile=_choice("TALWEG_COMPILE", ("always", "auto", "never")),
         pending=_number("TALWEG_PENDING", 10_000),
+        pending_bytes=min(_MOST, _memory() // 3),
     )
+
+
+def _memory() -> int:
+    """Bytes of the machine's memory; where the system does not say, as if it were 8 GiB."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return _MOST

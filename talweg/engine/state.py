@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from talweg.engine.tensor import Storage, Tensor
 
 CONFIG = config.read()
-PENDING_BYTES = 1 << 33
+PENDING_BYTES = CONFIG.pending_bytes
 
 
 class Capturing(Protocol):
