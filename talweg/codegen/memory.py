@@ -88,7 +88,7 @@ def _doubled(offset: Value) -> int | Lanes:
 def _load(array: Array, offset: Value, lanes: int, mask: Lanes | None) -> Lanes:
     writer = offset.single.writer
     kind = stored_kind(array.dtype, writer)
-    size = _bytes(kind)
+    size = bytes_of(kind)
     if offset.is_uniform:
         return _load_one(writer, array, offset.single, mask)
     if offset.step == 1:
@@ -124,13 +124,13 @@ def _load_one(writer: Writer, array: Array, offset: Lanes, mask: Lanes | None) -
         writer.do(f"store {kind} {literal(0, kind)}, ptr {nothing}")
         alive = any_lane(mask)
         place = writer.emit(f"select i1 {alive.name}, ptr {place}, ptr {nothing}")
-    name = writer.emit(f"load {kind}, ptr {place}, align {_bytes(kind)}")
+    name = writer.emit(f"load {kind}, ptr {place}, align {bytes_of(kind)}")
     return Lanes(writer, name, kind, 1)
 
 
 def load_row(writer: Writer, kind: str, lanes: int, place: str, mask: Lanes | None) -> Lanes:
     """Return neighbours as they are stored, from an address on; 0 in lanes without a mask bit."""
-    size = _bytes(kind)
+    size = bytes_of(kind)
     vector = type_of(kind, lanes)
     if mask is None:
         name = writer.emit(f"load {vector}, ptr {place}, align {size}")
@@ -186,7 +186,7 @@ def store(array: Array, offset: Value, value: Value, lanes: int, mask: Lanes | N
 
 
 def _store(array: Array, offset: Value, value: Lanes, lanes: int, mask: Lanes | None) -> None:
-    writer, size = value.writer, _bytes(value.kind)
+    writer, size = value.writer, bytes_of(value.kind)
     if lanes == 1:
         place = _pointer(writer, array, offset.single)
         writer.do(f"store {value.kind} {value.name}, ptr {place}, align {size}")
@@ -236,7 +236,8 @@ def _reversed(x: Lanes) -> Lanes:
     return shuffled(x, range(x.lanes - 1, -1, -1))
 
 
-def _bytes(kind: str) -> int:
+def bytes_of(kind: str) -> int:
+    """Return the size of an element of an LLVM type in memory."""
     return {"float": 4, "double": 8, "half": 2}.get(kind) or int(kind[1:]) // 8
 
 

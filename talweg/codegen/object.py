@@ -98,7 +98,7 @@ def _compiled(
             module.add(*_written(nest, schedule, target))
         return module.compiled(compile_text(module.text(), target))
     # Long ones come first and modules get smaller, so that the threads end together.
-    order = sorted(range(len(wanted)), key=lambda n: not isinstance(wanted[n][1], Tiles))
+    order = sorted(range(len(wanted)), key=lambda n: _place(wanted[n][1]))
     found: dict[int, Compiled] = {}
     modules: list[tuple[list[int], _Module, Future[bytes]]] = []
     with ThreadPoolExecutor(threads) as pool:
@@ -116,6 +116,13 @@ def _compiled(
         for numbers, module, code in modules:
             found |= zip(numbers, module.compiled(code.result()), strict=True)
     return [found[n] for n in range(len(wanted))]
+
+
+def _place(schedule: Schedule) -> int:
+    """Where to compile a kernel: those that turn squares share the function that does."""
+    if isinstance(schedule, Tiles):
+        return 0 if schedule.right == "depth" else 1
+    return 2
 
 
 def _written(nest: LoopNest, schedule: Schedule, target: Target) -> tuple[str, Signature]:

@@ -17,9 +17,8 @@ from collections.abc import Sequence
 from talweg.codegen import memory
 from talweg.codegen.elements import stored_kind
 from talweg.codegen.expressions import Scope
-from talweg.codegen.lanes import Lanes, constant, constants, resize, splat, type_of, where
-from talweg.codegen.transpose import transposed
-from talweg.codegen.writer import Writer
+from talweg.codegen.lanes import Lanes, type_of
+from talweg.codegen.transpose import write_turned
 from talweg.loops.nest import Loop, Store
 from talweg.loops.scalar import Load
 from talweg.schedule.place import Place
@@ -66,19 +65,18 @@ def _turned(scope: Scope, load: Load, loops: tuple[Loop, Loop], square: Square) 
     writer, lanes = scope.writer, square.size
     kind = stored_kind(scope.arrays[load.buffer].dtype, writer)
     place, address = _origin(scope, load, loops)
-    moves = [_move(scope, place, index) for index in (square.columns, square.following)]
-    counts = [scope.value(loop.extent).single.name for loop in loops]
+    step, ahead = (_move(scope, place, index) for index in (square.columns, square.following))
+    rows, columns = (scope.value(loop.extent).single for loop in loops)
     room = writer.room(f"[{lanes} x {type_of(kind, lanes)}]")
-    name = _function(writer, kind, lanes)
-    given = ", ".join(f"i64 {value}" for value in (*moves, *counts))
-    writer.do(f"call void @{name}(ptr {address}, {given}, ptr {room})")
+    whole = {"step": step, "ahead": ahead, "present": rows, "lines": columns}
+    write_turned(writer, kind, lanes, address, room, apart=lanes, **whole)
     return room
 
 
-def _move(scope: Scope, place: Place, index: str) -> str:
+def _move(scope: Scope, place: Place, index: str) -> Lanes:
     """How far an index moves a place; nowhere if that is not the same everywhere."""
     factor = place.factor(index)
-    return scope.place(place.table.place({}) if factor is None else factor).single.name
+    return scope.place(place.table.place({}) if factor is None else factor).single
 
 
 def _fetched(scope: Scope, store: Store, loops: tuple[Loop, Loop], square: Square) -> None:
@@ -86,7 +84,7 @@ def _fetched(scope: Scope, store: Store, loops: tuple[Loop, Loop], square: Squar
     writer = scope.writer
     kind = stored_kind(scope.arrays[store.buffer].dtype, writer)
     place, address = _origin(scope, store, loops)
-    apart = _move(scope, place, loops[0].index)
+    apart = _move(scope, place, loops[0].index).name
     further = place.factor(square.run)
     assert further is not None
     ahead = scope.place(further.times(place.table.place({(): AHEAD}))).single.name
@@ -95,32 +93,3 @@ def _fetched(scope: Scope, store: Store, loops: tuple[Loop, Loop], square: Squar
         hint = (("ptr", address), ("i32", "1"), ("i32", "3"), ("i32", "1"))
         writer.intrinsic("llvm.prefetch.p0", "void", *hint)
         address = writer.emit(f"getelementptr {kind}, ptr {address}, i64 {apart}")
-
-
-def _function(writer: Writer, kind: str, lanes: int) -> str:
-    """A function of the module that turns a square: the text is long, and the same for all."""
-    name = f"turn_{kind}_{lanes}"
-    if name in writer.defined:
-        return name
-    writer.defined[name] = ()
-    numbers = "i64 %step, i64 %ahead, i64 %rows, i64 %columns"
-    head = f"internal void @{name}(ptr %from, {numbers}, ptr %to)"
-    with writer.define(head):
-        step, rows, columns = (
-            Lanes(writer, f"%{n}", "i64", 1) for n in ("step", "rows", "columns")
-        )
-        places = constants(writer, range(lanes), "i32")
-        mask = places < splat(resize(rows, "i32"), lanes)
-        address, lines = "%from", []
-        for n in range(lanes):
-            lines.append(memory.load_row(writer, kind, lanes, address, mask))
-            following = writer.emit(f"getelementptr {kind}, ptr {address}, i64 %ahead")
-            hint = (("ptr", following), ("i32", "0"), ("i32", "3"), ("i32", "1"))
-            writer.intrinsic("llvm.prefetch.p0", "void", *hint)
-            further = where(constant(writer, n + 1, "i64", 1) < columns, step, 0)
-            address = writer.emit(f"getelementptr {kind}, ptr {address}, i64 {further.name}")
-        for n, line in enumerate(transposed(lines)):
-            at = writer.emit(f"getelementptr {line.type}, ptr %to, i64 {n}")
-            writer.do(f"store {line.type} {line.name}, ptr {at}")
-        writer.do("ret void")
-    return name

@@ -6,16 +6,25 @@ from collections.abc import Callable, Sequence
 from typing import final
 
 from talweg.base import dtypes
-from talweg.codegen.contraction.memory import Piece, at, each_step, number, present, store_vector
+from talweg.codegen.contraction.memory import (
+    Piece,
+    at,
+    each_step,
+    number,
+    present,
+    step_of,
+    store_vector,
+)
 from talweg.codegen.contraction.micro import Micro
 from talweg.codegen.hoist import hoist
-from talweg.codegen.lanes import Lanes, larger, smaller
+from talweg.codegen.lanes import Lanes, larger, smaller, type_of
 from talweg.codegen.llvm import Body
 from talweg.codegen.repeat import repeat
-from talweg.codegen.transpose import transposed
+from talweg.codegen.transpose import write_turned
 from talweg.codegen.values import Value
 from talweg.loops.nest import Let
 from talweg.schedule.contraction import Contraction
+from talweg.schedule.contraction_places import is_even, read_of
 
 
 @final
@@ -129,23 +138,42 @@ class Packing:
         def group(v: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
             def square(k: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
                 begin = larger(smaller(k, inner - lanes), 0)
-                scope.lanes = lanes
-                scope.mask = scope.alive = mask
-                scope.names[self.inner] = Value(dtypes.int64, (piece.start + begin,), 1)
-                rows = []
-                for n in range(lanes):
-                    column = smaller(first + v + n, last)
-                    scope.names[self.column] = Value(dtypes.int64, (column,))
-                    rows.append(scope.wide(scope.value(self.contraction.right)).single)
-                turned = transposed(rows)
-                for n in range(lanes - 1, -1, -1):
-                    place = smaller(begin + n, inner - 1) * tile.columns + v
-                    store_vector(turned[n], at(self.writer, kind, target, place))
-                scope.mask = scope.alive = None
-                scope.lanes = 1
+                column = smaller(first + v, last)
+                scope.names[self.inner] = Value(dtypes.int64, (piece.start + begin,))
+                given: dict[str, Lanes | int] = {
+                    "present": inner,
+                    "apart": tile.columns,
+                    "last": inner - begin - 1,
+                }
+                given |= {"lines": last - column + 1}
+                to = at(self.writer, kind, target, begin * tile.columns + v)
+                source, step = self._lines(column, last, mask)
+                write_turned(self.writer, kind, lanes, source, to, step=step, **given)
                 return []
 
             repeat(inner, [], square, step=lanes)
             return []
 
         repeat(number(self.writer, tile.columns), [], group, step=lanes)
+
+    def _lines(self, first: Lanes, last: Lanes, mask: Lanes) -> tuple[str, Lanes | int]:
+        """Where columns stand along the depth, and how far apart: in memory, or in a copy."""
+        scope, value, kind = self.body.scope, self.contraction.right, self.micro.kind
+        lanes, read = self.micro.tile.lanes, read_of(self.contraction.right)
+        if read is not None and not read.conditions and is_even(read.place):
+            array = scope.arrays[read.load.buffer]
+            if read.load.dtype is self.contraction.dtype:
+                scope.names[self.column] = Value(dtypes.int64, (first,))
+                place = scope.value(read.load.indices[0]).single
+                step = step_of(self.body, read.place, self.contraction.columns[-1])
+                return at(self.writer, kind, array.pointer, place), step
+        room = self.writer.room(f"[{lanes} x {type_of(kind, lanes)}]")
+        outer = scope.names[self.inner].single
+        scope.lanes, scope.mask, scope.alive = lanes, mask, mask
+        scope.names[self.inner] = Value(dtypes.int64, (outer,), 1)
+        for n in range(lanes):
+            scope.names[self.column] = Value(dtypes.int64, (smaller(first + n, last),))
+            line = scope.wide(scope.value(value)).single
+            store_vector(line, at(self.writer, kind, room, n * lanes))
+        scope.lanes, scope.mask, scope.alive = 1, None, None
+        return room, lanes

@@ -10,14 +10,14 @@ from typing import final
 
 from talweg.base import dtypes
 from talweg.codegen.contraction.left import LeftRows
-from talweg.codegen.contraction.memory import at, number, store_vector
+from talweg.codegen.contraction.memory import at, number
 from talweg.codegen.contraction.numbers import Numbers
 from talweg.codegen.elements import kind_of
 from talweg.codegen.lanes import Lanes, smaller
 from talweg.codegen.llvm import Body
 from talweg.codegen.memory import Array
 from talweg.codegen.repeat import repeat
-from talweg.codegen.transpose import transposed
+from talweg.codegen.transpose import write_turned
 from talweg.codegen.values import Value
 from talweg.loops.nest import Let, Loop, scalars
 from talweg.loops.scalar import Argument, Call, Constant, Index, Load, Scalar, walk
@@ -132,13 +132,9 @@ class Sums:
 
         def rows(row: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
             def square(column: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
-                found = []
-                for n in range(lanes):
-                    place = at(writer, kind, self.place, start + column + (row + n) * width)
-                    name = writer.emit(f"load <{lanes} x {kind}>, ptr {place}, align {lanes}")
-                    found.append(Lanes(writer, name, kind, lanes))
-                for n, vector in enumerate(transposed(found)):
-                    store_vector(vector, at(writer, kind, turned, (column + n) * height + row))
+                source = at(writer, kind, self.place, start + column + row * width)
+                target = at(writer, kind, turned, column * height + row)
+                write_turned(writer, kind, lanes, source, target, step=width, apart=height)
                 return []
 
             repeat(number(writer, self.tile.columns), [], square, step=lanes)
