@@ -52,9 +52,9 @@ def _with_moves(graph: Graph) -> tuple[Graph, dict[Node, Order]]:
     """Put Moves in where values of other orders meet convolutions.
 
     Gradients of kernels O, I, *spatial are summed with O last. Inputs and results of the Graph,
-    which are row-major, are copied where kernels slide over them; few channels get their border of
-    zeros with the copy, so that no element needs to be tested. Kernels of single channels are
-    copied with the channels last. Returns the orders of the copies.
+    which are row-major, are copied where kernels slide over them. Few channels, computed ones too,
+    get their border of zeros with a copy, so that no element needs to be tested. Kernels of single
+    channels are copied with the channels last. Returns the orders of the copies.
     """
     if not any(isinstance(n.op, Contract) and n.op.images for n in graph.order):
         return graph, {}
@@ -80,7 +80,7 @@ def _with_moves(graph: Graph) -> tuple[Graph, dict[Node, Order]]:
                     found[place] = moved(found[place], Move(), last)
             if op.single and found[1] in given and fills_vectors(found[0].shape):
                 found[1] = moved(found[1], Move(), _kernels_last(node.rank))
-        few = op.slides and found[0] in given and found[0].shape[1] <= FEW
+        few = op.slides and found[0].shape[1] <= FEW
         if few and any(map(any, op.border)):
             found[0] = moved(found[0], Move(op.border), last)
             made = make_node(op.borderless(), tuple(found), node.type, node.source)
