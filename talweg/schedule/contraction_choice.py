@@ -265,7 +265,7 @@ class _Cost:
         if tiles.right == "depth":
             return once * (_TURN + memory)
         held = sizes.held * sizes.itemsize
-        total = meetings * sizes.depth * tiles.vectors * (0.3 if held > 1 << 15 else 0.1)
+        total = meetings * sizes.depth * tiles.vectors * (0.1 if held > 1 << 15 else 0.0)
         total += once * _reach(held) * (2.0 if torn and tiles.piece != STREAM else 0.5)
         if tiles.right == "direct":
             return total

@@ -30,7 +30,7 @@ PARTS = 16  # items that there should be at least, so that threads end at the sa
 DEEP_PARTS = 8  # the same where every item goes through much memory
 TICKET = 1 << 20  # floating operations that are worth a ticket
 COPIED = 1 << 14  # elements of a packed copy that are
-ROWS = 16  # rows of the right operand that are copied by one item, for all panels
+ROWS = 8  # rows of the right operand that are copied by one item, for all panels
 
 Table: TypeAlias = Literal["none", "shared", "rows", "each"]
 PREFIX = "work_"
@@ -196,7 +196,9 @@ class Work:
         self._set("piece", self["piece_inner"] * self["piece_steps"])
         width = self.tile.columns * size
         fits = most(_whole(CACHED) // most(self["piece"] * width, 1), 1)
-        count = self["batch"] * self["panels"] * (1 if stacked else self["tiles"]) * splits
+        apart = self.tiles.packed and not self.tiles.near  # rows may be shared out as well
+        count = self["batch"] * self["panels"] * splits
+        count = count * self["tiles"] if apart or not stacked else count
         even = most(count // (DEEP_PARTS if stacked else PARTS), 1)
         self._set("fits", least(fits, even) if self.tiles.packed else even)
         self._set("parts", most(over(self["panels"], self["fits"]), 1))

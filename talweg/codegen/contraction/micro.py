@@ -12,7 +12,7 @@ row, and the table says how far from there each step of the outer depth begins.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import final
 
 from talweg.base.frozen import frozen
@@ -27,7 +27,8 @@ BYTES = {"float": 4, "double": 8, "i32": 4, "i64": 8}
 @final
 @frozen
 class Micro:
-    """The function of one tile.
+    """The function of one tile; two where columns may be missing, since masks take the time of a
+    multiplication each.
 
     Args:
         name: its symbol.
@@ -44,11 +45,18 @@ class Micro:
     deep: bool
 
     def define(self, writer: Writer) -> None:
-        """Write the function."""
+        """Write the function, and that of whole tiles."""
+        if self.masked:
+            self._whole.define(writer)
         parameters = [f"{kind} %{name}" for name, kind in self._parameters()]
         with writer.define(f"internal void @{self.name}({', '.join(parameters)})"):
             _Body(self, writer).write()
             writer.do("ret void")
+
+    @property
+    def _whole(self) -> Micro:
+        """The function of tiles that miss no columns."""
+        return Micro(f"{self.name}.whole", self.kind, self.tile, False, self.deep)
 
     def _parameters(self) -> list[tuple[str, str]]:
         table = self.tile.table
@@ -71,6 +79,20 @@ class Micro:
                 result and the distance of its rows. present: how many columns there are.
                 continued: 1 where sums are continued, else 0.
         """
+        if not self.masked:
+            self._write_call(writer, given)
+            return
+        present = given["present"]
+        assert isinstance(present, Lanes)
+        some, whole, on = writer.label("some"), writer.label("whole"), writer.label("on")
+        writer.branch((present < self.tile.columns).name, some, whole)
+        for label, function in ((some, self), (whole, self._whole)):
+            writer.start(label)
+            function._write_call(writer, given)
+            writer.jump(on)
+        writer.start(on)
+
+    def _write_call(self, writer: Writer, given: Mapping[str, Lanes | str]) -> None:
         listed = []
         for name, kind in self._parameters():
             value = given[name]

@@ -87,16 +87,17 @@ class Packing:
         """
         width = self.micro.tile.columns
 
-        def row(k: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
-            def panel(n: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
-                copy = self._columns(n * width, columns)
+        def panel(n: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
+            copy = self._columns(n * width, columns)
+
+            def row(k: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
                 copy(target, n * apart + k * width, piece.start + k)
                 return []
 
-            repeat(panels, [], panel)
+            repeat(piece.inner, [], row)
             return []
 
-        repeat(piece.inner, [], row)
+        repeat(panels, [], panel)
 
     def _columns(self, first: Lanes, columns: Lanes) -> Callable[[str, Lanes, Lanes], None]:
         """Write what is the same for all of the depth; return what copies a row of a panel."""
