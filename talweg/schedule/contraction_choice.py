@@ -243,7 +243,7 @@ class _Cost:
         if tiles.left in ("columns", "depth") and tiles.rows * deep * sizes.itemsize > HELD:
             total += meetings * sizes.depth * tiles.rows / sizes.lanes * _AGAIN
         if tiles.piece:  # sums wait in memory
-            total += meetings * (sizes.depth / tiles.piece) * 1.5 * tiles.rows * tiles.vectors
+            total += meetings * (sizes.depth / tiles.piece) * 4.0 * tiles.rows * tiles.vectors
         results = sizes.batch * sizes.rows * sizes.blocks * sizes.columns
         store = _COPY / sizes.lanes
         if is_turned(self.facts.contraction, tiles):
@@ -266,9 +266,12 @@ class _Cost:
             return once * (_TURN + memory)
         held = sizes.held * sizes.itemsize
         total = meetings * sizes.depth * tiles.vectors * (0.1 if held > 1 << 15 else 0.0)
-        total += once * _reach(held) * (2.0 if torn and tiles.piece != STREAM else 0.5)
         if tiles.right == "direct":
-            return total
+            stays = held <= CACHED + (CACHED >> 2) or tiles.piece == STREAM
+            torn = torn and held > CACHED and tiles.piece != STREAM
+            again = 1.0 if stays else -(-sizes.rows // tiles.rows)  # every tile goes through it
+            return total + once * again * _reach(held) * (2.0 if torn else 0.5)
+        total += once * _reach(held) * (2.0 if torn else 0.5)
         total += (
             sizes.batch
             * panels
@@ -295,7 +298,8 @@ class _Cost:
             copy = _COPY if self.facts.left_runs else _GATHER * tiles.rows
             return times * high * sizes.depth * (copy + _reach(sizes.held_left * sizes.itemsize))
         deep = min(sizes.inner, tiles.piece or sizes.inner)
-        if sizes.left_stride * sizes.itemsize < _BANK or deep <= 256:
+        apart = sizes.left_stride * sizes.itemsize
+        if apart < _BANK or deep <= (_PAGES if apart >= _PAGE else 256):
             return 0.0
         again = meetings * sizes.depth * (12.0 if deep > PIECE else 2.0)
         return again + times * high * sizes.depth * 2.0 * _reach(sizes.held_left * sizes.itemsize)
