@@ -20,8 +20,8 @@ from talweg.ir.node import Node
 from talweg.ir.op import Op
 from talweg.ir.types import TensorType
 
-# The Op, the type of its result, and the class of its steps on the tape.
-Learned: TypeAlias = tuple[Op, TensorType, type[Direct]]
+# The Op, the type of its result, and the class of its steps on the tape: None for what has none.
+Learned: TypeAlias = tuple[Op, TensorType, type[Direct] | None]
 
 _new: Callable[[type[Tensor]], Tensor] = object.__new__
 
@@ -29,7 +29,11 @@ _new: Callable[[type[Tensor]], Tensor] = object.__new__
 def learn(name: str, out: Node, operands: Sequence[Node]) -> Learned | None:
     """Return what recording `out` again takes, if it is one differentiable Op on the operands."""
     type = out.type
-    if out.inputs != tuple(operands) or not (out.op.differentiable and type.inexact):
+    if out.inputs != tuple(operands):
+        return None
+    if len(operands) == 1 and not type.inexact:
+        return out.op, type, None
+    if not (out.op.differentiable and type.inexact):
         return None
     for x in operands:
         if x.type.dtype is not type.dtype:
@@ -60,7 +64,7 @@ def record_sole(learned: Learned, t: Tensor, x: Node) -> Tensor:
     result._view = result._grad = None
     left = t._edge
     result._edge = None
-    if left is not None and now.grad:
+    if left is not None and now.grad and make is not None:
         result._edge = step = make()
         step.order = next(clock)
         step.watch = step.right = step.second = None
@@ -101,7 +105,7 @@ def record_pair(learned: Learned, t: Tensor | None, x: Node, u: Tensor | None, y
     left = None if t is None else t._edge
     right = None if u is None else u._edge
     result._edge = None
-    if (left is not None or right is not None) and now.grad:
+    if (left is not None or right is not None) and now.grad and make is not None:
         result._edge = step = make()
         step.order = next(clock)
         step.watch = None

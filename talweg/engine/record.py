@@ -34,6 +34,7 @@ from talweg.ir.op import Op
 from talweg.ops.view import Diagonal, Permute, Reshape, Slice
 
 _type = attrgetter("type")
+_LEARNED = 1024  # kinds of operands of one function
 
 
 def lift(function: NodeFunction) -> Callable[..., Any]:
@@ -58,7 +59,12 @@ def lift(function: NodeFunction) -> Callable[..., Any]:
                         return record_sole(found, t, x)
             elif len(args) == 2:
                 t, u = args
-                if isinstance(t, Tensor) and isinstance(u, Tensor):
+                if type(u) is int and isinstance(t, Tensor):
+                    x = t._storage.node if t._view is None else t.node()
+                    found = learned.get((x.type, u))
+                    if found is not None:
+                        return record_sole(found, t, x)
+                elif isinstance(t, Tensor) and isinstance(u, Tensor):
                     x = t._storage.node if t._view is None else t.node()
                     y = u._storage.node if u._view is None else u.node()
                     found = learned.get((x.type, y.type))
@@ -89,9 +95,10 @@ def lift(function: NodeFunction) -> Callable[..., Any]:
             return _several(out, name, tensors, nodes, tracked, start)
         if out in nodes:
             return tensors[nodes.index(out)]
-        if not kwargs and 0 < len(nodes) == len(args) < 3 and now.trace.nodes[start:] == [out]:
-            types = tuple(map(_type, nodes))
-            learned[types if len(types) > 1 else types[0]] = learn(name, out, nodes)
+        if not kwargs and start <= out.at == len(now.trace.nodes) - 1:
+            key = _kind_of(args)
+            if key is not None and (key not in learned) and len(learned) < _LEARNED:
+                learned[key] = learn(name, out, nodes)
         step = None
         if tracked and out.type.inexact:
             step = taped(name, tensors, nodes, (out,), start)
@@ -102,6 +109,18 @@ def lift(function: NodeFunction) -> Callable[..., Any]:
         return t
 
     return _described(lifted, function)
+
+
+def _kind_of(args: tuple[Any, ...]) -> Any:
+    """What a call is learned by: one or two Tensors, or one and a whole number."""
+    if not 0 < len(args) < 3 or not isinstance(args[0], Tensor):
+        return None
+    first = args[0].node().type
+    if len(args) == 1:
+        return first
+    if type(args[1]) is int:  # a Symbol only says that it is one
+        return first, args[1]
+    return (first, args[1].node().type) if isinstance(args[1], Tensor) else None
 
 
 @final

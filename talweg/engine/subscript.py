@@ -16,8 +16,18 @@ from talweg.engine.functions import METHODS as LIFTED
 from talweg.engine.record import assign, lift, lift_view
 from talweg.engine.tensor import Tensor, values
 from talweg.fn import indexing
+from talweg.ir.build import Builder
+from talweg.ir.node import Node
 
 _view = lift_view(indexing.getitem)
+
+
+def _row_of(b: Builder, x: Node, index: int) -> Node:
+    return indexing.row(b, x, index)
+
+
+_row_of.__name__ = indexing.getitem.__name__
+_row = lift_view(_row_of)
 _gather = lift(indexing.getitem)
 _scatter = lift(indexing.setitem)
 
@@ -31,6 +41,9 @@ def getitem(self: Tensor, key: Any) -> Tensor:
     Raises:
         IndexOutOfRange: for an index outside its dimension, or too many of them.
     """
+    if type(key) is int:
+        row: Tensor = _row(self, key)
+        return row
     parts = _parts(self, key)
     made: Tensor = (_view if _is_basic(parts) else _gather)(self, parts)
     return made

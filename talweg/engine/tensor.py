@@ -465,12 +465,26 @@ def concrete(t: Tensor) -> np.ndarray:
     observed("the value of a Tensor is looked at while the function runs")
     node = t.node()
     if node.value is None:
+        array = _part_of_known(t)
+        if array is not None:
+            return array
         evaluate([node])
         if node is t._storage.node:
             t._storage.node = known_node(node)
     array = node.array
     assert array is not None, "evaluate leaves a value"
     return array
+
+
+def _part_of_known(t: Tensor) -> np.ndarray | None:
+    """Return a view of elements of a storage whose value is known: nothing is computed."""
+    array = t._storage.node.array if t._view is not None else None
+    if array is None or not array.flags.c_contiguous or not t.node().type.size:
+        return None
+    strides, offset = t.header()
+    size = array.itemsize
+    steps = tuple([s * size for s in strides])
+    return np.ndarray(t.shape, array.dtype, array, offset * size, steps)
 
 
 def values(t: Tensor) -> np.ndarray:

@@ -223,6 +223,22 @@ def getitem(b: Builder, x: Node, key: Any) -> Node:
     return b.take(_merged(b, part, g), g.index, g.axis)
 
 
+def row(b: Builder, x: Node, index: int) -> Node:
+    """Return `getitem(x, index)` for a single integer.
+
+    Raises:
+        IndexOutOfRange: for an index outside the first axis.
+    """
+    shape = x.type.shape
+    if not shape:
+        return getitem(b, x, index)
+    at = _position(index, 0, shape[0])
+    if shape[0] != 1:
+        rank = len(shape)
+        x = b.slice(x, (at,) + (0,) * (rank - 1), (at + 1, *shape[1:]), (1,) * rank)
+    return b.reshape(x, shape[1:])
+
+
 def setitem(b: Builder, x: Node, key: Any, value: Node, accumulate: bool = False) -> Node:
     """Return x with the part that a key names replaced by a value, which is broadcast to it.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 import talweg as tw
@@ -271,3 +272,30 @@ def test_random_numbers_go_on_where_they_would() -> None:
     first = compiled(x)
     tw.manual_seed(-1)
     assert_same(first[0], f(x)[0])
+
+
+def test_a_number_that_differs_is_an_index() -> None:
+    @tw.compile
+    def row(x: tw.Tensor, i: int) -> tw.Tensor:
+        return x[i] * 2 + x.sum(i % 2)[0]
+
+    x = tw.tensor(np.arange(16, dtype=np.float32).reshape(4, 4))
+    for i in (0, 1, 2, 3, 1, -1, 2):
+        expected = x.numpy()[i] * 2 + x.numpy().sum(i % 2)[0]
+        np.testing.assert_allclose(row(x, i).numpy(), expected)
+
+
+def test_nested_arguments_of_other_kinds_are_told_apart() -> None:
+    @tw.compile
+    def twice(given: dict[str, Any], by: int) -> tw.Tensor:
+        return given["x"] * by if by > 1 else given["x"] + given["y"]
+
+    for _ in range(3):
+        for shape in ((2,), (3,)):
+            for dtype in (np.float32, np.float64):
+                for by in (1, 2, 2, 1):
+                    x = np.arange(shape[0], dtype=dtype)
+                    given = {"x": tw.tensor(x), "y": tw.tensor(x + 1)}
+                    found = twice(given, by).numpy()
+                    np.testing.assert_array_equal(found, x * 2 if by > 1 else x + x + 1)
+                    assert found.dtype == dtype

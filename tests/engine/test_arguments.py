@@ -94,3 +94,25 @@ def test_constants_and_writes_through_data() -> None:
     assert w.grad is not None
     np.testing.assert_allclose(w.grad.numpy(), np.exp([1.0, 2.0]), rtol=1e-6)
     assert y.tolist() == [0.0, 0.0]
+
+
+def test_a_list_of_one_tensor_is_not_that_tensor() -> None:
+    pair = tw.ones(2, 3)
+    for _ in range(3):
+        assert tw.stack([pair], 0).shape == (1, 2, 3)
+    with pytest.raises(TypeError):
+        tw.stack(pair[0], 0).numpy()
+
+
+def test_a_number_is_part_of_what_a_call_is_known_by() -> None:
+    x = tw.tensor(np.arange(6.0, dtype=np.float32).reshape(2, 3), requires_grad=True)
+    for _ in range(3):
+        assert x.sum(0).tolist() == [3.0, 5.0, 7.0]
+        assert x.sum(1).tolist() == [3.0, 12.0]
+        assert x.argmax(-1).tolist() == [2, 2]
+        assert x.argmax(0).tolist() == [1, 1, 1]
+        assert not x.argmax(0).requires_grad
+        (g,) = tw.autograd.grad(x.sum(1)[1], (x,))
+        assert g.tolist() == [[0.0] * 3, [1.0] * 3]
+    with pytest.raises(IndexError):
+        x.sum(2)

@@ -287,3 +287,33 @@ def test_a_tensor_recorded_in_one_thread_is_read_in_another() -> None:
     thread.start()
     thread.join()
     assert (made[0] + 1).tolist() == [1.0, 3.0, 5.0]
+
+
+@pytest.mark.parametrize("dtype", [tw.float32, tw.bfloat16, tw.complex64, tw.bool])
+def test_parts_of_known_values_are_read_where_they_are(dtype: Any) -> None:
+    x = tw.tensor(np.arange(24).reshape(4, 6) % 7).to(dtype)
+    whole = x.numpy()
+    tw.reset_counters()
+    assert x[2, 3].item() == whole[2, 3].item()
+    assert x[-1].tolist() == whole[-1].tolist()
+    np.testing.assert_array_equal(x.T[1:4, ::3].numpy(), whole.T[1:4, ::3])
+    np.testing.assert_array_equal(x[1].expand(3, 6).numpy(), np.stack([whole[1]] * 3))
+    np.testing.assert_array_equal(x[2:2].numpy(), whole[2:2])
+    x[1] = x[2]
+    np.testing.assert_array_equal(x[1].numpy(), whole[2])
+    with pytest.raises(IndexError):
+        x[4]
+    with pytest.raises(IndexError):
+        x[0, 0][0]
+
+
+def test_a_part_that_was_read_changes_with_its_storage() -> None:
+    x = tw.tensor(np.arange(6, dtype=np.float32))
+    part = x[1:3]
+    assert part.tolist() == [1.0, 2.0]
+    seen = part.numpy()
+    x.mul_(10)
+    assert part.tolist() == [10.0, 20.0]
+    assert seen.tolist() == [1.0, 2.0]
+    part.add_(1)
+    assert x.tolist() == [0.0, 11.0, 21.0, 30.0, 40.0, 50.0]
