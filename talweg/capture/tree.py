@@ -7,6 +7,9 @@ from typing import Any
 
 LEAF = "*"
 
+_LEAVES: set[type] = set()  # classes that are known to be no nests
+_MANY = 1024
+
 
 def flatten(value: Any, leaves: list[Any]) -> Any:
     """Append the leaves of nested tuples, lists and dicts to a list; return how they nest.
@@ -16,10 +19,15 @@ def flatten(value: Any, leaves: list[Any]) -> Any:
     ((<class 'tuple'>, '*', (<class 'list'>, '*', (('a',), '*'))), [1, 2, 3])
     """
     kind = type(value)
+    if kind in _LEAVES:
+        leaves.append(value)
+        return LEAF
     if kind is tuple or kind is list or hasattr(kind, "_fields"):
         return (kind, *[flatten(v, leaves) for v in value])
     if kind is dict:
         return (tuple(value), *[flatten(v, leaves) for v in value.values()])
+    if len(_LEAVES) < _MANY:
+        _LEAVES.add(kind)
     leaves.append(value)
     return LEAF
 

@@ -95,10 +95,13 @@ def lift(function: NodeFunction) -> Callable[..., Any]:
             return _several(out, name, tensors, nodes, tracked, start)
         if out in nodes:
             return tensors[nodes.index(out)]
-        if not kwargs and start <= out.at == len(now.trace.nodes) - 1:
-            key = _kind_of(args)
-            if key is not None and (key not in learned) and len(learned) < _LEARNED:
-                learned[key] = learn(name, out, nodes)
+        alone = not kwargs and start <= out.at == len(now.trace.nodes) - 1
+        if alone and 0 < len(args) < 3 and len(learned) < _LEARNED and isinstance(args[0], Tensor):
+            kind: tuple[Any, ...] = tuple(map(_type, nodes))
+            if type(args[-1]) is int:  # a Symbol only says that it is one
+                kind += args[-1:]
+            if len(kind) == len(args) and isinstance(args[-1], Tensor | int):
+                learned[kind if len(kind) > 1 else kind[0]] = learn(name, out, nodes)
         step = None
         if tracked and out.type.inexact:
             step = taped(name, tensors, nodes, (out,), start)
@@ -109,18 +112,6 @@ def lift(function: NodeFunction) -> Callable[..., Any]:
         return t
 
     return _described(lifted, function)
-
-
-def _kind_of(args: tuple[Any, ...]) -> Any:
-    """What a call is learned by: one or two Tensors, or one and a whole number."""
-    if not 0 < len(args) < 3 or not isinstance(args[0], Tensor):
-        return None
-    first = args[0].node().type
-    if len(args) == 1:
-        return first
-    if type(args[1]) is int:  # a Symbol only says that it is one
-        return first, args[1]
-    return (first, args[1].node().type) if isinstance(args[1], Tensor) else None
 
 
 @final

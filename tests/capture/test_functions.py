@@ -299,3 +299,13 @@ def test_nested_arguments_of_other_kinds_are_told_apart() -> None:
                     found = twice(given, by).numpy()
                     np.testing.assert_array_equal(found, x * 2 if by > 1 else x + x + 1)
                     assert found.dtype == dtype
+
+
+def test_only_the_shape_of_an_argument_matters() -> None:
+    @tw.compile
+    def scaled(given: dict[str, Any]) -> tw.Tensor:
+        return given["x"] * given["y"].shape[0]
+
+    x = tw.ones(3)
+    for size in (2, 2, 5, 5, 2, 2, 5):
+        assert scaled({"x": x, "y": tw.ones(size)}).tolist() == [size] * 3
