@@ -4,9 +4,8 @@ For every operand that needs it the square is read in lines along the rows' inde
 column, transposed, and kept in memory of the function; a row of the square is then one vector.
 Lines behind the last column are the last one again, elements behind the last row are not read.
 
-The lines of a square to come are fetched meanwhile. Where columns are few, rows of results are
-written in short pieces, one behind the other, and their lines are fetched as well: a store that
-misses the caches holds up those behind it.
+The lines of a square to come are fetched meanwhile, and those it will be written to as well: a
+store that misses the caches holds up those behind it.
 """
 
 from __future__ import annotations
@@ -23,8 +22,6 @@ from talweg.loops.nest import Loop, Store
 from talweg.loops.scalar import Load
 from talweg.schedule.place import Place
 from talweg.schedule.tiles import Square, is_across, loads
-
-AHEAD = 8  # squares before a line is written
 
 
 def turn(scope: Scope, rows: Loop, columns: Loop, square: Square) -> None:
@@ -45,8 +42,8 @@ def turn(scope: Scope, rows: Loop, columns: Loop, square: Square) -> None:
         if key not in turned:
             turned[key] = _turned(scope, load, (rows, columns), square)
         scope.kept["row", id(load)] = load, turned[key], rows.index
-    for store in columns.body if square.run else ():
-        if isinstance(store, Store):
+    for store in columns.body:
+        if isinstance(store, Store) and not scope.arrays[store.buffer].streams:
             _fetched(scope, store, (rows, columns), square)
 
 
@@ -65,7 +62,7 @@ def _turned(scope: Scope, load: Load, loops: tuple[Loop, Loop], square: Square) 
     writer, lanes = scope.writer, square.size
     kind = stored_kind(scope.arrays[load.buffer].dtype, writer)
     place, address = _origin(scope, load, loops)
-    step, ahead = (_move(scope, place, index) for index in (square.columns, square.following))
+    step, ahead = (_move(scope, place, index) for index in (square.columns, square.read))
     rows, columns = (scope.value(loop.extent).single for loop in loops)
     room = writer.room(f"[{lanes} x {type_of(kind, lanes)}]")
     whole = {"step": step, "ahead": ahead, "present": rows, "lines": columns}
@@ -85,9 +82,9 @@ def _fetched(scope: Scope, store: Store, loops: tuple[Loop, Loop], square: Squar
     kind = stored_kind(scope.arrays[store.buffer].dtype, writer)
     place, address = _origin(scope, store, loops)
     apart = _move(scope, place, loops[0].index).name
-    further = place.factor(square.run)
+    further = place.factor(square.written)
     assert further is not None
-    ahead = scope.place(further.times(place.table.place({(): AHEAD}))).single.name
+    ahead = scope.place(further.times(place.table.place({(): square.ahead}))).single.name
     address = writer.emit(f"getelementptr {kind}, ptr {address}, i64 {ahead}")
     for _ in range(square.size):
         hint = (("ptr", address), ("i32", "1"), ("i32", "3"), ("i32", "1"))

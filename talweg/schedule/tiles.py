@@ -36,19 +36,22 @@ class Square:
     Args:
         columns: the index of the inner loop.
         size: the largest extent of both.
-        following: the loop whose next iteration is fetched meanwhile.
-        run: the loop along which results go on behind the columns, where these are few; or "".
+        read: the loop whose next iteration is fetched meanwhile, as it is read.
+        written: the loop for which lines of results are fetched, that it will write.
+        ahead: so many iterations before.
     """
 
     columns: str
     size: int
-    following: str
-    run: str = ""
+    read: str
+    written: str
+    ahead: int = 1
 
 
 Squares: TypeAlias = dict[str, Square]
 """The squares of a nest, by the index of their rows."""
 
+AHEAD = 8  # iterations before short pieces of a row are written
 BLOCK = 8  # squares along each side of a block: few pages of memory, each used for long
 NEAR = 4  # steps from one element to the next that are not worth a square
 
@@ -176,7 +179,8 @@ def _square(
         middle.append(Loop(at, settled(squares_left, table), "parallel", ()))
         left = call("minimum", _number(lanes), extent.plus(start, -1))
         inner.append(Loop(index, settled(left, table), "parallel", ()))
-    square = Square(inner[1].index, lanes, middle[1].index)
+    read = middle[0].index
+    square = Square(inner[1].index, lanes, read, middle[1].index)
     for loop in run:
         block, index = fresh.name("p"), fresh.name("r")
         extent = loop.extent
@@ -187,7 +191,7 @@ def _square(
         outer.append(Loop(block, _pieces(extent, lanes), "parallel", ()))
         left = call("minimum", _number(lanes), extent.plus(first, -1))
         middle.insert(1, Loop(index, settled(left, extent.table), "parallel", ()))
-        square = Square(inner[1].index, lanes, middle[0].index, index)
+        square = Square(inner[1].index, lanes, read, index, AHEAD)
     squares[inner[0].index] = square
     for loop in reversed((*outer, *blocks, *middle, *inner)):
         body = (replace(loop, body=body),)

@@ -236,7 +236,7 @@ def test_a_transposed_copy_goes_through_squares(shape: tuple[int, ...]) -> None:
     moved = check_kept(made.nest, arrays, made.values, MOVES["tiled"])
     assert loops_of(moved) == ["i0", "p0", "p1", "q0", "q1", "r0", "r1"]
     squares = tiled(placed(made.nest), WIDE)[1]
-    assert squares == {"r0": Square("r1", 4, "q1")}
+    assert squares == {"r0": Square("r1", 4, "q0", "q1")}
 
 
 @pytest.mark.parametrize("shape", [(7, 5), (37, 9), (3, 0)])
@@ -251,7 +251,7 @@ def test_results_in_short_pieces_are_written_in_runs(shape: tuple[int, ...]) -> 
     arrays = [np.random.default_rng(7).random((3, runs, rows), np.float32)]
     moved = check_kept(short, arrays, made.values, MOVES["tiled"])
     assert loops_of(moved) == ["p2", "p0", "p1", "q0", "r2", "q1", "r0", "r1"]
-    assert tiled(placed(short), WIDE)[1] == {"r0": Square("r1", 4, "q0", "r2")}
+    assert tiled(placed(short), WIDE)[1] == {"r0": Square("r1", 4, "q0", "r2", 8)}
 
 
 def test_reads_that_are_close_together_need_no_squares() -> None:
