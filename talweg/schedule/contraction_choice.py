@@ -31,6 +31,7 @@ _FLAT = ((1, 8, 2.0), (2, 8, 1.3), (3, 6, 1.1), (4, 5, 1.05), (5, 4, 1.0))  # of
 _FLAT_NARROW = ((1, 6, 2.0), (2, 4, 1.3), (3, 3, 1.2), (4, 2, 1.1), (5, 2, 1.1))
 
 PIECE = 384  # how much of the depth is taken at once where it is taken in pieces
+STRIDED = 256  # the same where rows of the left operand are read across memory
 DEEP = 4096  # the depth from which on it is taken in pieces
 EXPANDED = 512  # the same where the right operand is larger than the memory it is read from
 LONG = 32  # the depth from which on the ordinary loops are considered
@@ -182,7 +183,8 @@ def _cuts(sizes: _Sizes, tiles: Tiles) -> Iterator[Tiles]:
     if not (deep and expanded):
         yield whole
     if (deep and expanded) or (tiles.packed and not expanded and sizes.copied > CACHED):
-        yield replace(whole, near=True, piece=PIECE)
+        across = tiles.left == "rows" and sizes.left_stride * sizes.itemsize >= _BANK
+        yield replace(whole, near=True, piece=STRIDED if across else PIECE)
     if tiles.right == "direct" and sizes.rows <= THIN and sizes.depth > STREAM * SPLITS:
         yield replace(tiles, piece=STREAM, splits=SPLITS)
 

@@ -38,6 +38,22 @@ def test_few_rows_go_through_memory_in_its_order() -> None:
         assert tiles.splits > 1
 
 
+def test_few_rows_read_a_matrix_that_stays_in_the_cache_in_place() -> None:
+    for shape in ((32, 256, 1024), (32, 1024, 256), (128, 512, 512)):
+        tiles = product(*shape)
+        assert tiles is not None
+        assert tiles.right == "direct"
+        assert not tiles.piece
+
+
+def test_a_gradient_by_weights_reads_its_rows_across_memory_in_short_pieces() -> None:
+    for m, k, n in ((256, 2048, 1024), (384, 1024, 1536)):
+        orders = [(1, 0), (0, 1), (0, 1)]
+        tiles = chosen(Laid(Dot(), dtypes.float32, [(m, k), (k, n)], orders))
+        assert tiles is not None
+        assert (tiles.left, tiles.near, tiles.piece) == ("rows", True, 256)
+
+
 def test_one_row_meets_rows_in_the_ordinary_loops() -> None:
     assert product(1, 1024, 256, turned=True) is None
     assert product(64, 1024, 256, turned=True) is not None

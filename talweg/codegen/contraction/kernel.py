@@ -25,12 +25,15 @@ from talweg.codegen.contraction.sums import Sums
 from talweg.codegen.elements import kind_of
 from talweg.codegen.lanes import Lanes, larger, resize, smaller, where
 from talweg.codegen.llvm import Body
+from talweg.codegen.memory import fetch
 from talweg.codegen.repeat import repeat
 from talweg.codegen.signature import Signature, signature_of, symbol
 from talweg.codegen.values import Value
 from talweg.codegen.writer import Writer
+from talweg.loops.nest import Store
+from talweg.loops.scalar import Load
 from talweg.schedule.contraction import Contraction
-from talweg.schedule.contraction_places import read_of
+from talweg.schedule.contraction_places import read_of, step
 from talweg.schedule.contraction_tiles import Tiles
 from talweg.schedule.contraction_work import ROWS, Work
 from talweg.schedule.stages import Staged
@@ -238,6 +241,8 @@ class _Item:
 
         def finish(tile: Lanes) -> None:
             row, start = tile * self.tile.rows, self._sums_place(tile)
+            if self.tiles.deep:
+                self._each(self.first, self.end, lambda p: self._fetch(tile + 1, p))
             if self.stage.work.stacked:
                 self.left.keep_rows(row)
             self.sums.finish(self.left, row, self.first, self.end, start)
@@ -265,9 +270,13 @@ class _Item:
             def tile(t: Lanes) -> None:
                 given = self.left.rows(t * self.tile.rows, piece)
                 start = self._sums_place(t)
-                self._each(
-                    self.first, self.end, lambda p: self._call(p, piece, before, start, given)
-                )
+
+                def panel(p: Lanes) -> None:
+                    if not self.tiles.deep:
+                        self._fetch(t, p)
+                    self._call(p, piece, before, start, given)
+
+                self._each(self.first, self.end, panel)
 
             self._each(self.low, self.high, tile)
             return
@@ -284,6 +293,23 @@ class _Item:
             self._each(self.low, self.high, tile)
 
         self._each(self.first, self.end, panel)
+
+    def _fetch(self, tile: Lanes, panel: Lanes) -> None:
+        """Ask for the memory where the results of a tile and a panel will go."""
+        c, scope = self.contraction, self.body.scope
+        if len(c.rows) != 1 or len(c.columns) != 1:
+            return
+        names, (row,), (column,) = scope.names, c.rows, c.columns
+        for store in (s for s in c.epilogue if isinstance(s, Store) and s.indices):
+            (place,) = store.indices
+            if step(Load(store.buffer, store.indices, store.value.dtype), column.index) != 1:
+                continue
+            for r in range(self.tile.rows):
+                here = Value(dtypes.int64, (tile * self.tile.rows + r,))
+                first = Value(dtypes.int64, (panel * self.tile.columns,))
+                scope.names = names | {row.index: here, column.index: first}
+                fetch(scope.arrays[store.buffer], scope.value(place), self.tile.columns)
+        scope.names = names
 
     def _call(self, panel: Lanes, piece: Piece, before: Lanes, start: Lanes, given: Given) -> None:
         right, more = self._right(panel, piece)
