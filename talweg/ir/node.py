@@ -192,6 +192,7 @@ class Graph:
     Args:
         inputs: Nodes of Op `Input`, the parameters of the function.
         outputs: the results.
+        order: of all Nodes that they need, inputs before users; None where any will do.
 
     Raises:
         GraphError: when an output depends on an input that is not listed and has no data.
@@ -199,10 +200,14 @@ class Graph:
 
     __slots__ = ("_key", "inputs", "order", "outputs")
 
-    def __init__(self, inputs: Sequence[Node], outputs: Sequence[Node]) -> None:
+    def __init__(
+        self, inputs: Sequence[Node], outputs: Sequence[Node], order: Sequence[Node] | None = None
+    ) -> None:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
-        self.order = tuple(topological(self.outputs, stop=self.inputs))
+        if order is None:
+            order = topological(self.outputs, stop=self.inputs)
+        self.order = tuple(order)
         self._key: tuple[object, ...] | None = None
         for node in self.order:
             if node.op is INPUT and node.value is None:

@@ -148,6 +148,10 @@ class View(Op):
         """
         return None
 
+    def resized(self, shape: Shape) -> View | None:
+        """Return the same view of other operands whose result has this shape, where it names it."""
+        return None
+
 
 @final
 @frozen
@@ -207,6 +211,35 @@ class Joined(View):
 
     def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
         return recipes.concatenated(nest, ins, self.axis % len(ins[0].shape))
+
+
+@final
+@frozen
+class Part(View):
+    """Elements `start` up to `stop` along `axis`: passes put it where values are cut into blocks.
+
+    Args:
+        axis: counted from the end, so negative.
+        start, stop: within the operand.
+    """
+
+    axis: int
+    start: int
+    stop: int
+
+    def infer(self, *types: TensorType) -> TensorType:
+        shape = list(types[0].shape)
+        shape[self.axis] = self.stop - self.start
+        return types[0].with_shape(tuple(shape))
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        (x,) = arrays
+        return x.swapaxes(self.axis, 0)[self.start : self.stop].swapaxes(self.axis, 0)
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        (x,) = ins
+        start, axis = nest.number(self.start), self.axis % x.rank
+        return lambda i: x[[at + start if a == axis else at for a, at in enumerate(i)]]
 
 
 @frozen

@@ -31,6 +31,9 @@ class Reshape(View):
     relabels: ClassVar[bool] = True
     shape: Shape
 
+    def resized(self, shape: Shape) -> View:
+        return Reshape(shape)
+
     def infer(self, *types: TensorType) -> TensorType:
         (x,) = types
         if size_of(self.shape) != x.size:
@@ -87,6 +90,9 @@ class Expand(View):
     """Repeat axes of size 1 and add leading axes until the shape is `shape`."""
 
     shape: Shape
+
+    def resized(self, shape: Shape) -> View:
+        return Expand(shape)
 
     def infer(self, *types: TensorType) -> TensorType:
         (x,) = types

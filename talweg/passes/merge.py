@@ -83,12 +83,12 @@ class _Merging:
     def _near(self, group: Group) -> list[Group]:
         """Groups that make what this one reads, or read the same, the latest first."""
         found: dict[Group, None] = {}
-        size = max(n.type.size for n in group.members)
+        size = max(n.type.nbytes for n in group.members)
         for root in group.reads:
             made = self.wiring.group_of.get(root)
             if made is not None:
                 found[made] = None
-            if has_one_result(root) and root.type.size >= size:
+            if has_one_result(root) and root.type.nbytes >= size:
                 found |= dict.fromkeys(self.readers.get(root, [])[-READERS:])
         near = [g for g in found if g not in self.gone and abs(group.number - g.number) <= NEAR]
         return sorted((g for g in near if g is not group), key=lambda g: -g.number)

@@ -9,6 +9,7 @@ from talweg.ir.node import Graph
 from talweg.ir.text import print_graph
 from talweg.ir.verify import verify
 from talweg.loops.text import format_nest
+from talweg.passes.blocks import compute_in_blocks
 from talweg.passes.cse import merge_equal
 from talweg.passes.fuse import fuse
 from talweg.passes.layout import choose_orders
@@ -24,6 +25,7 @@ GRAPH_PASSES: tuple[Callable[[Graph], Graph], ...] = (
     write_out_calls,  # a called graph is fused with what stands around the call
     merge_equal,  # what is written twice is computed once
     join_terms,  # products that are added up are one: their sum stays in registers
+    compute_in_blocks,  # scores of attention are made in blocks of rows and not stored
 )
 
 
