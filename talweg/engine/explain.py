@@ -75,14 +75,13 @@ class KernelReport:
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
         """The Nodes it computes, views included."""
-        count = len(self.launch.nest.inputs)
-        operands = self.launch.operands
-        return Graph(operands[:count], operands[count:]).order
+        return self.launch.graph.order
 
     @property
     def lines(self) -> tuple[str, ...]:
         """The user's lines that recorded these Nodes, as `file:line: text`."""
-        sources = dict.fromkeys(n.source for n in self.nodes if n.source is not None)
+        nodes = *self.nodes, *self.launch.nodes
+        sources = dict.fromkeys(n.source for n in nodes if n.source is not None)
         return tuple(dict.fromkeys(describe(source) for source in sources))
 
     @property

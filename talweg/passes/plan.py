@@ -41,6 +41,7 @@ class Launch:
         nbytes: what is read and written at least, each operand counted once.
         operations: arithmetic operations, see `loops.count`.
         in_place: pairs of places, by number: an input's may be an output's too.
+        own: the operands in the Graph that the kernel was made for, where that is another one.
     """
 
     nest: LoopNest
@@ -53,6 +54,18 @@ class Launch:
     nbytes: int
     operations: int
     in_place: tuple[tuple[int, int], ...] = ()
+    own: tuple[Node, ...] = ()
+
+    @property
+    def meant(self) -> tuple[Node, ...]:
+        """The operands in the Graph that the kernel was made for."""
+        return self.own or self.operands
+
+    @property
+    def graph(self) -> Graph:
+        """What it computes, from the operands that it reads to those that it writes."""
+        operands, count = self.meant, len(self.nest.inputs)
+        return Graph(operands[:count], operands[count:])
 
     def touched(self) -> Touched:
         """Return what it does with memory."""
