@@ -26,7 +26,7 @@ from talweg.engine.counters import count
 from talweg.engine.scalars import format_of, is_scalar
 from talweg.engine.workers import pool
 from talweg.ir.node import Graph, Node
-from talweg.ir.trace import Layout, Trace
+from talweg.ir.trace import Layout, layout_of
 from talweg.passes.places import ARENA, INPUT
 from talweg.passes.small import ALIGNMENT, REFUSED, ROLES, SHOWN, are_small
 from talweg.runtime.buffer import Buffer, address_of
@@ -149,10 +149,8 @@ class Once:
         Raises:
             IndexOutOfRange: when a check of a kernel fails.
         """
-        trace = Trace()
-        for node in (*inputs, *self.graph.order):
-            trace.enter(node)
-        found = run_once(trace.nodes, trace.layout(), self.graph.outputs)
+        nodes = *inputs, *self.graph.order
+        found = run_once(nodes, layout_of(nodes), self.graph.outputs)
         assert found is not None, "the Graph is small"
         return found
 

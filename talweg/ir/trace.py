@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from sys import getrefcount
 from typing import NamedTuple, final
 
@@ -129,6 +130,19 @@ class Trace:
         at = np.flatnonzero(heads)
         arity = np.diff(at, append=len(rows)) - 1
         return Layout(np.minimum(rows[at], 0), arity, np.cumsum(arity) - arity, rows[~heads])
+
+
+def layout_of(nodes: Sequence[Node]) -> Layout:
+    """Return the structure of Nodes that are in no trace: each comes after those that it reads.
+
+    Those with a value, or without operands, count as from outside.
+    """
+    places = {node: place for place, node in enumerate(nodes)}
+    rows = [() if node.value is not None else node.inputs for node in nodes]
+    arity = np.array([len(row) for row in rows], np.int64)
+    operands = np.array([places[node] for row in rows for node in row], np.int64)
+    tokens = [0 if node.value is not None else node.op.token for node in nodes]
+    return Layout(np.array(tokens, np.int64), arity, np.cumsum(arity) - arity, operands)
 
 
 def outside_row(type: TensorType, number: bool) -> int:

@@ -107,3 +107,12 @@ def test_several_threads_run_small_graphs() -> None:
     for thread in threads:
         thread.join()
     assert all(found[n] == expected for n in range(8))
+
+
+def test_a_graph_that_is_run_once_leaves_its_traces_alone() -> None:
+    x = tw.rand(3, 4)
+    x.numpy()
+    graph = graph_of((x * 2.0 + 1.0).exp())
+    before = [node.at for node in (*graph.inputs, *graph.order)]
+    Once(graph).run(graph.inputs)
+    assert [node.at for node in (*graph.inputs, *graph.order)] == before
