@@ -480,13 +480,13 @@ class NestBuilder:
     def dot(
         self, over: Sequence[Numeric], pair: Callable[[Indices], tuple[Scalar, Scalar]]
     ) -> Scalar:
-        """Return the sum of products of a pair; half types are multiplied and summed in float32."""
+        """Return the sum of products of a pair, in its dtype; `wide` says in which it is summed."""
         narrow: list[DType] = []
 
         def product(indices: Indices) -> Scalar:
             left, right = pair(indices)
             narrow.append(left.dtype)
-            return wide(left) * wide(right)
+            return wide(left, True) * wide(right, True)
 
         total = self.fold("add", over, product)
         return cast(total, narrow[0])

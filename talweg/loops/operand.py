@@ -65,8 +65,13 @@ def as_indices(indices: Scalar | Sequence[Numeric], rank: int) -> Indices:
     return tuple(constant(i, dtypes.int64) for i in listed)
 
 
-def wide(value: Scalar) -> Scalar:
-    """Return the value in the dtype in which it is summed: float32 for the half types."""
+def wide(value: Scalar, multiplied: bool = False) -> Scalar:
+    """Return the value in the dtype in which it is summed: float32 for the half types.
+
+    And int32 for products of short integers, whose sums wrap around to the same.
+    """
+    if multiplied and value.dtype.category in ("int", "uint") and value.dtype.bits < 32:
+        return cast(value, dtypes.int32)
     half = value.dtype in (dtypes.float16, dtypes.bfloat16)
     return cast(value, dtypes.float32) if half else value
 

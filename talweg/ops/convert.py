@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -49,6 +49,7 @@ class Cast(Elementwise):
     4. The gradient is cast back; it stops at integers and bool.
     """
 
+    converts: ClassVar[bool] = True
     dtype: DType
 
     def infer(self, *types: TensorType) -> TensorType:

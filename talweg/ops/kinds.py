@@ -57,9 +57,11 @@ class Elementwise(Op):
         kinks: samples keep away from these: the function jumps or bends there.
         tolerance: see `Sample`.
         adds: whether the result is the sum of the operands.
+        converts: whether the result is the operand in another dtype.
     """
 
     adds: ClassVar[bool] = False
+    converts: ClassVar[bool] = False
     accepts: ClassVar[tuple[DType, ...]] = dtypes.NUMBERS
     result: ClassVar[DType | Mapping[DType, DType] | None] = None
     arity: ClassVar[int] = 1

@@ -92,7 +92,10 @@ class _Fuser(Wiring):
     # -- which Nodes are never stored
 
     def _prologues(self) -> dict[Node, Node]:
-        """Elementwise Nodes that only one reduction or scatter reads: they are computed in it."""
+        """Elementwise Nodes that only one reduction or scatter reads: they are computed in it.
+
+        Contractions meet every element several times: casts to wider integers are computed in them.
+        """
         inlined: dict[Node, Node] = {}
         for node in reversed(self.graph.order):
             if isinstance(node.op, Contract) and self._turned(node):
@@ -107,9 +110,23 @@ class _Fuser(Wiring):
             roots = {inlined.get(user) or self._absorbing(user, node) for user in self.users[node]}
             if len(roots) == 1:
                 (root,) = roots
-                if root is not None:
+                if root is not None and (not isinstance(root.op, Contract) or self._widens(node)):
                     inlined[node] = root
         return inlined
+
+    def _widens(self, node: Node) -> bool:
+        """Whether a Node is an integer that has fewer bytes in memory, and is widened in a product.
+
+        Floats are read in place, which casts would forbid.
+        """
+        while is_plain_view(node) and node not in self.given:
+            (node,) = node.inputs
+        converts = isinstance(node.op, Elementwise) and node.op.converts
+        if not converts or node in self.given or node.dtype.is_inexact:
+            return False
+        (base,) = node.inputs
+        narrow = base.dtype.itemsize < node.dtype.itemsize
+        return narrow and self.orders.get(base) == self.orders.get(node)
 
     def _scatters(self, node: Node) -> bool:
         """Whether a view is worth a kernel: its last axis is short, and read from elsewhere.
@@ -146,6 +163,8 @@ class _Fuser(Wiring):
         """The user itself if it reads each element of the Node once."""
         if isinstance(user.op, Reduce):
             return None if self._rows_of(user) is not None else user
+        if isinstance(user.op, Contract):
+            return user if self._widens(node) else None
         if isinstance(user.op, Scatter) and node is not user.inputs[0]:
             return user
         if isinstance(user.op, Gather) and node is not user.inputs[0]:

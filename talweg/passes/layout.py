@@ -76,8 +76,13 @@ def _with_moves(graph: Graph) -> tuple[Graph, dict[Node, Order]]:
         found, last = list(inputs), channels_last(node.rank)
         if op.slides and (trains or not _is_wide(node, found[0] in given)):
             for place in op.images:
-                if place >= 0 and found[place] in given and fills_vectors(found[place].shape):
+                if place < 0 or not fills_vectors(found[place].shape):
+                    continue
+                if found[place] in given:
                     found[place] = moved(found[place], Move(), last)
+                elif _is_short(found[place], given):
+                    (base,) = found[place].inputs
+                    found[place] = same(found[place], (moved(base, Move(), last),))
             if op.single and found[1] in given and fills_vectors(found[0].shape):
                 found[1] = moved(found[1], Move(), _kernels_last(node.rank))
         few = op.slides and found[0].shape[1] <= FEW
@@ -106,6 +111,13 @@ def _is_wide(node: Node, given: bool) -> bool:
     """Whether single channels are met as they are given: rows of pixels fill vectors as well."""
     assert isinstance(node.op, Contract)
     return given and node.op.single and node.inputs[0].shape[-1] >= WIDE
+
+
+def _is_short(node: Node, given: set[Node]) -> bool:
+    """Whether a Node is an input of fewer bytes as wider integers: its copy stays short."""
+    if not isinstance(node.op, Elementwise) or not node.op.converts or node.dtype.is_inexact:
+        return False
+    return node.inputs[0] in given and node.inputs[0].dtype.itemsize < node.dtype.itemsize
 
 
 def _slid(graph: Graph) -> set[Node]:

@@ -311,7 +311,8 @@ class _Lowering:
         if isinstance(op, Elementwise):
             operands = [self.operand(i) for i in node.inputs]
             read = [x[at] if x.rank else x[()] for x in operands]
-            if type(op).lower is not Elementwise.lower:  # such a rule may use an operand twice
+            # Rules of their own may use an operand twice.
+            if type(op).lower is not Elementwise.lower and not op.converts:
                 read = [nest.let(x) for x in read]
             value: Scalar = op.lower(nest, *read)
         else:

@@ -49,6 +49,7 @@ from talweg.loops.scalar import (
     constant,
     substitute,
 )
+from talweg.schedule.contraction_pairs import is_short, pair
 from talweg.schedule.contraction_places import (
     conditions_in,
     divided,
@@ -85,6 +86,8 @@ class Contraction:
         state: the name that the epilogue knows the sum by.
         initial: what is added to the sum.
         epilogue: what is done with every sum.
+        paired: whether factors are int32s that hold two numbers of 16 bits each, which are
+            multiplied and added; the depth has half as many elements.
     """
 
     source: LoopNest
@@ -98,6 +101,7 @@ class Contraction:
     state: str
     initial: Scalar
     epilogue: Block
+    paired: bool = False
 
     @property
     def dtype(self) -> DType:
@@ -113,11 +117,13 @@ class Order:
         swapped: whether columns are the side that is not contiguous in the result.
         inner: which of several axes of the depth is innermost.
         apart: whether rows are neighbours that meet the same steps of the depth.
+        paired: whether neighbours along the depth stand in one element of copies, 16 bits each.
     """
 
     swapped: bool = False
     inner: int = 0
     apart: bool = False
+    paired: bool = False
 
 
 FIRST = Order()
@@ -127,8 +133,8 @@ FIRST = Order()
 def recognise(nest: LoopNest, order: Order = FIRST) -> Contraction | None:
     """Return the contraction that a verified nest is, or None.
 
-    None as well where there are fewer axes that may be innermost, and where rows that meet the same
-    steps of the depth are neighbours in any case.
+    None as well where there are fewer axes that may be innermost, where rows that meet the same
+    steps of the depth are neighbours in any case, and where factors have more than 16 bits.
     """
     sides = _sided(nest, order.swapped)
     return None if sides is None else _arranged(*sides, order)
@@ -397,6 +403,8 @@ def _arranged(
     left, right, epilogue = form.left, form.right, form.epilogue
     if order.inner >= len(candidates):
         return None
+    if order.paired and not (is_short(left) and is_short(right)):
+        return None
     groups = _groups(form, innermost, candidates[order.inner])
     if order.apart:
         used = {n for c in conditions_in(left) for n in names_in(c)}
@@ -419,6 +427,10 @@ def _arranged(
                 del axes[place - 1]
             place -= 1
         whole.append(tuple(Axis(i, plain(extents[i])) for i in axes))
+    if order.paired:
+        (last,), rest = whole[-1][-1:], whole[-1][:-1]
+        left, right = (pair(f, last.index, extents[last.index]) for f in (left, right))
+        whole[-1] = *rest, Axis(last.index, (last.extent + 1) // 2)
     batch, rows, columns, depth = whole
     nest, state = replace(form.nest, body=()), form.state
     return Contraction(
@@ -433,6 +445,7 @@ def _arranged(
         state.name,
         state.initial,
         epilogue,
+        order.paired,
     )
 
 

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from talweg.base import dtypes
 from talweg.base.frozen import frozen
 from talweg.loops.functions import evaluate
 from talweg.loops.nest import LoopNest
@@ -152,6 +153,15 @@ def _arrangements(nest: LoopNest, target: Target) -> tuple[_Facts, ...]:
             taps = () if c is None else tuple(w for w in ways(c, target) if w[0] == "taps")
             if c is not None and taps:
                 found.append(_facts(c, apart, taps))
+    if target.pairs:
+        for swapped in (False, True):
+            for inner in itertools.count():
+                order = Order(swapped, inner, paired=True)
+                c = recognise(nest, order)
+                if c is None:
+                    break
+                if c.rows:
+                    found.append(_facts(c, order, tuple(ways(c, target))))
     return tuple(found)
 
 
@@ -213,6 +223,7 @@ _STEP = 10.0  # of one more turn of a loop around a vector loop
 _MEET, _IN_PLACE = 40.0, 110.0  # of a tile with a panel that is packed, or is not
 _CACHES = ((1 << 18, 0.0), (3 << 19, 4.0), (math.inf, 10.0))  # more for a vector of so many bytes
 _AGAIN = 3.0  # cycles for a vector of copied rows that have left the first cache
+_SLOW = {dtypes.int32: 2.0, dtypes.int64: 4.0}  # times the cycles of a multiplication of floats
 _PAGE, _PAGES = 4096, 96  # bytes, and how many pages are found at once
 _BANK = 1024  # bytes apart from which on elements share few lines of a cache, and no page
 
@@ -238,7 +249,7 @@ class _Cost:
         meetings = sizes.batch * self.panels * high
         steps = 1 if tiles.right == "each" else sizes.steps
         met = sizes.met(tiles.rows) if tiles.left == "taps" else 1.0
-        total = meetings * sizes.depth * met * tiles.rows * tiles.vectors * time / 2.0
+        total = meetings * sizes.depth * met * tiles.rows * tiles.vectors * time * sizes.time / 2.0
         total += meetings * (_STEP * steps + tiles.rows * tiles.vectors)
         total += meetings * (_MEET if tiles.packed else _IN_PLACE)
         deep = min(sizes.depth, tiles.piece or sizes.depth)
@@ -339,6 +350,7 @@ class _Sizes:
         self.depth = self.steps * self.inner
         self.itemsize = contraction.dtype.itemsize
         self.lanes = target.vector_bytes // self.itemsize
+        self.time = 1.0 if contraction.paired else _SLOW.get(contraction.dtype, 1.0)
         self.right = self.blocks * self.columns * self.depth
         self.copied = self.batch * self.right * self.itemsize
         shapes = {b.name: b.shape for b in contraction.nest.inputs}

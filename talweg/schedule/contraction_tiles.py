@@ -74,7 +74,8 @@ def ways(contraction: Contraction, target: Target) -> Iterator[tuple[Left, Right
 def lefts(contraction: Contraction) -> tuple[Left, ...]:
     """Return the ways in which the left operand can be read, the one with the least work first."""
     inner = contraction.depth[-1].index
-    packed: Left = "depth" if runs(contraction.left, inner) else "columns"
+    apart = 2 if contraction.paired else 1
+    packed: Left = "depth" if runs(contraction.left, inner, apart) else "columns"
     read = read_of(contraction.left)
     if read is None or read.load.dtype is not contraction.dtype:
         return (packed,)
@@ -89,7 +90,8 @@ def rights(contraction: Contraction, target: Target) -> tuple[Right, ...]:
     """Return the ways in which the right operand can be read, the one with the least work first."""
     column, inner = contraction.columns[-1].index, contraction.depth[-1].index
     masks = target.masks(contraction.dtype.bits)
-    turned = runs(contraction.right, inner) and not runs(contraction.right, column)
+    apart = 2 if contraction.paired else 1
+    turned = runs(contraction.right, inner, apart) and not runs(contraction.right, column)
     packed: Right = "depth" if turned and masks else "columns"
     read = read_of(contraction.right)
     if read is None or read.load.dtype is not contraction.dtype or not masks:
@@ -109,7 +111,10 @@ def used_in(conditions: Sequence[Scalar]) -> set[str]:
     return {name for condition in conditions for name in names_in(condition)}
 
 
-def runs(value: Scalar, index: str) -> bool:
-    """Return whether most loads of an expression that move with an index read neighbours."""
+def runs(value: Scalar, index: str, apart: int = 1) -> bool:
+    """Return whether most loads of an expression that move with an index read neighbours.
+
+    Or what stands so far apart.
+    """
     moving = [load for load in loads(value) if index in names_in(load)]
-    return 2 * sum(step(load, index) == 1 for load in moving) > len(moving)
+    return 2 * sum(step(load, index) == apart for load in moving) > len(moving)

@@ -72,6 +72,12 @@ class Target:
         short = self.has("avx512vl") and bits in (128, 256)
         return self.is_x86 and self.has("avx512f") and (short or bits == 512)
 
+    @functools.cached_property
+    def pairs(self) -> bool:
+        """Whether pairs of 16-bit integers are multiplied and added in one instruction."""
+        wide = {64: "avx512bw", 32: "avx2", 16: "sse2"}.get(self.vector_bytes)
+        return self.is_x86 and wide is not None and (wide == "sse2" or self.has(wide))
+
     def masks(self, bits: int) -> bool:
         """Whether loads and stores of chosen lanes of that many bits are instructions."""
         if not self.is_x86:

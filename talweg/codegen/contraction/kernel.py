@@ -52,6 +52,7 @@ def emit(contraction: Contraction, tiles: Tiles, target: Target) -> tuple[str, S
         work.tile,
         not tiles.packed,
         tiles.deep,
+        contraction.paired,
     )
     micro.define(writer)
     stages = [_Stage.pack] * ("right" in work.shared()) + [_Stage.sum]

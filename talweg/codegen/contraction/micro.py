@@ -13,6 +13,7 @@ row, and the table says how far from there each step of the outer depth begins.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import final
 
 from talweg.base.frozen import frozen
@@ -22,6 +23,12 @@ from talweg.codegen.writer import Writer
 from talweg.schedule.contraction_work import Tile
 
 BYTES = {"float": 4, "double": 8, "i32": 4, "i64": 8}
+
+_PAIRS = {
+    16: "llvm.x86.avx512.pmaddw.d.512",
+    8: "llvm.x86.avx2.pmadd.wd",
+    4: "llvm.x86.sse2.pmadd.wd",
+}
 
 
 @final
@@ -36,6 +43,7 @@ class Micro:
         tile: its registers.
         masked: whether columns may be missing.
         deep: whether sums may be continued.
+        paired: whether elements are pairs of numbers of 16 bits.
     """
 
     name: str
@@ -43,6 +51,7 @@ class Micro:
     tile: Tile
     masked: bool
     deep: bool
+    paired: bool = False
 
     def define(self, writer: Writer) -> None:
         """Write the function, and that of whole tiles."""
@@ -56,7 +65,7 @@ class Micro:
     @property
     def _whole(self) -> Micro:
         """The function of tiles that miss no columns."""
-        return Micro(f"{self.name}.whole", self.kind, self.tile, False, self.deep)
+        return replace(self, name=f"{self.name}.whole", masked=False)
 
     def _parameters(self) -> list[tuple[str, str]]:
         table = self.tile.table
@@ -220,8 +229,22 @@ class _Body:
             spread = splat(Lanes(writer, found, micro.kind, 1), self.tile.lanes)
             for v, vector in enumerate(vectors):
                 old = sums[r * self.tile.vectors + v]
-                new.append(fma(spread, vector, old) if old.floating else spread * vector + old)
+                new.append(self._sum(spread, vector, old))
         return new
+
+    def _sum(self, left: Lanes, right: Lanes, old: Lanes) -> Lanes:
+        if old.floating:
+            return fma(left, right, old)
+        return (self._both(left, right) if self.micro.paired else left * right) + old
+
+    def _both(self, left: Lanes, right: Lanes) -> Lanes:
+        """The sums of products of both halves; added to a sum it is one instruction of VNNI."""
+        lanes, writer = left.lanes, self.writer
+        halves = f"<{2 * lanes} x i16>"
+        given = [writer.emit(f"bitcast {x.type} {x.name} to {halves}") for x in (left, right)]
+        name = _PAIRS[lanes]
+        found = writer.intrinsic(name, left.type, *((halves, x) for x in given))
+        return Lanes(writer, found, left.kind, lanes)
 
     def _vector(self, place: str, v: int) -> Lanes:
         micro, mask = self.micro, self.masks[v]

@@ -1,0 +1,43 @@
+"""Pairs: products of numbers of 16 bits, two of them in one lane of 32 bits.
+
+    sum over k of a[k] * b[k]  =  sum over j of  a[2 j] * b[2 j] + a[2 j + 1] * b[2 j + 1]
+
+Machines multiply both and add them in one instruction. Copies of the operands hold pairs in the
+order in which they are multiplied, the even element in the low half; a last one that has no partner
+has zero. Sums are exact, or wrap around as those of int32 do.
+"""
+
+from __future__ import annotations
+
+from talweg.base import dtypes
+from talweg.loops.scalar import Cast, Constant, Scalar, Select, call, constant
+from talweg.schedule.place import Place, map_places
+
+SHORT = (dtypes.int8, dtypes.uint8, dtypes.int16, dtypes.bool_)
+
+
+def is_short(value: Scalar) -> bool:
+    """Return whether an int32 is one of 16 bits that was cast, or zero."""
+    if value.dtype is not dtypes.int32:
+        return False
+    if isinstance(value, Select):
+        return is_short(value.then) and is_short(value.otherwise)
+    if isinstance(value, Constant):
+        return value.value == 0
+    return isinstance(value, Cast) and value.operand.dtype in SHORT
+
+
+def pair(value: Scalar, index: str, extent: Place) -> Scalar:
+    """Return the pair of two neighbours along an axis, whose index then counts pairs.
+
+    Args:
+        value: an int32 that is short.
+        index: of the axis.
+        extent: of the axis, before.
+    """
+    table = extent.table
+    even, odd = (table.place({(index,): 2} | ({(): n} if n else {})) for n in (0, 1))
+    low = map_places(value, lambda p: p.at(index, even))
+    high = map_places(value, lambda p: p.at(index, odd))
+    partner = Select(call("lt", odd, extent), high, constant(0, dtypes.int32))
+    return call("bit_and", low, constant(0xFFFF, dtypes.int32)) + partner * 0x10000
