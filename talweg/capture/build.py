@@ -15,6 +15,7 @@ from talweg.capture.captured import (
     Effects,
     Finding,
     Given,
+    Keeping,
     Modes,
     Numbers,
     Recipe,
@@ -24,6 +25,7 @@ from talweg.capture.captured import (
 from talweg.capture.gradients import Tape, derive, detached, split
 from talweg.capture.guards import Guard
 from talweg.capture.outcome import Made, Outcome, Ref, Write
+from talweg.capture.ready import Cut, cut
 from talweg.capture.surroundings import Place
 from talweg.capture.symbols import Symbol, plain
 from talweg.capture.watched import Anchor, Capture, Refusal
@@ -89,9 +91,11 @@ class Building:
         graph = pending_graph(self.outputs)
         ordered = sorted(graph.inputs, key=self._order)
         self.graph = Graph(ordered, self.outputs)
-        inputs = [self._given(n) for n in ordered]
         tape = None if gradients is None else self._tape(gradients)
-        self.program = compiled(self.graph)
+        self.cut = self._cut()
+        self.run = self.graph if self.cut is None else self.cut.rest
+        inputs = [self._given(n) for n in self.run.inputs]
+        self.program = compiled(self.run)
         effects = self._effects()
         same, distinct = self._aliases()
         self.captured = Captured(
@@ -110,6 +114,7 @@ class Building:
                 [n.type for n in self.outputs],
                 effects,
                 tape,
+                self._keeping(),
             )
         )
 
@@ -146,6 +151,37 @@ class Building:
                 "from the names that its code mentions"
             )
         return Given("constant", node, node.type)
+
+    def _cut(self) -> Cut | None:
+        """The graph in two, where a part depends on state alone, and the run leaves all state."""
+        o, capture = self.outcome, self.capture
+        if o.writes or o.swaps or o.gradients or o.edges or o.taped:
+            return None
+        state: dict[Node, Tensor] = {}
+        constant: list[Node] = []
+        for node in self.graph.inputs:
+            kind = self.rows[self._given(node)].kind
+            source = capture.source_of(node)
+            if kind == "storage" and source is not None and self._is_fixed(source):
+                state[node] = capture.tensors[source]
+            elif kind == "constant":
+                constant.append(node)
+        found = cut(self.graph, state, constant)
+        for i, stand in enumerate(found.stands if found is not None else ()):
+            self.given[stand] = len(self.rows)
+            self.rows.append(Given("ready", i, stand.type))
+        return found
+
+    def _is_fixed(self, source: int) -> bool:
+        """Whether a source is the same Tensor in each call."""
+        kind, number = self.capture.sources[source]
+        return kind == "place" and number not in self.places
+
+    def _keeping(self) -> Keeping | None:
+        if self.cut is None:
+            return None
+        rows = [self.rows[self.given[n]] for n in self.cut.state]
+        return Keeping(self.cut.ready, [row.value for row in rows])
 
     def _use_variable(self) -> None:
         """Tensors at places that are replaced: their type matters, even if nothing else does."""
@@ -365,7 +401,9 @@ class Building:
         for node in nodes:
             node.value = plain(node.value)
         try:
-            values = self.program.run(self.graph.inputs)
+            if self.cut is not None:
+                self.cut.fill()
+            values = self.program.run(self.run.inputs)
         except IndexOutOfRange as error:
             self._undo()
             raise at_its_line(error) from None

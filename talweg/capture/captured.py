@@ -10,6 +10,7 @@ from talweg.base.source import describe
 from talweg.capture.gradients import Tape
 from talweg.capture.guards import Guard
 from talweg.capture.outcome import Made, Ref, Write
+from talweg.capture.ready import Ready
 from talweg.capture.surroundings import Place
 from talweg.capture.symbols import Replay
 from talweg.engine.program import Program
@@ -70,13 +71,14 @@ class Given(NamedTuple):
     """An input of the function.
 
     Args:
-        kind: the value of a Tensor, the value of its storage, a number, or a constant.
-        value: the number of the Tensor among the sources; of the number among those wanted; or the
-            Node of the constant.
+        kind: the value of a Tensor, the value of its storage, a number, a constant, or a value
+            that is kept.
+        value: the number of the Tensor among the sources; of the number among those wanted; the
+            Node of the constant; or the number among the values that are kept.
         type: of the value.
     """
 
-    kind: Literal["value", "storage", "number", "constant"]
+    kind: Literal["value", "storage", "number", "constant", "ready"]
     value: Any
     type: TensorType
 
@@ -132,6 +134,18 @@ class Effects(NamedTuple):
     edges: Sequence[tuple[int, int]]
 
 
+class Keeping(NamedTuple):
+    """Values that are kept.
+
+    Args:
+        keeper: of them.
+        sources: the Tensors that they are computed from.
+    """
+
+    keeper: Ready
+    sources: Sequence[int]
+
+
 class Recipe(NamedTuple):
     """All that a replay needs to know.
 
@@ -149,6 +163,7 @@ class Recipe(NamedTuple):
         types: of the outputs.
         effects: what to do with them.
         tape: how gradients go through; None where none do.
+        ready: what is kept between calls; None where nothing is.
     """
 
     name: str
@@ -165,6 +180,7 @@ class Recipe(NamedTuple):
     types: Sequence[TensorType]
     effects: Effects
     tape: Tape | None
+    ready: Keeping | None
 
 
 @final

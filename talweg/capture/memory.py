@@ -49,11 +49,12 @@ def spare(t: Tensor | None, type: TensorType) -> Buffer | None:
     if (
         node.type is type
         and memory.__class__ is Buffer
-        and memory.owned
+        and memory.stamp >= 0
         and storage.writes is None
         and t._grad is None
         and (getrefcount(t), getrefcount(storage), getrefcount(node), getrefcount(memory)) == _ALONE
     ):
+        memory.stamp = 0
         return memory
     return None
 

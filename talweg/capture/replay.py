@@ -3,8 +3,9 @@
 Attributes of many objects are looked at in each call. So there is no loop over tables: one function
 is written for each capture, in which every object has a name. Its locals are `a0` … for leaves of
 the arguments, `x0` …, `s0` … for sources and their storages, `n0` … for the Nodes with the values
-of storages, `v0` … for those of arguments, `p0` … for what is at places, `t0` … for numbers, `o0` …
-and `m0` … for the memory and the Nodes of outputs, `r0` … for Tensors that are made.
+of storages, `v0` … for those of arguments, `w0` … for those that are kept, `p0` … for what is at
+places, `t0` … for numbers, `o0` … and `m0` … for the memory and the Nodes of outputs, `r0` … for
+Tensors that are made.
 """
 
 from __future__ import annotations
@@ -105,6 +106,7 @@ class Writer:
             self._numbers()
         errors = "LookupError, AttributeError, ArithmeticError, ValueError, overflow"
         text.add(f"except ({errors}): return MISS")
+        self._ready()
         if self.watched is not None:
             self._run()
         else:
@@ -166,6 +168,8 @@ class Writer:
             return f"input_node({self.text.name(type)}, {self.wanted[s]})"
         if kind == "constant":
             return self.text.name(s)
+        if kind == "ready":
+            return f"w{s}"
         return (
             f"n{s}" if kind == "storage" or self.is_whole(s) else f"v{self.recipe.sources[s].where}"
         )
@@ -251,6 +255,21 @@ class Writer:
             self.text.add(f"packed = {self.text.name(pack)}({', '.join(numbers)})")
         else:
             self.text.names["packed"] = pack(*(g.value.value for g in rows))
+
+    def _ready(self) -> None:
+        """Kept values, computed anew if one of the stamps is another, or there is none."""
+        ready, text = self.recipe.ready, self.text
+        if ready is None:
+            return
+        nodes = [f"n{s}" for s in ready.sources]
+        kept, count = text.name(ready.keeper), len(ready.keeper.types)
+        text.add(
+            f"try: stamps = {tuple_of([f'{n}.value.stamp' for n in nodes])}",
+            "except AttributeError: stamps = None",
+            f"kept = {kept}.kept",
+            f"if kept[0] != stamps: kept = {kept}.renewed({tuple_of(nodes)})",
+            f"{tuple_of([f'w{i}' for i in range(count)])} = kept[1]",
+        )
 
     # -- the run
 
@@ -343,7 +362,7 @@ class Writer:
             node = _REFERENCES[0] + (self.recipe.sources[s].kind == "argument")
             text.add(
                 f"if getrefcount(n{s}) == {node} and getrefcount(bn{s}) == {_REFERENCES[1]}"
-                f" and bn{s}.owned: o{at} = bn{s}; m{j} = n{s}",
+                f" and bn{s}.stamp >= 0: o{at} = bn{s}; m{j} = n{s}; o{at}.stamp = 0",
                 f"else: o{at} = {fresh}; m{j} = None",
             )
         elif made is not None:
@@ -383,8 +402,11 @@ class Writer:
         spared = {self.output_of(n) for n in self.spares}
         for j, type in enumerate(recipe.types):
             if j not in spared:
-                test = f"if m{j} is None: " if j in self.reused else ""
-                text.add(f"{test}m{j} = input_node({text.name(type)}, {self.memory(j)})")
+                new = f"m{j} = input_node({text.name(type)}, {self.memory(j)})"
+                if j in self.reused:
+                    text.add(f"if m{j} is None: {new}", f"else: {self.memory(j)}.stamp = 0")
+                else:
+                    text.add(new)
         self._tape()
         self._writes()
         storages = Counter(m.fresh for m in effects.made)

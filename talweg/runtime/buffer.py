@@ -12,6 +12,7 @@ mapped, for the sum of what is used and unused grows only then.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import mmap
 import os
 import sys
@@ -193,7 +194,9 @@ class Buffer:
     Attributes:
         address: of the first byte.
         nbytes: its size.
-        owned: whether nothing but this Buffer, and arrays made of it, name the memory.
+        stamp: negative where others than this Buffer, and arrays made of it, name the memory. Else
+            0, until somebody who keeps what he computed from the contents puts a number of
+            `next_stamp` here. Who writes other contents puts 0, before and after.
 
     >>> buffer = Buffer(24)
     >>> x = buffer.array(np.float32, (2, 3))
@@ -202,7 +205,7 @@ class Buffer:
     (6.0, 0)
     """
 
-    __slots__ = ("__weakref__", "_block", "address", "nbytes", "owned")
+    __slots__ = ("__weakref__", "_block", "address", "nbytes", "stamp")
 
     _block: Block
 
@@ -213,7 +216,7 @@ class Buffer:
             self._block = block = take(nbytes)
         self.address = block.address
         self.nbytes = nbytes
-        self.owned = True
+        self.stamp = 0
 
     @classmethod
     def of(cls, array: np.ndarray[Any, Any]) -> Buffer:
@@ -230,7 +233,7 @@ class Buffer:
         self = cls.__new__(cls)
         self.address = address_of(array)
         self.nbytes = array.nbytes
-        self.owned = False
+        self.stamp = -1
         self._block = Block(self.address, array, _AWAY)
         return self
 
@@ -264,6 +267,14 @@ class Buffer:
         except AttributeError:  # there was no memory to be had
             return
         block.home.append(block)
+
+
+_stamps = itertools.count(1)
+
+
+def next_stamp() -> int:
+    """Return a number that no contents of a Buffer were stamped with."""
+    return next(_stamps)
 
 
 def address_of(array: np.ndarray[Any, Any]) -> int:
