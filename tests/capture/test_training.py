@@ -11,12 +11,10 @@ import pytest
 import talweg as tw
 from talweg import nn, optim
 from talweg.base.errors import IndexOutOfRange
-from talweg.engine.state import CONFIG
 from tests.capture.replaying import assert_same, data, lenet, mlp, normalized, replays
+from tests.checked import unchecked
 
 F = nn.functional
-
-in_place = pytest.mark.skipif(CONFIG.check, reason="checked kernels run twice, on fresh memory")
 
 
 class Run(NamedTuple):
@@ -152,7 +150,7 @@ def test_a_number_by_which_python_decides_makes_another_capture() -> None:
     assert "weight_decay" in step.reports[-1].cause
 
 
-@in_place
+@unchecked
 def test_parameters_keep_their_memory() -> None:
     w = data(64, grad=True)
     optimizer = optim.SGD([w], lr=0.1)
@@ -190,7 +188,7 @@ def test_parameters_keep_their_memory() -> None:
     assert (held.array == values).all()
 
 
-@in_place
+@unchecked
 def test_state_and_gradients_keep_their_memory_unless_somebody_looks() -> None:
     w = data(64, 3, grad=True)
     optimizer = optim.SGD([w], lr=0.1, momentum=0.9)

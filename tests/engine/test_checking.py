@@ -20,7 +20,6 @@ from talweg.base.frozen import frozen
 from talweg.engine.building import build
 from talweg.engine.checking import Checker
 from talweg.engine.record import lift
-from talweg.engine.state import CONFIG
 from talweg.ir.build import Builder
 from talweg.ir.node import Graph, Node, input_node
 from talweg.ir.types import tensor_type
@@ -31,6 +30,7 @@ from talweg.ops.kinds import Elementwise
 from talweg.passes.pipeline import compile_graph
 from talweg.passes.places import ARENA, Place
 from talweg.passes.verify import verify_plan
+from tests.checked import unchecked
 
 ROOT = Path(tw.__file__).parents[1]
 SIZE = 40_000  # more than a graph has that is run by the references at first sight
@@ -94,9 +94,8 @@ def test_the_wrong_one_of_several_kernels_is_named() -> None:
         checked(make, x)
 
 
+@unchecked
 def test_checking_ends_with_its_context() -> None:
-    if CONFIG.check:
-        pytest.skip("TALWEG_CHECK=1 has everything checked")
     b = OpBuilder()
     x = input_node(tensor_type(dtypes.float32, (3,)), np.ones(3, np.float32))
     graph = Graph([x], [twice(b, x, 0.0)])

@@ -14,6 +14,7 @@ import pytest
 
 import talweg as tw
 from talweg.runtime.buffer import release
+from tests.checked import unchecked
 
 ROOT = Path(tw.__file__).parents[1]
 RNG = np.random.default_rng(5)
@@ -178,6 +179,7 @@ def test_indices_beyond_32_bits() -> None:
     assert tw.arange(FAR - 5, FAR).tolist() == list(range(FAR - 5, FAR))
 
 
+@unchecked
 @pytest.mark.slow
 def test_memory_beyond_32_bits() -> None:
     x = tw.zeros(FAR, dtype=tw.uint8)
