@@ -66,8 +66,20 @@ def fetch(array: Array, offset: Value, lanes: int) -> None:
     size = array.dtype.itemsize
     for start in range(0, lanes, max(LINE // size, 1)):
         place = pointer(writer, array, offset.single + start)
-        given = [("ptr", place), ("i32", "0"), ("i32", "2"), ("i32", "1")]
-        writer.intrinsic("llvm.prefetch.p0", "void", *given)
+        prefetch(writer, place, cache=2)
+
+
+def prefetch(writer: Writer, address: str, written: bool = False, cache: int = 1) -> None:
+    """Ask for the line of an address, which need not exist.
+
+    Args:
+        writer: of the module.
+        address: as an LLVM value.
+        written: whether it will be written, not read.
+        cache: how far away it is wanted: 1 for the nearest, or 2.
+    """
+    given = ("ptr", address), ("i32", str(int(written))), ("i32", str(4 - cache)), ("i32", "1")
+    writer.intrinsic("llvm.prefetch.p0", "void", *given)
 
 
 def load(array: Array, offset: Value, lanes: int, mask: Lanes | None) -> Value:

@@ -87,6 +87,5 @@ def _fetched(scope: Scope, store: Store, loops: tuple[Loop, Loop], square: Squar
     ahead = scope.place(further.times(place.table.place({(): square.ahead}))).single.name
     address = writer.emit(f"getelementptr {kind}, ptr {address}, i64 {ahead}")
     for _ in range(square.size):
-        hint = (("ptr", address), ("i32", "1"), ("i32", "3"), ("i32", "1"))
-        writer.intrinsic("llvm.prefetch.p0", "void", *hint)
+        memory.prefetch(writer, address, written=True)
         address = writer.emit(f"getelementptr {kind}, ptr {address}, i64 {apart}")

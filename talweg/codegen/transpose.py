@@ -57,8 +57,7 @@ def _function(writer: Writer, kind: str, lanes: int) -> str:
         for address in _lines(writer, kind, "%from", lanes, step, lines - 1):
             read.append(memory.load_row(writer, kind, lanes, address, mask))
             following = writer.emit(f"getelementptr {kind}, ptr {address}, i64 %ahead")
-            hint = (("ptr", following), ("i32", "0"), ("i32", "3"), ("i32", "1"))
-            writer.intrinsic("llvm.prefetch.p0", "void", *hint)
+            memory.prefetch(writer, following)
         places = _lines(writer, kind, "%to", lanes, apart, last)
         for address, line in reversed(list(zip(places, transposed(read), strict=True))):
             writer.do(f"store {line.type} {line.name}, ptr {address}, align {size}")

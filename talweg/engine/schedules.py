@@ -36,12 +36,7 @@ def schedule_of(nest: LoopNest, values: Sequence[Number]) -> Schedule:
     found = _FOUND.get(nest, values)
     if found is not None:
         return found
-    return choose.choose(nest, named(nest, values), host())
-
-
-def named(nest: LoopNest, values: Sequence[Number]) -> Mapping[str, Number]:
-    """Return the values of a nest's arguments by their names."""
-    return {a.name: value for a, value in zip(nest.arguments, values, strict=True)}
+    return choose.choose(nest, nest.named(values), host())
 
 
 def keep_schedules(found: Mapping[tuple[LoopNest, tuple[Number, ...]], Schedule]) -> None:

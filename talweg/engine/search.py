@@ -16,7 +16,7 @@ from talweg.codegen.object import compile_nests
 from talweg.engine.evaluate import forget_programs
 from talweg.engine.explain import explain
 from talweg.engine.report import aligned
-from talweg.engine.schedules import keep_schedules, named
+from talweg.engine.schedules import keep_schedules
 from talweg.engine.state import CONFIG
 from talweg.engine.units import time_text
 from talweg.engine.watch import now
@@ -158,7 +158,7 @@ def _is_measured(launch: Launch) -> bool:
 def _measured(launch: Launch, schedules: int) -> Tuned:
     """Measure so many schedules of a launch in turn."""
     nest, values = launch.nest, launch.values
-    tried = candidates(nest, named(nest, values), host(), schedules)
+    tried = candidates(nest, nest.named(values), host(), schedules)
     made = compile_nests([(nest, s) for s in tried], host(), disk_cache(), CONFIG.threads)
     operands = list(_made_up(launch))
     runs = [_timed(Kernel(one.code, one.signature), launch, operands) for one in made]

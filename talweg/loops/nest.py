@@ -26,7 +26,7 @@ where an order of elements matters; strides are a matter of the schedule.
 from __future__ import annotations
 
 import keyword
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeAlias, final
 
@@ -35,7 +35,7 @@ from talweg.base.dtypes import DType
 from talweg.base.errors import GraphError
 from talweg.base.frozen import frozen
 from talweg.loops.functions import COMBINES, FUNCTIONS
-from talweg.loops.scalar import Argument, Scalar, check, check_scalar, walk
+from talweg.loops.scalar import Argument, Number, Scalar, check, check_scalar, walk
 
 ORDERS = ("parallel", "reduction", "sequential")
 
@@ -253,6 +253,10 @@ class LoopNest:
         for buffer in self.inputs + self.outputs:
             _typed(buffer, Buffer)
         _block(self.body)
+
+    def named(self, values: Sequence[Number]) -> dict[str, Number]:
+        """Return values of the arguments, one for each, by their names."""
+        return {a.name: value for a, value in zip(self.arguments, values, strict=True)}
 
 
 def expressions(statement: Statement) -> tuple[Scalar, ...]:

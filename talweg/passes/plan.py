@@ -171,7 +171,7 @@ def _step(
         kernel.owners,
         nodes,
         sum(n.type.nbytes for n in operands),
-        operations(kernel.nest, _named(kernel)),
+        operations(kernel.nest, kernel.nest.named(kernel.values)),
         tuple(
             (i, len(kernel.inputs) + o)
             for i, old in enumerate(kernel.inputs)
@@ -179,7 +179,3 @@ def _step(
             if (old, new) in kernel.in_place
         ),
     )
-
-
-def _named(kernel: Kernel) -> dict[str, Number]:
-    return {a.name: v for a, v in zip(kernel.nest.arguments, kernel.values, strict=True)}

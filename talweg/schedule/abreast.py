@@ -31,7 +31,7 @@ from talweg.loops.nest import (
     statements,
 )
 from talweg.loops.scalar import Index, Load, Scalar, call, constant
-from talweg.schedule.moves import copied, renamed
+from talweg.schedule.moves import around, copied, parallel_loops, renamed
 from talweg.schedule.place import Fresh, Place, names_in, put, settled, walk
 
 ROWS = 8
@@ -45,11 +45,7 @@ def abreast(nest: LoopNest) -> LoopNest:
 
 
 def _abreast(statement: Statement, fresh: Fresh) -> Block:
-    loops: list[Loop] = []
-    body: Block = (statement,)
-    while len(body) == 1 and isinstance(body[0], Loop) and body[0].order == "parallel":
-        loops.append(body[0])
-        body = body[0].body
+    loops, body = parallel_loops((statement,))
     if not loops or not _shares_a_row(loops[-1], body):
         return (statement,)
     *outer, rows = loops
@@ -65,13 +61,7 @@ def _abreast(statement: Statement, fresh: Fresh) -> Block:
     last = _copy(body, rows.index, behind.plus(settled(Index(rest), table)), fresh)
     together = Loop(several, blocks, "parallel", _together(copies))
     left = Loop(rest, extent.plus(behind, -1), "parallel", last)
-    return _around(outer, together), *copied((_around(outer, left),), fresh)
-
-
-def _around(outer: Sequence[Loop], inner: Loop) -> Loop:
-    for loop in reversed(outer):
-        inner = replace(loop, body=(inner,))
-    return inner
+    return *around(outer, (together,)), *copied(around(outer, (left,)), fresh)
 
 
 def _copy(body: Block, index: str, place: Place, fresh: Fresh) -> Block:

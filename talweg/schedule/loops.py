@@ -15,7 +15,7 @@ from talweg.schedule.abreast import abreast
 from talweg.schedule.ahead import fetched_ahead
 from talweg.schedule.fixed import fixed, small_extents
 from talweg.schedule.jam import jammed
-from talweg.schedule.moves import collapsed, unrolled
+from talweg.schedule.moves import collapsed, parallel_loops, unrolled
 from talweg.schedule.parts import parted
 from talweg.schedule.place import placed
 from talweg.schedule.reductions import chunked
@@ -106,11 +106,9 @@ def _bytes(buffer: Buffer, values: Mapping[str, Number]) -> int:
 
 def _is_narrow(block: tuple[Statement, ...], values: Mapping[str, Number]) -> bool:
     """Whether few results come from many elements."""
-    results = 1
-    while len(block) == 1 and isinstance(block[0], Loop) and block[0].order == "parallel":
-        results *= extent(block[0].extent, values)
-        block = block[0].body
-    for statement in block:
+    loops, inside = parallel_loops(block)
+    results = math.prod(extent(loop.extent, values) for loop in loops)
+    for statement in inside:
         if isinstance(statement, Loop) and statement.order == "reduction":
             folded, last = 1, statement
             for inner in statements((statement,)):

@@ -6,7 +6,7 @@ iterations of parallel loops are independent, those of reduction loops may be re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from talweg.loops.nest import (
@@ -54,6 +54,22 @@ def each_block(block: Block, change: Callable[[Block], Block]) -> Block:
             case _:
                 found.append(statement)
     return change(tuple(found))
+
+
+def parallel_loops(block: Block) -> tuple[tuple[Loop, ...], Block]:
+    """Return the parallel loops of a block that stand alone in each other, and what is inside."""
+    loops: list[Loop] = []
+    while len(block) == 1 and isinstance(block[0], Loop) and block[0].order == "parallel":
+        loops.append(block[0])
+        block = block[0].body
+    return tuple(loops), block
+
+
+def around(loops: Sequence[Loop], block: Block) -> Block:
+    """Return a block inside of loops, the first of them outermost."""
+    for loop in reversed(loops):
+        block = (replace(loop, body=block),)
+    return block
 
 
 # -- small loops written out

@@ -11,12 +11,13 @@ operand, the code generator leaves out the copy: what is written is the part.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
 from talweg.loops.nest import Block, Loop, LoopNest, Statement, Store, map_scalars
 from talweg.loops.scalar import Call, Index, Load, Scalar, Select, call
+from talweg.schedule.moves import around, parallel_loops
 from talweg.schedule.place import Fresh, Place, names_in, put, settled
 
 
@@ -37,13 +38,10 @@ def copied_from(block: Block) -> tuple[str, str] | None:
 
 
 def _copying(block: Block) -> tuple[dict[str, Loop], Store | None]:
-    """The parallel loops that stand alone in each other, and the one store inside."""
-    loops: dict[str, Loop] = {}
-    while len(block) == 1 and isinstance(block[0], Loop) and block[0].order == "parallel":
-        loops[block[0].index] = block[0]
-        block = block[0].body
-    single = len(block) == 1 and isinstance(block[0], Store)
-    return loops, block[0] if single else None  # type: ignore[return-value]
+    """The parallel loops that stand alone in each other, by index, and the one store inside."""
+    loops, inside = parallel_loops(block)
+    store = inside[0] if len(inside) == 1 else None
+    return {loop.index: loop for loop in loops}, store if isinstance(store, Store) else None
 
 
 def _parted(statement: Statement, fresh: Fresh) -> Block:
@@ -58,7 +56,7 @@ def _parted(statement: Statement, fresh: Fresh) -> Block:
     bounds = _bounds(condition, loops)
     if bounds is None:
         return (statement,)
-    whole = _around(list(loops.values()), replace(store, value=old))
+    whole = around(list(loops.values()), (replace(store, value=old),))
     part: Block = (replace(store, value=new),)
     inner: list[Loop] = []
     for index, loop in loops.items():
@@ -74,14 +72,7 @@ def _parted(statement: Statement, fresh: Fresh) -> Block:
         at = settled(Index(name), table).plus(first)
         part = map_scalars(part, partial(put, index=index, new=at))
         inner.append(Loop(name, end.plus(first, -1), "parallel", ()))
-    (written,) = part
-    return whole, _around(inner, written)
-
-
-def _around(loops: Sequence[Loop], body: Statement) -> Statement:
-    for loop in reversed(loops):
-        body = replace(loop, body=(body,))
-    return body
+    return *whole, *around(inner, part)
 
 
 def _bounds(

@@ -43,7 +43,7 @@ from talweg.loops.nest import (
     statements,
 )
 from talweg.loops.scalar import Index, Load, Local, Scalar, call, constant
-from talweg.schedule.moves import assigned_in, copied, used_in
+from talweg.schedule.moves import around, assigned_in, copied, parallel_loops, used_in
 from talweg.schedule.place import Fresh, Place, Table, names_in, put, settled, walk
 
 ELEMENTS = 1 << 15  # of a chunk, about
@@ -59,22 +59,12 @@ def chunked(nest: LoopNest) -> LoopNest:
         return replace(nest, body=(*cutting.top, *cut))
     body: list[Statement] = []
     for statement in nest.body:
-        loops, inner = _around(statement)
+        loops, inner = parallel_loops((statement,))
         if loops and _reductions(inner) and cutting.fits(loops, inner):
             body += cutting.cut(loops, inner)
         else:
             body.append(statement)
     return replace(nest, body=(*cutting.top, *body))
-
-
-def _around(statement: Statement) -> tuple[tuple[Loop, ...], Block]:
-    """The parallel loops that stand alone in each other, and what is inside."""
-    loops: list[Loop] = []
-    body: Block = (statement,)
-    while len(body) == 1 and isinstance(body[0], Loop) and body[0].order == "parallel":
-        loops.append(body[0])
-        body = body[0].body
-    return tuple(loops), body
 
 
 def _reductions(block: Block) -> list[Loop]:
@@ -123,10 +113,7 @@ class _Cutting:
 
     def nested(self, loops: Sequence[Loop], body: Sequence[Statement]) -> Block:
         """A copy of the body inside of the loops, in which all names are new."""
-        block: Block = tuple(body)
-        for loop in reversed(loops):
-            block = (replace(loop, body=block),)
-        return copied(block, self.fresh)
+        return copied(around(loops, tuple(body)), self.fresh)
 
     def array(self, dtype: DType, size: Place) -> str:
         """A new array that all stages see."""

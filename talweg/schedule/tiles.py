@@ -24,6 +24,7 @@ from talweg.base.dtypes import DType
 from talweg.base.frozen import frozen
 from talweg.loops.nest import Block, Let, Loop, LoopNest, Statement, Store, expressions, map_scalars
 from talweg.loops.scalar import Index, Load, Scalar, Select, call, constant
+from talweg.schedule.moves import parallel_loops
 from talweg.schedule.place import Fresh, Place, children, names_in, put, settled, walk
 from talweg.schedule.target import Target
 
@@ -65,13 +66,9 @@ def tiled(nest: LoopNest, target: Target) -> tuple[LoopNest, Squares]:
 
 
 def _tiled(statement: Statement, target: Target, fresh: Fresh, squares: Squares) -> Statement:
-    loops: list[Loop] = []
-    body: Block = (statement,)
-    while len(body) == 1 and isinstance(body[0], Loop) and body[0].order == "parallel":
-        if names_in(body[0].extent):
-            return statement
-        loops.append(body[0])
-        body = body[0].body
+    loops, body = parallel_loops((statement,))
+    if any(names_in(loop.extent) for loop in loops):
+        return statement
     if len(loops) < 2 or not all(isinstance(s, Let | Store) for s in body):
         return statement
     types = _types(body)

@@ -16,7 +16,7 @@ from talweg.codegen.cache import ObjectCache
 from talweg.codegen.cpu import host
 from talweg.engine import schedules
 from talweg.engine.explain import explain
-from talweg.engine.schedules import found_schedules, keep_schedules, named
+from talweg.engine.schedules import found_schedules, keep_schedules
 from talweg.schedule.loops import Loops
 from talweg.schedule.search import candidates
 
@@ -69,7 +69,7 @@ def test_two_processes_keep_what_both_found(folder: Path) -> None:
     a, b = operands()
     (kernel,) = explain(lambda: a @ b).kernels
     nest, values = kernel.launch.nest, tuple(kernel.launch.values)
-    tried = candidates(nest, named(nest, values), host(), 3)
+    tried = candidates(nest, nest.named(values), host(), 3)
     one, other = schedules._Found(), schedules._Found()
     assert one.rows() == other.rows() == {}
     for writer, schedule, sizes in ((one, tried[1], values), (other, tried[2], (7, *values[1:]))):

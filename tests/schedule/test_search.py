@@ -41,7 +41,7 @@ CASES = {
 def test_all_candidates_compute_the_same(case: str) -> None:
     launch = CASES[case]()
     nest = launch.nest
-    values = {a.name: v for a, v in zip(nest.arguments, launch.values, strict=True)}
+    values = nest.named(launch.values)
     tried = candidates(nest, values, host(), 8)
     assert tried[0] == choose(nest, values, host())
     assert len(set(tried)) == len(tried) > 1
@@ -60,7 +60,7 @@ def test_all_candidates_compute_the_same(case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_schedules_survive_being_written_down(case: str) -> None:
     launch = CASES[case]()
-    values = {a.name: v for a, v in zip(launch.nest.arguments, launch.values, strict=True)}
+    values = launch.nest.named(launch.values)
     for schedule in (
         *candidates(launch.nest, values, host(), 12),
         Loops(streams=("out",), large=True, sizes=(("n", 3),)),
