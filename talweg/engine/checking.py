@@ -48,7 +48,7 @@ RUNS = 16
 _SELECTING = frozenset(
     (
         *("reduce_max", "reduce_min", "arg_max", "arg_min", "window_max", "window_arg_max"),
-        *("window_unpool", "put_at", "put_along", "max_along", "min_along"),
+        *("window_max_grad", "window_unpool", "put_at", "put_along", "max_along", "min_along"),
         *("cum_arg_max", "cum_arg_min", "arg_sort"),
     )
 )

@@ -327,3 +327,18 @@ def moves_with(value: Scalar, index: str) -> bool:
             fixed = all(a == Index(index) or isinstance(a, Argument) for a in monomial)
             found += 1 if plain and fixed else 2
     return found == 1
+
+
+def without_offset(value: Scalar) -> tuple[Scalar, int]:
+    """Return the normal form of an int64 expression without its constant term, and that term."""
+    polynomial = to_polynomial(value, {})
+    moving = {monomial: factor for monomial, factor in polynomial.items() if monomial}
+    return to_scalar(moving), polynomial.get((), 0)
+
+
+def step_of(value: Scalar, index: str) -> int:
+    """Return by how much an expression that moves with an index differs at least between two."""
+    for monomial, factor in to_polynomial(value, {}).items():
+        if Index(index) in monomial:
+            return abs(factor)
+    return 0

@@ -1,15 +1,16 @@
-"""Lowerings that take more than a few lines: reshape, pad, join, scan, scatter, sort, random."""
+"""Lowerings of more than a few lines: reshape, pad, join, scan, scatter, pool, sort, random."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, product
 
 from talweg.base import dtypes
+from talweg.loops.affine import simplify
 from talweg.loops.build import NestBuilder
 from talweg.loops.functions import COMBINES, identity
 from talweg.loops.operand import Indices, Operand, Point, flat, merged, unflat
-from talweg.loops.scalar import Numeric, Scalar, call, cast, constant
+from talweg.loops.scalar import Constant, Numeric, Scalar, call, cast, constant
 
 
 def reshaped(nest: NestBuilder, x: Operand, shape: Indices) -> Point:
@@ -175,6 +176,45 @@ def scatter(
         nest.store(total, place(at), value, combine)
     if half:
         nest.pointwise((out,), lambda i: cast(total[i], out.dtype))
+
+
+def share_of_maximum(nest: NestBuilder, window: Sequence[int], x: Operand, ct: Operand) -> Point:
+    """Return the Point of ct at the first maximum of each window and 0 elsewhere.
+
+    The windows lie side by side along the last axes and cover x; the last one of several NaNs is
+    taken. Where an element stands in its window is known when the loops run over windows.
+    """
+    lead = x.rank - len(window)
+    zero = nest.constant(0, x.dtype)
+
+    def element(read: Operand, at: Indices) -> Scalar:
+        found: Scalar = nest.once((read, at), at, lambda: nest.let(read[at]))
+        return found
+
+    def point(i: Indices) -> Scalar:
+        i = tuple(map(simplify, i))
+        at = [simplify(p // n) for p, n in zip(i[lead:], window, strict=True)]
+        here = simplify(flat([p % n for p, n in zip(i[lead:], window, strict=True)], window))
+        known = int(here.text) if isinstance(here, Constant) else None
+        mine = element(x, i)
+        wins, last = [], []
+        for n, tap in enumerate(product(*map(range, window))):
+            if n == known:
+                continue
+            starts = zip(at, window, tap, strict=True)
+            other = element(x, (*i[:lead], *(simplify(p * size + k) for p, size, k in starts)))
+            if known is None:
+                wins.append((mine > other) | (nest.eq(mine, other) & (here <= n)))
+                last.append((here >= n) | nest.eq(other, other))
+            else:
+                wins.append(mine > other if n < known else mine >= other)
+                last += [nest.eq(other, other)] if n > known else []
+        best = nest.all(wins)
+        if x.dtype.is_inexact:  # the last NaN wins
+            best = best | nest.all([nest.isnan(mine), *last])
+        return nest.select(best, element(ct, (*i[:lead], *at)), zero)
+
+    return point
 
 
 def before(x: Scalar, y: Scalar) -> Scalar:

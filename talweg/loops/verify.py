@@ -6,7 +6,8 @@
 4. A reduction loop writes what lies outside it by Accumulate and folding Store only, and does not
    read what it is folding.
 5. Iterations of a parallel loop do not meet: all accesses to an outer buffer that the loop writes
-   agree in one index that differs between iterations. Outer Vars are not written.
+   agree in one index that differs between iterations, but for offsets below its step. Outer Vars
+   are not written.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from talweg.base.errors import GraphError
-from talweg.loops.affine import moves_with, simplify
+from talweg.loops.affine import moves_with, step_of, without_offset
 from talweg.loops.nest import (
     Accumulate,
     Allocate,
@@ -188,13 +189,23 @@ def _check_disjoint(loop: Loop, buffer: str, lets: dict[str, Scalar]) -> None:
     accesses += [
         s.indices for s in scalars(loop.body) if isinstance(s, Load) and s.buffer == buffer
     ]
-    shared: set[tuple[int, Scalar]] | None = None
+    shared: dict[tuple[int, Scalar], set[int]] | None = None
     for indices in accesses:
         plain = ((i, _inline(value, lets)) for i, value in enumerate(indices))
-        places = {(i, simplify(v)) for i, v in plain if moves_with(v, loop.index)}
-        shared = places if shared is None else shared & places
+        places: dict[tuple[int, Scalar], set[int]] = {}
+        for axis, value in plain:
+            if moves_with(value, loop.index):
+                moving, offset = without_offset(value)
+                places[axis, moving] = {offset}
+        if shared is not None:
+            places = {at: shared[at] | places[at] for at in shared.keys() & places.keys()}
+        shared = places
+    apart = (
+        max(offsets) - min(offsets) < step_of(moving, loop.index)
+        for (_, moving), offsets in (shared or {}).items()
+    )
     met = f"iterations of the parallel loop {loop.index} may meet in {buffer}"
-    check(bool(shared), f"{met}: no index of it surely differs between them")
+    check(any(apart), f"{met}: no index of it surely differs between them")
 
 
 def _inline(value: Scalar, lets: dict[str, Scalar]) -> Scalar:

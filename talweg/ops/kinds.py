@@ -123,8 +123,12 @@ class Reduce(Op):
 
     1. `axes` are sorted, distinct and counted from the front.
     2. The reduced axes disappear from the shape.
+
+    Attributes:
+        adds: whether it is their sum.
     """
 
+    adds: ClassVar[bool] = False
     axes: tuple[int, ...]
 
     def reduced(self, type: TensorType) -> Shape:
@@ -279,7 +283,19 @@ class Contract(Op):
 
 @frozen
 class Window(Op):
-    """A reduction over sliding windows: pooling."""
+    """A reduction over sliding windows: pooling.
+
+    Attributes:
+        scattered: the operand whose elements make the result, each once, among zeros; the
+            leading axes are the same. None where there is no such operand.
+    """
+
+    scattered: ClassVar[int | None] = None
+
+    @property
+    def blocks(self) -> Shape:
+        """How many neighbours along the last axes of the result share what they read."""
+        return ()
 
 
 @frozen

@@ -28,6 +28,8 @@ _ORDERED = dtypes.bool_, *dtypes.REALS
 class ReduceSum(Reduce):
     """Sum over axes, in the operand's dtype; half types accumulate in float32."""
 
+    adds: ClassVar[bool] = True
+
     def infer(self, *types: TensorType) -> TensorType:
         (x,) = types
         check_dtype(self, x.dtype, dtypes.NUMBERS)

@@ -19,7 +19,7 @@ from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType
 from talweg.loops.functions import identity
 from talweg.loops.operand import Operand, flat
-from talweg.loops.recipes import spaced
+from talweg.loops.recipes import share_of_maximum, spaced
 from talweg.ops.kinds import Window, check_dtype
 
 if TYPE_CHECKING:
@@ -135,6 +135,12 @@ class _Windowed(Window):
             combine, self.window, lambda k: spaced(nest, x, at(i, k), bordered, fill)
         )
 
+    def tiles(self, shape: Shape) -> bool:
+        """Whether every element of a value lies in exactly one window."""
+        plain = self.strides == self.window and not any(map(any, self.padding))
+        cut = zip(shape[len(shape) - len(self.window) :], self.window, strict=True)
+        return plain and set(self.dilation) == {1} and not any(n % k for n, k in cut)
+
     def check_covered(self, x: TensorType, out: Shape) -> None:
         """Raise ShapeError when a window lies in the padding with all its elements."""
         rank = len(self.window)
@@ -205,6 +211,8 @@ class WindowMax(_Windowed):
         (ct,) = cotangents
         (x,) = node.inputs
         fields = self.window, self.strides, self.padding, self.dilation
+        if self.tiles(x.shape) and prod(self.window) <= _MET:
+            return (b.window_max_grad(x, ct, *fields),)
         index = b.window_arg_max(x, *fields)
         return (b.window_unpool(ct, index, *fields, x.shape[x.rank - len(self.window) :]),)
 
@@ -268,6 +276,55 @@ class WindowArgMax(_Windowed):
             yield Sample(cls(*fields), (Draw(shape, distinct=True),), dtypes.REALS, gradient=False)
         ties = np.array([[1.0, 1.0, 0.0, 2.0], [1.0, 0.0, 2.0, 2.0]])
         yield Sample(cls((2, 2), (1, 1), ((1, 1), (0, 0)), (1, 1)), (ties,), gradient=False)
+
+
+@frozen
+class WindowMaxGrad(_Windowed):
+    """The elements of x that WindowArgMax finds receive those of ct, all others 0.
+
+    1. Windows lie side by side and cover x: every element belongs to one of them.
+    2. `ct` has the shape of WindowMax's result. 3. Ties and NaN: as WindowArgMax has them.
+    """
+
+    scattered: ClassVar[int | None] = 1
+
+    @property
+    def blocks(self) -> Shape:
+        return self.window
+
+    def infer(self, *types: TensorType) -> TensorType:
+        x, ct = types
+        check_dtype(self, x.dtype, dtypes.REALS)
+        if not self.tiles(x.shape) or ct != x.with_shape(self.result_shape(x.shape)):
+            raise ShapeError(f"{self.name()}: windows {self.window} of {x} do not give {ct}")
+        return x
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        x, ct = arrays
+        fields = self.window, self.strides, self.padding, self.dilation
+        spatial = x.shape[x.ndim - len(self.window) :]
+        index = WindowArgMax(*fields).reference(x)
+        return WindowUnpool(*fields, spatial).reference(ct, index)
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        return share_of_maximum(nest, self.window, *ins)
+
+    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+        (ct,) = cotangents
+        x, pooled = node.inputs
+        axis = x.rank - len(self.window)
+        index = b.window_arg_max(x, self.window, self.strides, self.padding, self.dilation)
+        rows = b.reshape(ct, (*x.shape[:axis], prod(x.shape[axis:])))
+        places = b.reshape(index, (*x.shape[:axis], prod(pooled.shape[axis:])))
+        return None, b.reshape(b.take_along(rows, places, axis), pooled.shape)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        for window, shape in (((2,), (3, 4)), ((2, 2), (2, 2, 6)), ((1, 3), (2, 2, 3))):
+            fields = window, window, ((0, 0),) * len(window), (1,) * len(window)
+            ct = Draw(WindowMax(*fields).result_shape(shape))
+            x = Draw(shape, distinct=True)
+            yield Sample(cls(*fields), (x, ct), dtypes.REALS, tolerance=0)
 
 
 @frozen
@@ -428,6 +485,7 @@ class WindowUnpool(_Windowed):
             yield Sample(cls(*fields, spatial), inputs, dtypes.NUMBERS, tolerance=32)
 
 
+_MET = 8  # elements of a window that are compared with each other
 _Case = tuple[tuple[Shape, Shape, tuple[tuple[int, int], ...], Shape], Shape]
 _CASES: tuple[_Case, ...] = (
     (((2,), (1,), ((0, 0),), (1,)), (2, 5)),
@@ -471,4 +529,11 @@ def _lowest(dtype: np.dtype) -> float | int:
     return -np.inf if dtype.kind == "f" else int(np.iinfo(dtype).min)
 
 
-OPS: tuple[type[Op], ...] = (WindowMax, WindowArgMax, WindowSum, WindowSpread, WindowUnpool)
+OPS: tuple[type[Op], ...] = (
+    WindowMax,
+    WindowArgMax,
+    WindowMaxGrad,
+    WindowSum,
+    WindowSpread,
+    WindowUnpool,
+)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import product
 from typing import Any, final
 
 from talweg.base import dtypes
@@ -22,7 +23,7 @@ from talweg.loops.nest import LoopNest
 from talweg.loops.operand import Indices, Operand, Point
 from talweg.loops.scalar import Number, Scalar, call, constant
 from talweg.loops.verify import verify
-from talweg.ops.kinds import Effect, Elementwise, Reduce, View
+from talweg.ops.kinds import Effect, Elementwise, Reduce, View, Window
 from talweg.passes.extents import settle_extents
 from talweg.passes.fuse import is_heavy
 from talweg.passes.groups import Fusion, Group
@@ -156,17 +157,29 @@ class _Lowering:
         columns = [n for n in stored if n in group.columns]
         targets = {n: self._output(n) for n in (*on_space, *on_rows, *columns)}
         if group.rows is None:
-            order = self._order(on_space[0])
-            shape = targets[on_space[0]].shape
-            with nest.loops([shape[a] for a in order]) as physical:
-                at = tuple(physical[p] for p in inverse_order(order))
-                self._store_all(on_space, targets, at)
+            self._run_points(first, on_space, targets)
             return
         if columns:
             self._run_columns(on_rows, on_space, columns, targets)
             return
         with nest.loops(self.space[: group.rows]) as at:
             self._run_row(at, on_rows, on_space, targets, {})
+
+    def _run_points(
+        self, first: Node, on_space: list[Node], targets: Mapping[Node, Operand]
+    ) -> None:
+        """Every point of the space; neighbours that share what a window reads come together."""
+        nest, order = self.nest, self._order(on_space[0])
+        shape = targets[on_space[0]].shape
+        blocks = first.op.blocks if isinstance(first.op, Window) else ()
+        sizes = dict(enumerate(blocks, len(shape) - len(blocks)))
+        counts = {a: nest.number(nest.size(shape[a]) // n) for a, n in sizes.items()}
+        with nest.loops([counts.get(a, shape[a]) for a in order]) as physical:
+            start = [physical[p] for p in inverse_order(order)]
+            for tap in product(*map(range, blocks)):
+                steps = dict(zip(sizes, tap, strict=True))
+                at = (i * sizes[a] + steps[a] if a in sizes else i for a, i in enumerate(start))
+                self._store_all(on_space, targets, tuple(at))
 
     def _run_row(
         self,

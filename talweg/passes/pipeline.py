@@ -16,7 +16,7 @@ from talweg.passes.layout import choose_orders
 from talweg.passes.lower import lower_group
 from talweg.passes.plan import Plan, make_plan
 from talweg.passes.simplify import results_of, write_out_calls
-from talweg.passes.sums import join_terms
+from talweg.passes.sums import join_terms, sum_sources
 from talweg.passes.verify import verify_plan
 
 Dump: TypeAlias = Callable[[str, str], None]
@@ -24,6 +24,7 @@ Dump: TypeAlias = Callable[[str, str], None]
 GRAPH_PASSES: tuple[Callable[[Graph], Graph], ...] = (
     write_out_calls,  # a called graph is fused with what stands around the call
     merge_equal,  # what is written twice is computed once
+    sum_sources,  # zeros that pooling puts beside gradients are not added up
     join_terms,  # products that are added up are one: their sum stays in registers
     compute_in_blocks,  # scores of attention are made in blocks of rows and not stored
 )

@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 
 from talweg.ir.node import Graph, Node, make_node
 from talweg.ir.op import Op
-from talweg.ir.rewrite import same
-from talweg.ops.kinds import Contract, Elementwise, Joined, View
+from talweg.ir.rewrite import rewrite, same
+from talweg.ops.kinds import Contract, Elementwise, Joined, Reduce, View, Window
 
 MOST: Final = 16  # products in one: few numbers of them occur, so few kernels do
 
@@ -43,6 +43,28 @@ def join_terms(graph: Graph) -> Graph:
             if fewer is not None:
                 new[node] = _added(fewer, node.op)
     return Graph(graph.inputs, [new[o] for o in graph.outputs])
+
+
+def sum_sources(graph: Graph) -> Graph:
+    """Return the Graph in which a sum over what stands among zeros is that of the elements alone.
+
+    The gradient of a pooled bias is such a sum: it reads as much less as the windows are large.
+    """
+
+    def rule(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if not isinstance(node.op, Reduce) or not node.op.adds:
+            return same(node, inputs)
+        (spread,) = inputs
+        op = spread.op
+        while isinstance(op, Window) and op.scattered is not None:
+            axes = range(spread.rank - len(op.blocks), spread.rank)
+            if not set(axes) <= set(node.op.axes):
+                break
+            spread = spread.inputs[op.scattered]
+            op = spread.op
+        return same(node, (spread,))
+
+    return rewrite(graph, rule)
 
 
 def _adds(node: Node) -> bool:

@@ -180,6 +180,9 @@ class RandomGraph:
         how = (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1)
         name = str(self.rng.choice(["window_max", "window_sum"]))
         found: Node = getattr(self.b, name)(fitting[-1], *how)
+        shape = fitting[-1].shape
+        if not any(n % 2 for n in shape[2:]) and self.rng.random() < 0.4:
+            return self.b.window_max_grad(self.value(shape), found, *how)
         return found
 
     def make_take(self) -> Node | None:

@@ -49,6 +49,12 @@ for i in sequential(n):
     for k in parallel(m):
         out[at[i], k].add(x[i, k])
 """,
+    # Two rows in each iteration, as far apart as the rows of neighbouring ones.
+    """
+for i in parallel(n // 2):
+    out[i * 2, 0] = x[i, 0]
+    out[i * 2 + 1, 0] = x[i, 1]
+""",
     # Any order may fold into the same place.
     """
 for i in reduction(n):
@@ -80,6 +86,10 @@ BAD = [
     ("for i in parallel(n):\n    out[i * i, 0] = x[i, 0]", "loop i may meet in out"),
     ("for i in parallel(n):\n    out[i, 0] = x[i, 0]\n    out[0, i] = x[i, 1]", "may meet in out"),
     ("for i in parallel(n):\n    out[i, 0] = out[i - 1, 0]", "loop i may meet in out"),
+    (
+        "for i in parallel(n):\n    out[i * 2, 0] = x[i, 0]\n    out[i * 2 + 2, 0] = x[i, 1]",
+        "loop i may meet in out",
+    ),
     (
         "v: var[float32] = x[0, 0]\nfor i in parallel(n):\n    v.add(x[i, 0])\nout[0, 0] = v",
         r"parallel loop i writes the outer variable \['v'\]",

@@ -11,7 +11,7 @@ import pytest
 from talweg.base import dtypes
 from talweg.base.errors import DTypeError, ShapeError
 from talweg.ir.types import tensor_type
-from talweg.ops.window import WindowArgMax, WindowMax, WindowSpread, WindowSum
+from talweg.ops.window import WindowArgMax, WindowMax, WindowMaxGrad, WindowSpread, WindowSum
 
 # window, strides, padding, dilation; shape
 CASES: list[tuple[Any, tuple[int, ...]]] = [
@@ -67,6 +67,26 @@ def test_max_and_arg_max_equal_loops(case: Any, kind: str) -> None:
             best = nans[-1] if nans else values.index(max(values))
             np.testing.assert_array_equal(largest[lead + at], values[best])
             assert index[lead + at] == np.ravel_multi_index(inside[best], spatial)
+
+
+@pytest.mark.parametrize("kind", ["distinct", "ties", "nan"])
+def test_the_gradient_of_a_maximum_goes_to_one_place_of_each_window(kind: str) -> None:
+    fields, shape = (((2, 3), (2, 3), ((0, 0), (0, 0)), (1, 1))), (3, 4, 6)
+    rng = np.random.default_rng(6)
+    x = rng.standard_normal(shape)
+    if kind == "ties":
+        x = np.round(x)
+    elif kind == "nan":
+        x[rng.random(shape) < 0.3] = np.nan
+    ct = rng.standard_normal((3, 2, 2))
+    wanted = np.zeros(shape)
+    for lead in range(3):
+        for at, inside in places(fields, shape):
+            values = [x[(lead, *p)] for p in inside]
+            nans = [i for i, v in enumerate(values) if v != v]
+            best = nans[-1] if nans else values.index(max(values))
+            wanted[(lead, *inside[best])] = ct[(lead, *at)]
+    np.testing.assert_array_equal(WindowMaxGrad(*fields).reference(x, ct), wanted)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

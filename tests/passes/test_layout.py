@@ -90,7 +90,19 @@ def convolved(channels: int, kernel: int, groups: int, stride: int, side: int) -
     return [y, x.grad, w.grad]
 
 
+def pooled_twice() -> list[tw.Tensor]:
+    x, w = known(2, 3, 12, 12), tw.tensor(tw.rand(16, 3, 3, 3).numpy(), requires_grad=True)
+    v = tw.tensor(tw.rand(16, 16, 2, 2).numpy(), requires_grad=True)
+    first = F.max_pool2d(F.conv2d(x, w, padding=1), 2)  # covered by windows
+    last = F.max_pool2d(tw.relu(F.conv2d(first, v)), 2)  # of 5 x 5 places, not covered
+    (last * last).sum().backward()
+    assert w.grad is not None
+    assert v.grad is not None
+    return [last, w.grad, v.grad]
+
+
 CASES = {
+    "pooled": pooled_twice,
     "region": lambda: [*region(16)],
     "few": lambda: convolved(3, 5, 1, 2, 9),
     "single": lambda: convolved(16, 3, 16, 2, 9),

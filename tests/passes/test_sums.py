@@ -15,7 +15,7 @@ from talweg.ir.node import Graph, Node, input_node
 from talweg.ir.types import tensor_type
 from talweg.ir.verify import verify
 from talweg.ops import OpBuilder
-from talweg.passes.sums import join_terms
+from talweg.passes.sums import join_terms, sum_sources
 
 RNG = np.random.default_rng(2)
 
@@ -26,7 +26,7 @@ def check(shapes: list[tuple[int, ...]], build: Callable[..., Node | list[Node]]
     inputs = [input_node(tensor_type(dtypes.float64, s)) for s in shapes]
     made = build(b, *inputs)
     graph = Graph(inputs, made if isinstance(made, list) else [made])
-    joined = join_terms(graph)
+    joined = join_terms(sum_sources(graph))
     verify(joined)
     arrays = [RNG.normal(size=s) for s in shapes]
     for found, wanted in zip(interpret(joined, arrays), interpret(graph, arrays), strict=True):
@@ -108,3 +108,13 @@ def test_parts_with_gaps_and_overlaps() -> None:
 
     found = check([(n, 4) for _, n in places], build)
     assert (found["embed"], found["add"]) == (4, 3)
+
+
+@pytest.mark.parametrize(("axes", "left"), [((0, 2, 3), 0), ((2, 3), 0), ((1, 3), 1)])
+def test_sums_over_windows_leave_out_the_zeros(axes: tuple[int, ...], left: int) -> None:
+    how = (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1)
+    found = check(
+        [(2, 3, 4, 6), (2, 3, 2, 3)],
+        lambda b, x, ct: b.reduce_sum(b.window_max_grad(x, ct, *how), axes=axes),
+    )
+    assert found["window_max_grad"] == left

@@ -118,6 +118,7 @@ ROWS = np.array(
     [[1, 5, 5, 0, 2], [3, NAN, 9, NAN, 1], [-INF] * 5, [INF, -INF, NAN, 0, -1], [NAN] * 5]
 )
 SORTED = np.array([[1, 2, 2, NAN, NAN], [-INF, 0, 0, 1, INF], [NAN] * 5])
+EVEN = np.array([[1, 1, NAN, 2, 5, 9], [NAN, NAN, -INF, -INF, 0, -0.0]])
 LOOKED_UP = np.array([[NAN, 2, -INF], [INF, NAN, 0], [NAN, 1, INF]])
 PLACES = np.array([[0, 3, 1, 1, 4], [0, 0, 1, 2, 4]])
 POOLING = (
@@ -137,6 +138,7 @@ POOLING = (
         *((scan.ArgSort(axis, down), (ROWS,)) for axis in (0, 1) for down in (False, True)),
         *((index.SearchSorted(right), (SORTED, LOOKED_UP)) for right in (False, True)),
         *((op(*how), (ROWS,)) for how in POOLING for op in (window.WindowMax, window.WindowArgMax)),
+        (window.WindowMaxGrad((2,), (2,), ((0, 0),), (1,)), (EVEN, EVEN[:, ::2])),
         *((op(0), (ROWS, PLACES, -ROWS[:2])) for op in (index.MaxAlong, index.MinAlong)),
         (scan.LinearRecurrence(1), (ROWS, ROWS[::-1])),
         (reduce.ReduceSum((1,)), (np.zeros((2, 0)),)),
@@ -240,6 +242,10 @@ SAME: list[tuple[Use, Use]] = [
     *(
         ((op((3,), (2,), ((1, 1),), (1,)), ((2, 7),)), (op((3,), (2,), ((2, 0),), (1,)), ((4, 9),)))
         for op in (window.WindowMax, window.WindowArgMax, window.WindowSum)
+    ),
+    (
+        (window.WindowMaxGrad((2,), (2,), ((0, 0),), (1,)), ((2, 4), (2, 2))),
+        (window.WindowMaxGrad((2,), (2,), ((0, 0),), (1,)), ((1, 10), (1, 5))),
     ),
     (
         (window.WindowSpread((3,), (2,), ((1, 1),), (1,), (7,)), ((2, 4),)),
