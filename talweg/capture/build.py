@@ -93,9 +93,9 @@ class Building:
         self.graph = Graph(ordered, self.outputs)
         tape = None if gradients is None else self._tape(gradients)
         self.cut = self._cut()
-        self.run = self.graph if self.cut is None else self.cut.rest
-        inputs = [self._given(n) for n in self.run.inputs]
-        self.program = compiled(self.run)
+        self.inputs = self.graph.inputs if self.cut is None else self.cut.inputs
+        inputs = [self._given(n) for n in self.inputs]
+        self.program = compiled(self.graph) if self.cut is None else self.cut.program
         effects = self._effects()
         same, distinct = self._aliases()
         self.captured = Captured(
@@ -403,7 +403,7 @@ class Building:
         try:
             if self.cut is not None:
                 self.cut.fill()
-            values = self.program.run(self.run.inputs)
+            values = self.program.run(self.inputs)
         except IndexOutOfRange as error:
             self._undo()
             raise at_its_line(error) from None

@@ -3,57 +3,85 @@
 The factors of batch norm in evaluation, normalized or merged weights: where a captured function
 changes no state, what it computes from Tensors that it finds, and not from its arguments, is cut
 off its graph. The results are kept under the stamps of the memory that they were computed from (see
-`runtime.buffer`), and are inputs of the rest.
+`runtime.buffer`), and are inputs of the rest. So are copies of weights in the order in which
+kernels of the rest multiply them: a schedule that copies an operand leaves out its first stage,
+and adds in the same order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple, final
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias, final
 from weakref import WeakValueDictionary
 
 from talweg.capture.gradients import detached
 from talweg.capture.memory import held
 from talweg.engine.evaluate import compiled
-from talweg.engine.program import Program
+from talweg.engine.program import Launched, Program
+from talweg.engine.scalars import is_scalar
 from talweg.engine.tensor import Tensor
+from talweg.engine.workers import pool
 from talweg.ir.node import Graph, Node, input_node, input_nodes
 from talweg.ir.types import TensorType
 from talweg.ops.kinds import Contract, Elementwise, Generate, Reduce, View
 from talweg.passes.places import OUTPUT
 from talweg.runtime.buffer import Buffer, next_stamp
+from talweg.runtime.executor import Executor, Launch, Place
 
 LEAST = 1 << 12  # bytes: less is not worth a look at all state in every call
 GROWTH = 2  # how many times the bytes of the state may be kept
 
-Kept = tuple[tuple[int, ...], Sequence[Node]]
+Kept: TypeAlias = tuple[tuple[int, ...], Sequence[Node]]
 
 
 @final
-class Ready:
-    """What is kept for functions that compute the same values from the same Tensors.
+class Part:
+    """What is kept for functions that compute the same from the same Tensors.
 
     Args:
-        program: computes the values.
-        inputs: what it takes: the number of a Tensor, or a constant.
+        compute: returns the values that belong to those of the Tensors' storages.
         tensors: whose storages' values they are.
-        types: of the values.
 
     Attributes:
         kept: the stamps of the memory of the Tensors, and the values that belong to them.
     """
 
-    __slots__ = ("__weakref__", "inputs", "kept", "program", "tensors", "types")
+    __slots__ = ("__weakref__", "compute", "kept", "tensors")
 
     def __init__(
         self,
-        program: Program,
-        inputs: Sequence[int | Node],
+        compute: Callable[[tuple[int, ...], Sequence[Node]], Sequence[Node]],
         tensors: Sequence[Tensor],
-        types: Sequence[TensorType],
     ) -> None:
-        self.program, self.inputs = program, inputs
-        self.tensors, self.types = tensors, types
+        self.compute, self.tensors = compute, tensors
+        self.kept: Kept = (), ()
+
+    def renewed(self, stamps: tuple[int, ...], nodes: Sequence[Node]) -> Sequence[Node]:
+        """Return what belongs to the values of the Tensors' storages, computed where it must be."""
+        kept = self.kept
+        if kept[0] != stamps:
+            self.kept = kept = stamps, self.compute(stamps, nodes)
+        return kept[1]
+
+
+@final
+class Ready:
+    """All that is kept for a captured function.
+
+    Args:
+        parts: what is kept, each with the places of its Tensors among all.
+        types: of all that is kept.
+
+    Attributes:
+        kept: the stamps of the memory of all Tensors, and the values that belong to them.
+    """
+
+    __slots__ = ("kept", "parts", "types")
+
+    def __init__(
+        self, parts: Sequence[tuple[Part, Sequence[int]]], types: Sequence[TensorType]
+    ) -> None:
+        self.parts, self.types = parts, types
         self.kept: Kept = (), ()
 
     def renewed(self, nodes: Sequence[Node]) -> Kept:
@@ -65,8 +93,10 @@ class Ready:
         stamps = tuple(map(_stamped, nodes))
         kept = self.kept
         if kept[0] != stamps:
-            given = [nodes[i] if isinstance(i, int) else i for i in self.inputs]
-            self.kept = kept = stamps, input_nodes(self.types, self.program.run(given))
+            found: list[Node] = []
+            for part, at in self.parts:
+                found += part.renewed(tuple([stamps[i] for i in at]), [nodes[i] for i in at])
+            self.kept = kept = stamps, found
         return kept
 
 
@@ -89,15 +119,17 @@ class Cut(NamedTuple):
 
     Args:
         ready: computes and keeps what the rest takes from the state.
-        state: the inputs of the Graph that this depends on, in the order of `ready.tensors`.
+        state: the inputs of the Graph that this depends on, in the order of the Tensors.
         stands: inputs of the rest for what is kept.
-        rest: computes the outputs.
+        inputs: all of the rest.
+        program: computes the outputs from these.
     """
 
     ready: Ready
     state: Sequence[Node]
     stands: Sequence[Node]
-    rest: Graph
+    inputs: Sequence[Node]
+    program: Program
 
     def fill(self) -> None:
         """Give the inputs of the rest their values."""
@@ -113,24 +145,46 @@ def cut(graph: Graph, state: Mapping[Node, Tensor], constant: Collection[Node]) 
         state: inputs that are the values of the storages of Tensors that the function finds.
         constant: inputs that are the same in each call.
     """
-    if not state:
+    most = GROWTH * sum(n.type.nbytes for n in state)
+    if most < LEAST:
         return None
     depends = _depends(graph, state, constant)
     values = _values(graph, depends)
-    total = sum(n.type.nbytes for n in values)
-    if not LEAST <= total <= GROWTH * sum(n.type.nbytes for n in state):
+    least = sum(n.type.nbytes for n in values)
+    found = _ready(Graph(graph.inputs, values), state) if 0 < least <= most else None
+    stands: list[Node] = []
+    rest, sources = graph, {n: _Source((n,), (state[n],)) for n in state if not is_scalar(n)}
+    parts: list[tuple[Part, Sequence[Node]]] = []
+    if found is not None:
+        parts.append(found)
+        stands = [input_node(n.type) for n in values]
+        rest = _rest(graph, values, stands)
+        for i, stand in enumerate(stands):
+            sources[stand] = _Source(found[1], (), found[0], i)
+    program = compiled(rest, frozenset(i for i, n in enumerate(rest.inputs) if n in sources))
+    copies = program.outline.inputs[len(rest.inputs) :]
+    total = sum(n.type.nbytes for n in stands) + sum(t.nbytes for t in copies)
+    if copies and total > most:
+        program, copies = compiled(rest), ()
+        total = sum(n.type.nbytes for n in stands)
+    if total < LEAST:
         return None
-    found = _ready(Graph(graph.inputs, values), state)
-    if found is None:
-        return None
-    ready, nodes = found
-    stands = [input_node(n.type) for n in values]
+    parts += [_copied(program, n, rest.inputs, sources) for n in range(len(copies))]
+    stands += [input_node(t) for t in copies]
+    nodes = list(dict.fromkeys(n for _, read in parts for n in read))
+    placed = [(part, [nodes.index(n) for n in read]) for part, read in parts]
+    ready = Ready(placed, [n.type for n in stands])
+    inputs = (*rest.inputs, *stands[len(stands) - len(copies) :])
+    return Cut(ready, nodes, stands, inputs, program)
+
+
+def _rest(graph: Graph, values: Sequence[Node], stands: Sequence[Node]) -> Graph:
+    """Return a Graph that takes some of its values as inputs."""
     at = {n: n for n in graph.inputs} | dict(zip(values, stands, strict=True))
     outputs = detached(graph.outputs, at)
     whole = Graph((*graph.inputs, *stands), outputs)
     read = {i for n in whole.order for i in n.inputs} | set(outputs)
-    rest = Graph([n for n in whole.inputs if n in read], outputs, whole.order)
-    return Cut(ready, nodes, stands, rest)
+    return Graph([n for n in whole.inputs if n in read], outputs, whole.order)
 
 
 def _depends(
@@ -166,10 +220,10 @@ def _values(graph: Graph, depends: Mapping[Node, Collection[Node]]) -> list[Node
     return list(values)
 
 
-_READY: WeakValueDictionary[Any, Ready] = WeakValueDictionary()
+_PARTS: WeakValueDictionary[Any, Part] = WeakValueDictionary()
 
 
-def _ready(graph: Graph, state: Mapping[Node, Tensor]) -> tuple[Ready, list[Node]] | None:
+def _ready(graph: Graph, state: Mapping[Node, Tensor]) -> tuple[Part, list[Node]] | None:
     """Return what computes a Graph and keeps its outputs, the same for all who need the same.
 
     Also the inputs that are state. None where a check may fail, or an output is an input.
@@ -180,19 +234,96 @@ def _ready(graph: Graph, state: Mapping[Node, Tensor]) -> tuple[Ready, list[Node
     tensors = [state[n] for n in nodes]
     inputs = [nodes.index(n) if n in state else n for n in graph.inputs]
     key = graph.key, tuple(map(id, tensors)), tuple(_constant(i) for i in inputs)
-    found = _READY.get(key)
+    found = _PARTS.get(key)
     if found is None:
         program = compiled(graph)
         outline = program.outline
         new = all(place.kind == OUTPUT for place in outline.results)
         if not (new and program.whole and outline.donation.checked < 0):
             return None
-        found = _READY[key] = Ready(program, inputs, tensors, [n.type for n in graph.outputs])
+        types = [n.type for n in graph.outputs]
+
+        def compute(_: tuple[int, ...], given: Sequence[Node]) -> Sequence[Node]:
+            whole = [given[i] if isinstance(i, int) else i for i in inputs]
+            return input_nodes(types, program.run(whole))
+
+        found = _PARTS[key] = Part(compute, tensors)
     return found, nodes
 
 
+class _Source(NamedTuple):
+    """What a copy is made of: the value of a Tensor's storage, or one that is kept.
+
+    Args:
+        state: the inputs of the Graph that it depends on.
+        tensors: the Tensor.
+        part: that keeps the value.
+        number: of the value there.
+    """
+
+    state: Sequence[Node]
+    tensors: Sequence[Tensor]
+    part: Part | None = None
+    number: int = 0
+
+
+def _copied(
+    program: Program, number: int, inputs: Sequence[Node], sources: Mapping[Node, _Source]
+) -> tuple[Part, Sequence[Node]]:
+    """Return what makes one of a Program's copies and keeps it, and the state that it depends on.
+
+    Args:
+        program: whose kernels make copies before.
+        number: of the copy.
+        inputs: of the Program, but for the copies.
+        sources: the inputs that stay what they are.
+    """
+    at = len(inputs) + number
+    step = next(s for s in program.copied if s.copied is not None and s.copied.input == at)
+    assert step.copied is not None
+    found = [sources[inputs[step.places[n].at]] for n in step.copied.reads]
+    state = list(dict.fromkeys(n for s in found for n in s.state))
+    made_of = tuple((tuple(map(id, s.tensors)), id(s.part), s.number) for s in found)
+    key = step.copied.key, made_of
+    part = _PARTS.get(key)
+    if part is None:
+        starts = [[state.index(n) for n in s.state] for s in found]
+        run = _first_stage(step, program.outline.inputs[at])
+
+        def compute(stamps: tuple[int, ...], given: Sequence[Node]) -> Sequence[Node]:
+            operands = []
+            for source, places in zip(found, starts, strict=True):
+                nodes: Sequence[Node] = [given[i] for i in places]
+                if source.part is not None:
+                    nodes = source.part.renewed(tuple([stamps[i] for i in places]), nodes)
+                operands.append(nodes[source.number])
+            return [run(operands)]
+
+        tensors = [t for s in found for t in (s.part.tensors if s.part is not None else s.tensors)]
+        part = _PARTS[key] = Part(compute, tensors)
+    return part, state
+
+
+def _first_stage(step: Launched, type: TensorType) -> Callable[[Sequence[Node]], Node]:
+    """Return what runs the first stage of a kernel alone: it returns the copy that this makes."""
+    assert step.copied is not None
+    reads = step.copied.reads
+    places = [Place("input", reads.index(n) if n in reads else 0) for n in range(len(step.places))]
+    only = Launch(
+        step.kernel, places, step.values, step.label, step.sizes, Place("output"), slice(1)
+    )
+    executor = Executor(pool(), [only], 0, len(reads), 0, 1)
+
+    def run(operands: Sequence[Node]) -> Node:
+        memory = Buffer(type.nbytes)
+        executor.run([held(n).address for n in operands], b"", [memory.address])
+        return input_node(type, memory)
+
+    return run
+
+
 def _constant(given: int | Node) -> Any:
-    """What is equal for equal inputs; arrays are told apart by their Nodes, which a Ready holds."""
+    """What is equal for equal inputs; arrays are told apart by their Nodes, which a Part holds."""
     if isinstance(given, int):
         return given
     number = given.number

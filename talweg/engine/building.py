@@ -3,37 +3,45 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import zip_longest
 
+from talweg.base import dtypes
+from talweg.codegen.cpu import host
 from talweg.engine import stored
 from talweg.engine.counters import count
 from talweg.engine.kernels import kernels_of
-from talweg.engine.program import Launched, Program
+from talweg.engine.program import Copied, Launched, Program
+from talweg.engine.schedules import schedule_of
 from talweg.engine.state import CONFIG
 from talweg.engine.stored import without_values
 from talweg.engine.watch import WATCHERS, now
 from talweg.ir.node import Graph
+from talweg.ir.types import tensor_type
 from talweg.passes.apart import plan_graph
+from talweg.passes.places import INPUT, HostCall, Place
 from talweg.passes.plan import Launch, Plan
-from talweg.runtime.executor import Executor
+from talweg.schedule.ready import Copy, made_before
 
 
-def build(graph: Graph, scalars: Sequence[bool]) -> Program:
+def build(graph: Graph, scalars: Sequence[bool], fixed: frozenset[int] = frozenset()) -> Program:
     """Return the Program of a Graph, and keep its outline for the next process.
 
     Args:
         graph: the Program keeps nothing of it that holds a value.
         scalars: for each input, whether it is given as a number.
+        fixed: inputs that stay what they are.
     """
     start = now()
     bare = without_values(graph)
     with _uncollected():
         plan = plan_graph(bare, CONFIG.check)
-        program = assemble(plan, scalars)
+        program = assemble(plan, scalars, fixed)
     count(plans=1)
     if program.whole:
-        stored.keep(bare, plan, [p for p in program.parts if isinstance(p, Executor)])
+        stored.keep(bare, plan, program, fixed)
     for watcher in tuple(WATCHERS):
         watcher.planned(graph, program, start, now() - start)
     return program
@@ -51,20 +59,46 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def assemble(plan: Plan, scalars: Sequence[bool]) -> Program:
+def assemble(plan: Plan, scalars: Sequence[bool], fixed: frozenset[int] = frozenset()) -> Program:
     """Return the Program of a Plan.
 
     Args:
         plan: what is run.
         scalars: for each input, whether it is given as a number.
+        fixed: inputs that stay what they are. Copies that kernels make of these are more inputs of
+            the Program, see `Program.copied`.
     """
     launches = plan.launches
-    made = zip(launches, kernels_of([(step.nest, step.values) for step in launches]), strict=True)
-    kernels = {id(step): kernel for step, kernel in made}
-    steps = [
-        Launched(kernels[id(step)], step.places, step.values, step)
-        if isinstance(step, Launch)
-        else step
-        for step in plan.steps
-    ]
+    copies = [_copy(step, fixed) for step in launches] if fixed else []
+    schedules = [None if c is None else c.tiles for c in copies]
+    kernels = kernels_of([(step.nest, step.values) for step in launches], schedules)
+    made = iter(zip_longest(kernels, copies))
+    types = list(plan.inputs)
+    inputs: dict[tuple[str, tuple[Place, ...]], int] = {}
+    steps: list[Launched | HostCall] = []
+    for step in plan.steps:
+        if not isinstance(step, Launch):
+            steps.append(step)
+            continue
+        kernel, copy = next(made)
+        copied = None
+        if copy is not None:
+            name = copy.key, tuple(step.places[n] for n in copy.reads)
+            if name not in inputs:
+                inputs[name] = len(types)
+                shared = kernel.sizes(step.values)[1]
+                types.append(tensor_type(dtypes.uint8, (shared,)))
+            copied = Copied(inputs[name], copy.reads, copy.key)
+        steps.append(Launched(kernel, step.places, step.values, step, None, copied))
+    if inputs:
+        plan, scalars = replace(plan, inputs=tuple(types)), (*scalars, *[False] * len(inputs))
     return Program(plan, steps, scalars, lambda: plan)
+
+
+def _copy(step: Launch, inputs: Collection[int]) -> Copy | None:
+    """The copy that a kernel makes of inputs that stay what they are, None if there is none."""
+    fixed = {n for n, p in enumerate(step.places) if p.kind == INPUT and p.at in inputs}
+    if not fixed:
+        return None
+    nest, values = step.nest, step.values
+    return made_before(nest, schedule_of(nest, values), nest.named(values), fixed, host())

@@ -233,19 +233,28 @@ def _program_of(graph: Graph) -> Program | Once | None:
     return program
 
 
-def _made(graph: Graph, scalars: Sequence[bool]) -> Program:
+def _made(graph: Graph, scalars: Sequence[bool], fixed: frozenset[int] = frozenset()) -> Program:
     """The Program of a Graph, from an earlier process where that is not watched or checked."""
-    found = None if WATCHERS or CONFIG.check else stored.find(graph, scalars)
-    return building.build(graph, scalars) if found is None else found
+    found = None if WATCHERS or CONFIG.check else stored.find(graph, scalars, fixed)
+    return building.build(graph, scalars, fixed) if found is None else found
 
 
-def compiled(graph: Graph) -> Program:
-    """Return the compiled form of a Graph, even of a small one that is seen for the first time."""
+def compiled(graph: Graph, fixed: frozenset[int] = frozenset()) -> Program:
+    """Return the compiled form of a Graph, even of a small one that is seen for the first time.
+
+    Args:
+        graph: what is computed.
+        fixed: the numbers of inputs that stay what they are. Copies that kernels make of these are
+            more inputs of the Program, see `Program.copied`.
+    """
     scalars = tuple(is_scalar(n) for n in graph.inputs)
     key = graph.key, scalars
-    found = _PROGRAMS.get(key)
+    name = (*key, fixed) if fixed else key
+    found = _PROGRAMS.get(name)
     if found is None:
-        found = _PROGRAMS[key] = _made(graph, scalars)
+        found = _PROGRAMS[name] = _made(graph, scalars, fixed)
+        if not found.copied:
+            _PROGRAMS[key] = found
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from itertools import zip_longest
 from weakref import WeakValueDictionary
 
 from talweg.codegen.cpu import host
@@ -23,17 +24,24 @@ _KERNELS: WeakValueDictionary[tuple[LoopNest, Schedule], Kernel] = WeakValueDict
 _LOCK = threading.Lock()
 
 
-def kernels_of(wanted: Sequence[tuple[LoopNest, tuple[Number, ...]]]) -> list[Kernel]:
+def kernels_of(
+    wanted: Sequence[tuple[LoopNest, tuple[Number, ...]]],
+    schedules: Sequence[Schedule | None] = (),
+) -> list[Kernel]:
     """Return the kernels of nests, each scheduled for about the sizes given with it.
 
     Those that this process has not are made together, on several threads.
+
+    Args:
+        wanted: the nests, with values of their arguments.
+        schedules: the ones that are not as `schedule_of` has them.
     """
     keys: list[tuple[LoopNest, Schedule]] = []
     found: dict[tuple[LoopNest, Schedule], Kernel] = {}
     missing: dict[tuple[LoopNest, Schedule], None] = {}
-    for nest, values in wanted:
+    for (nest, values), given in zip_longest(wanted, schedules):
         start = now() if WATCHERS else 0
-        key = nest, schedule_of(nest, values)
+        key = nest, given or schedule_of(nest, values)
         keys.append(key)
         kernel = _KERNELS.get(key)
         if kernel is not None:

@@ -50,6 +50,20 @@ class Outline(Protocol):
         """Which outputs may lie in the memory of which inputs."""
 
 
+class Copied(NamedTuple):
+    """A copy of operands that the first stage of a kernel has made before a Program runs.
+
+    Args:
+        input: the number of the Plan's input that holds it.
+        reads: the numbers of the kernel's buffers that it is made of.
+        key: equal for copies that hold the same where their operands do.
+    """
+
+    input: int
+    reads: tuple[int, ...]
+    key: str
+
+
 class Launched(NamedTuple):
     """A kernel with its operands.
 
@@ -59,6 +73,7 @@ class Launched(NamedTuple):
         values: of the nest's arguments.
         label: the `passes.plan.Launch`, or what stands for it.
         sizes: what `Kernel.sizes` says, where that is known.
+        copied: the copy that its first stage has made, which is not run then.
     """
 
     kernel: Kernel
@@ -66,6 +81,7 @@ class Launched(NamedTuple):
     values: Sequence[Any]
     label: Any
     sizes: tuple[int, ...] | None = None
+    copied: Copied | None = None
 
 
 @final
@@ -81,6 +97,7 @@ class Program:
     Attributes:
         outline: as given.
         parts: what is run in turn: an Executor for the launches up to the next host call.
+        copied: the launches whose first stage was run before.
     """
 
     def __init__(
@@ -103,6 +120,7 @@ class Program:
             self._slots.append((kind, counts[kind]))
             counts[kind] += 1
         self._addresses = counts["input"]
+        self.copied = [s for s in steps if isinstance(s, Launched) and s.copied is not None]
         self.parts: list[Executor | HostCall] = list(self._parts(steps))
 
     @property
@@ -133,9 +151,7 @@ class Program:
         launches: list[executor.Launch] = []
         for step in steps:
             if isinstance(step, Launched):
-                kernel, places, values, label, sizes = step
-                here = [self._place(p) for p in places]
-                launches.append(executor.Launch(kernel, here, values, label, sizes))
+                launches.append(self._launch(*step))
                 continue
             if launches:
                 yield self._executor(launches)
@@ -143,6 +159,21 @@ class Program:
             yield step
         if launches:
             yield self._executor(launches)
+
+    def _launch(
+        self,
+        kernel: Kernel,
+        places: Sequence[Place],
+        values: Sequence[Any],
+        label: Any,
+        sizes: tuple[int, ...] | None,
+        copied: Copied | None,
+    ) -> executor.Launch:
+        here = [self._place(p) for p in places]
+        if copied is None:
+            return executor.Launch(kernel, here, values, label, sizes)
+        shared = self._place(Place(INPUT, copied.input))
+        return executor.Launch(kernel, here, values, label, sizes, shared, slice(1, None))
 
     def _executor(self, launches: Sequence[executor.Launch]) -> Executor:
         arena = 0 if self._hosted else self.outline.arena

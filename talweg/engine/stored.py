@@ -21,7 +21,7 @@ from talweg.base.errors import GraphError
 from talweg.codegen.cpu import host
 from talweg.codegen.signature import Signature
 from talweg.engine.counters import count
-from talweg.engine.program import Launched, Program
+from talweg.engine.program import Copied, Launched, Program
 from talweg.engine.schedules import found_schedules
 from talweg.engine.workers import COMPILER, disk_cache, state_of
 from talweg.ir.node import Graph, input_node, make_node
@@ -81,54 +81,62 @@ def _state() -> str:
     return state_of(*COMPILER, "base", "ir", "ops", "passes", "engine", "runtime")
 
 
-def _key_of(graph: Graph) -> bytes:
+def _key_of(graph: Graph, fixed: frozenset[int] = frozenset()) -> bytes:
     """All that shapes the Program of a Graph; nothing where an Op has no text."""
     try:
         text = print_graph(graph)
     except GraphError:
         return b""
-    return disk_cache().key(text, f"program {_state()} {found_schedules()}", host())
+    kept = f" {sorted(fixed)}" if fixed else ""
+    return disk_cache().key(text, f"program {_state()} {found_schedules()}{kept}", host())
 
 
-def keep(graph: Graph, plan: Plan, parts: Sequence[Executor]) -> None:
+def keep(graph: Graph, plan: Plan, program: Program, fixed: frozenset[int]) -> None:
     """Keep a Program that calls no function of the host.
 
     Args:
         graph: what was planned.
         plan: what was made of it.
-        parts: the Executors of the Program.
+        program: of the Plan.
+        fixed: inputs that stay what they are.
     """
-    key = _key_of(graph) if len(_written) < _LIMIT else b""
+    key = _key_of(graph, fixed) if len(_written) < _LIMIT else b""
     if not key or key in _written:
         return
     _written.add(key)
     numbers: dict[Any, int] = {}
     launches = []
-    for part in parts:
+    copied = {id(step.label): step.copied for step in program.copied}
+    for part in (p for p in program.parts if isinstance(p, Executor)):
         for launch, sizes in zip(part.launches, part.sizes, strict=True):
             kernel: Any = launch.kernel
             number = numbers.setdefault(kernel, len(numbers))
             places = [[place.kind, place.at] for place in launch.label.places]
-            launches.append([number, places, [*map(_shown, launch.values)], sizes])
+            values, copy = [*map(_shown, launch.values)], copied.get(id(launch.label))
+            launches.append([number, places, values, sizes, copy])
     described = {
         "arena": plan.arena,
         "buffers": [[t.dtype.name, t.shape] for t in plan.buffers],
         "results": [[place.kind, place.at] for place in plan.results],
         "donation": plan.donation,
+        "copies": [t.nbytes for t in program.outline.inputs[len(plan.inputs) :]],
         "kernels": [[kernel.digest, asdict(kernel.signature)] for kernel in numbers],
         "launches": launches,
     }
     disk_cache().write(key, json.dumps(described).encode())
 
 
-def find(graph: Graph, scalars: Sequence[bool]) -> Program | None:
+def find(
+    graph: Graph, scalars: Sequence[bool], fixed: frozenset[int] = frozenset()
+) -> Program | None:
     """Return the Program that an earlier process kept of a Graph, None if there is none.
 
     Args:
         graph: the Program keeps nothing of it that holds a value.
         scalars: for each input, whether it is given as a number.
+        fixed: inputs that stay what they are.
     """
-    key = _key_of(graph)
+    key = _key_of(graph, fixed)
     content = disk_cache().read(key) if key else None
     if content is None:
         return None
@@ -139,19 +147,27 @@ def find(graph: Graph, scalars: Sequence[bool]) -> Program | None:
     bare = without_values(graph)
     plan = cache(lambda: apart.plan_graph(bare))
     steps = [
-        Launched(kernels[number], _places(at), _numbers(values), _Label(plan, n), tuple(sizes))
-        for n, (number, at, values, sizes) in enumerate(found["launches"])
+        Launched(
+            kernels[number],
+            _places(at),
+            _numbers(values),
+            _Label(plan, n),
+            tuple(sizes),
+            None if copy is None else Copied(copy[0], tuple(copy[1]), copy[2]),
+        )
+        for n, (number, at, values, sizes, copy) in enumerate(found["launches"])
     ]
+    copies = [tensor_type(dtypes.uint8, (nbytes,)) for nbytes in found["copies"]]
     outline = _Kept(
         found["arena"],
-        tuple(n.type for n in graph.inputs),
+        (*(n.type for n in graph.inputs), *copies),
         tuple(tensor_type(dtypes.BY_NAME[name], tuple(n)) for name, n in found["buffers"]),
         tuple(_places(found["results"])),
         _donation(*found["donation"]),
     )
     _written.add(key)
     count(plans=1, loaded=len(kernels))
-    return Program(outline, steps, scalars, plan)
+    return Program(outline, steps, (*scalars, *[False] * len(copies)), plan)
 
 
 def _donation(

@@ -88,11 +88,13 @@ class Launch(NamedTuple):
     """A kernel with its operands.
 
     Args:
-        kernel: all its stages are run.
+        kernel: what is run.
         places: of the buffers, inputs before outputs.
         values: the arguments of the nest, in its order.
         label: whatever tells the launch from others.
         sizes: what the kernel says of the values, where that is known.
+        shared: where the memory lies that stages leave to each other; that of the run unless given.
+        stages: which of them are run.
     """
 
     kernel: Kernel
@@ -100,6 +102,8 @@ class Launch(NamedTuple):
     values: Sequence[Any]
     label: Any = None
     sizes: tuple[int, ...] | None = None
+    shared: Place | None = None
+    stages: slice = slice(None)
 
 
 class Step(NamedTuple):
@@ -174,11 +178,12 @@ def _measured(launch: Launch, threads: int) -> _Work:
     scratch, shared, *work = sizes = launch.sizes or launch.kernel.sizes(launch.values)
     tickets = min(threads * TICKETS, _MOST_TICKETS)
     stages = []
-    for function, items, grain in zip(launch.kernel.stages, work[::2], work[1::2], strict=True):
+    rows = list(zip(launch.kernel.stages, work[::2], work[1::2], strict=True))
+    for function, items, grain in rows[launch.stages]:
         if items > 0:
             step = max(grain, -(-items // tickets), 1)
             stages.append(_Stage(function, items, step, -(-items // step)))
-    return _Work(launch, scratch, shared, stages, sizes)
+    return _Work(launch, scratch, 0 if launch.shared else shared, stages, sizes)
 
 
 @final
@@ -305,7 +310,10 @@ class Executor:
                 else:
                     patches = fixed if place.source == "arena" else moving
                     patches += (block + 8 * n, source, place.offset)
-            if shared:
+            if launch.shared is not None:
+                source = self._source(table, launch.shared)
+                moving += (block + 8 * len(addresses), source, launch.shared.offset)
+            elif shared:
                 source = self._source(table, Place("arena"))
                 fixed += (block + 8 * len(addresses), source, self._shared)
             at = table.offset + 8 * slot

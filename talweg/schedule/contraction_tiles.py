@@ -36,6 +36,8 @@ class Tiles:
         splits: into how many parts the depth is cut that are summed up at the same time; more than
             one only where it is taken in pieces.
         order: of the axes.
+        ready: whether the copy of the right operand is made once for many runs: the first stage,
+            which makes it, is run alone, and the others find it in the memory that stages share.
     """
 
     rows: int
@@ -46,6 +48,7 @@ class Tiles:
     piece: int = 0
     splits: int = 1
     order: Order = Order()
+    ready: bool = False
 
     @property
     def deep(self) -> bool:
@@ -56,6 +59,11 @@ class Tiles:
     def packed(self) -> bool:
         """Whether the right operand is copied."""
         return self.right in ("columns", "depth")
+
+    @property
+    def own(self) -> bool:
+        """Whether every item has a copy of the right operand in memory of its own."""
+        return self.packed and self.near and not self.ready
 
     @property
     def by_panel(self) -> bool:

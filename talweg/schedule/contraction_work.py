@@ -241,7 +241,7 @@ class Work:
             parts["zeros"] = self["inner"] * size
         elif left in ("depth", "columns"):
             parts["left"] = self["piece"] * ((tile.rows if left == "depth" else tile.padded) * size)
-        if self.tiles.packed and self.tiles.near:
+        if self.tiles.own:
             parts["right"] = self["taken"] * self["piece"] * (tile.columns * size)
         return {name: _whole(value) for name, value in parts.items()}
 
@@ -249,7 +249,7 @@ class Work:
         """Return the bytes that all threads need together, part by part."""
         parts: dict[str, Scalar] = {}
         width = self["panels"] * (self.tile.columns * self.size)
-        if self.tiles.packed and not self.tiles.near:
+        if self.tiles.packed and not self.tiles.own:
             parts["right"] = self["copies"] * width * self["steps"] * self["inner"]
         if self.tiles.splits > 1:
             rows = self["batch"] * self["tiles"] * (self.tile.rows * self.tiles.splits)

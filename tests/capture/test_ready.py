@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 from weakref import ref
@@ -14,6 +15,7 @@ import pytest
 import talweg as tw
 from talweg import nn, optim
 from talweg.capture import ready
+from talweg.engine import evaluate
 from tests.capture.replaying import assert_same, data
 from tests.checked import unchecked
 
@@ -207,6 +209,116 @@ def test_results_that_are_kept_have_memory_of_their_own() -> None:
         product.zero_()
 
 
+class Convolved(nn.Module):
+    """Convolutions whose kernels are copied by every item, for all items, and by rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Conv2d(256, 256, 3, padding=1)
+        self.norm = nn.BatchNorm2d(256)
+        self.narrow = nn.Conv2d(256, 40, 1, stride=2)
+        self.last = nn.Conv2d(40, 32, 3, groups=2)
+        for seed, parameter in enumerate(self.parameters()):
+            parameter.data = data(*parameter.shape, seed=seed) * 0.1
+
+    def forward(self, x: tw.Tensor) -> tw.Tensor:
+        return self.last(self.narrow(tw.relu(self.norm(self.wide(x)))))
+
+
+def copies(compiled: Any) -> Any:
+    """The launches of a compiled Module that leave out their first stage."""
+    return compiled.compiled._events[-1][3].recipe.program.copied
+
+
+def kernels(net: Any) -> None:
+    net.wide.weight.mul_(1.5)
+    net.narrow.weight[3:5] = 2.0
+
+
+def other_kernels(net: Any) -> None:
+    other = Convolved()
+    other.load_state_dict({k: v * 0.5 + 1 for k, v in net.state_dict().items()})
+    net.load_state_dict(other.state_dict())
+
+
+def step_of_an_optimizer(net: Any) -> None:
+    optimizer = optim.SGD(net.parameters(), lr=0.01)
+    with tw.enable_grad():
+        net(data(1, 256, 7, 7, seed=5)).sum().backward()
+    optimizer.step()
+
+
+@pytest.mark.parametrize("change", [kernels, other_kernels, step_of_an_optimizer])
+def test_kernels_of_convolutions_are_copied_when_they_change(change: Callable[[Any], None]) -> None:
+    net = Convolved().eval()
+    compiled, x = tw.compile(net), data(1, 256, 7, 7)
+    check(compiled, net, x)
+    assert {k.kernel.signature.stages for k in copies(compiled)} == {2}
+    assert sum(t.nbytes for t in kept(compiled).types) >= net.wide.weight.nbytes
+    with tw.no_grad():
+        for _ in range(3):
+            before, values = compiled(x).numpy(), kept(compiled).kept
+            compiled(x)
+            assert kept(compiled).kept is values
+            change(net)
+            check(compiled, net, x)
+            assert kept(compiled).kept is not values
+            assert not np.array_equal(compiled(x).numpy(), before)
+
+
+def test_copies_are_shared_by_batches_of_other_sizes() -> None:
+    net = Convolved().eval()
+    compiled = tw.compile(net)
+    wide = set()
+    for batch in (1, 2, 5):
+        check(compiled, net, data(batch, 256, 7, 7, seed=batch))
+        found = kept(compiled)
+        wide |= {
+            id(part)
+            for (part, _), type in zip(found.parts, found.types, strict=False)
+            if type.nbytes >= net.wide.weight.nbytes
+        }
+    assert len(wide) == 1
+
+
+def test_copies_of_values_that_are_kept() -> None:
+    weight, scale = data(256, 256, 3, 3) * 0.1, data(256, 1, 1, 1, seed=1)
+
+    @tw.compile
+    def f(x: tw.Tensor) -> tw.Tensor:
+        return nn.functional.conv2d(x, weight * tw.exp(scale), padding=1)
+
+    x = data(1, 256, 7, 7)
+    for _ in range(3):
+        for _ in range(2):
+            assert_same(f(x), f.function(x), exactly=True)
+        scale.mul_(2)
+    captured = f._events[-1][3].recipe
+    assert [step.copied.input for step in captured.program.copied] == [2]
+    assert [len(at) for _, at in captured.ready.keeper.parts] == [2, 2]
+
+
+def test_no_copies_that_would_be_much_larger_than_the_state(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ready, "GROWTH", 0.5)
+    net = Convolved().eval()
+    compiled, x = tw.compile(net), data(1, 256, 7, 7)
+    check(compiled, net, x)
+    assert not copies(compiled)
+
+
+def test_copies_are_kept_for_the_next_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Convolved().eval()
+    one, other, x = tw.compile(net), tw.compile(net), data(1, 256, 7, 7)
+    check(one, net, x)
+    monkeypatch.setattr(evaluate, "_PROGRAMS", OrderedDict())
+    check(other, net, x)
+    same = [step.copied for step in copies(one)]
+    assert same == [step.copied for step in copies(other)]
+    assert kept(one).types == kept(other).types
+
+
 def test_what_is_kept_is_not_computed_again() -> None:
     net, compiled, x = evaluated()
     with tw.no_grad():
@@ -225,7 +337,8 @@ def test_compiled_functions_share_what_they_keep() -> None:
     net, one, x = evaluated()
     other = tw.compile(net)
     check(other, net, data(9, 48))
-    assert kept(one) is kept(other)
+    shared = {id(part) for part, _ in kept(one).parts} & {id(part) for part, _ in kept(other).parts}
+    assert shared
     with tw.no_grad():
         net.scale.add_(1)
     for compiled in (one, other, one):
@@ -234,12 +347,12 @@ def test_compiled_functions_share_what_they_keep() -> None:
 
 def test_nothing_is_kept_when_nobody_needs_it() -> None:
     gc.collect()
-    before = len(ready._READY)
+    before = len(ready._PARTS)
     net, compiled, x = evaluated()
-    assert len(ready._READY) == before + 1
+    assert len(ready._PARTS) > before
     del net, compiled, x
     gc.collect()
-    assert len(ready._READY) == before
+    assert len(ready._PARTS) == before
 
 
 def test_threads() -> None:

@@ -6,7 +6,8 @@
     finish   items: a tile of rows                              sums of all splits, epilogue
 
 The first stage is missing where the right operand is read in place, or packed by every item for
-itself; the last one where the depth is not split.
+itself; the last one where the depth is not split. Where the copy is `ready`, the first stage is run
+when the operand has changed, and the others as often as there is another left operand.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ class _Stage:
         places = laid_out(self.writer, "%scratch", self.n, self.work.scratch())
         shared = self._shared()
         tiles, body = self.tiles, self.body
-        packed = places.get("right") if tiles.near else shared.get("right")
+        packed = places.get("right") if tiles.own else shared.get("right")
         kept = shared["sums"] if tiles.splits > 1 else places["sums"]
         left = LeftRows(
             body, self.n, self.contraction, tiles, self.micro, places, self._right_place
@@ -258,7 +259,7 @@ class _Item:
 
         def piece(p: Lanes) -> None:
             part = self._piece(p)
-            if self.tiles.near and self.tiles.packed:
+            if self.tiles.own:
                 self._pack(part)
             self._all(part, resize(p > first, "i64"))
 
@@ -367,7 +368,7 @@ class _Item:
         kind, columns = self.micro.kind, self.tile.columns
         if not self.tiles.packed:
             return self._direct(panel, piece)
-        if self.tiles.near:
+        if self.tiles.own:
             place = (panel - self.first) * self.n["piece"] - piece.step * self.n["inner"]
             return at(self.writer, kind, self.packed, place * columns), {}
         zero = number(self.writer, 0)

@@ -137,6 +137,23 @@ def test_results_may_be_neighbours_along_the_rows(name: str, way: Tiles) -> None
             check(run(kernel, here, arrays), reference(here, arrays), arrays, k)
 
 
+@pytest.mark.parametrize("near", [False, True])
+@pytest.mark.parametrize("right", ["columns", "depth"])
+@pytest.mark.parametrize("left", ["rows", "columns"])
+def test_copies_that_are_ready_give_the_same_bits(near: bool, right: Right, left: Left) -> None:
+    target = targets()["host"]
+    orders = [(0, 1), (1, 0) if right == "depth" else (0, 1), (0, 1)]
+    tiles = Tiles(5, 2, left, right, near=near, piece=384 if near else 0)
+    laid = Laid(Dot(), dtypes.float32, [(5, 6), (6, 7)], orders)
+    kernels = [kernel_of(laid, replace(tiles, ready=ready), target) for ready in (False, True)]
+    assert [k.signature.stages for k in kernels] == [1 if near else 2, 2]
+    for m, k, columns in SIZES:
+        arrays = drawn(np.random.default_rng(m + k), [(m, k), (k, columns)])
+        here = Laid(Dot(), dtypes.float32, [(m, k), (k, columns)], orders)
+        every, once = (run(kernel, here, arrays) for kernel in kernels)
+        np.testing.assert_array_equal(every, once)
+
+
 @given(st.integers(0, 40), st.integers(0, 90), st.integers(0, 140), st.integers(1, 3), st.data())
 @settings(max_examples=15)
 def test_the_schedule_chosen_for_any_size(
