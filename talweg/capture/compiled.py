@@ -18,7 +18,7 @@ from talweg.capture.captured import MISS, Captured, edge_kind, modes_of
 from talweg.capture.replay import written
 from talweg.capture.surroundings import Place, Unseen, is_plain
 from talweg.capture.symbols import plain
-from talweg.capture.tree import LEAF, flatten, paths, rebuild
+from talweg.capture.tree import flatten, opener, paths, rebuild
 from talweg.capture.watched import Capture, Refusal
 from talweg.engine.barrier import flush
 from talweg.engine.state import CONFIG, STATE
@@ -82,10 +82,9 @@ class Compiled:
         self._objects: dict[int, Any] = {}
         self._events: list[tuple[str, str | None, int, Captured | None]] = []
         self._warned: set[str] = set()
-        self._last: Captured | None = None
+        self._last: tuple[Callable[[Any], list[Any] | None], Captured] | None = None
+        self._openers: dict[int, tuple[Callable[[Any], list[Any] | None], Captured]] = {}
         self._recent: dict[Any, Captured] = {}
-        self._count = -1
-        self._fixed: list[tuple[int, Any]] = []
         name = getattr(function, "__name__", type(function).__name__)
         self._name = name.strip("_").title().replace("_", "") or "Function"
         functools.update_wrapper(self, function, updated=())
@@ -98,12 +97,10 @@ class Compiled:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         last = self._last
-        if last is not None and len(args) == self._count and not kwargs:
-            for i, value in self._fixed:
-                if args[i] is not value:
-                    break
-            else:
-                result = last.replay(args)
+        if last is not None:
+            leaves = last[0]((args, kwargs))
+            if leaves is not None:
+                result = last[1].replay(leaves)
                 if result is not MISS:
                     return result
         return self._call(args, kwargs)
@@ -125,7 +122,7 @@ class Compiled:
         shape = modes_of(now), structure
         numbers = self._numbers.get(shape, ())
         others = [
-            ("number", type(v)) if i in numbers else _kind(v)
+            ("number", type(v)) if i in numbers and type(v) in _NUMBERS else _kind(v)
             for i, v in enumerate(leaves)
             if not isinstance(v, Tensor)
         ]
@@ -135,7 +132,7 @@ class Compiled:
             result = recent.replay(leaves)
             if result is not MISS:
                 return result
-        kinds = [("number", type(v)) if i in numbers else _kind(v) for i, v in enumerate(leaves)]
+        kinds = _kinds(leaves, numbers)
         key = shape, tuple(kinds)
         for captured in self._variants.get(key, ()):
             result = captured.replay(leaves)
@@ -160,14 +157,19 @@ class Compiled:
     def _remember(
         self, captured: Captured, structure: Any, leaves: Sequence[Any], numbers: Container[int]
     ) -> None:
-        """Try this one first, where no argument is nested or given by name."""
-        if structure[1][1:] == (LEAF,) * len(leaves):
-            self._last, self._count = captured, len(leaves)
-            self._fixed = [
-                (i, v)
+        """Try this one first."""
+        found = self._openers.get(id(captured))
+        if found is None:
+            tests = [
+                ("any", None)
+                if isinstance(v, Tensor)
+                else (("kind", type(v)) if i in numbers and type(v) in _NUMBERS else ("is", v))
                 for i, v in enumerate(leaves)
-                if not isinstance(v, Tensor) and i not in numbers
             ]
+            if len(self._openers) >= SIGNATURES:
+                self._openers.clear()
+            found = self._openers[id(captured)] = opener(structure, tests), captured
+        self._last = found
 
     # -- capture
 
@@ -185,7 +187,8 @@ class Compiled:
             deciding = self._deciding.get(shape, set())
             numbers = {i for i, v in enumerate(leaves) if type(v) in _NUMBERS} - deciding
             self._numbers[shape] = numbers
-        kinds = [("number", type(v)) if i in numbers else _kind(v) for i, v in enumerate(leaves)]
+        numbers = {i for i in numbers if type(leaves[i]) in _NUMBERS}
+        kinds = _kinds(leaves, numbers)
         self._kinds[structure] = kinds
         key = shape, tuple(kinds)
         names = paths(structure, "")
@@ -326,6 +329,14 @@ class Compiled:
                 what = f"not captured: {r.reason}"
             lines.append(f"  {r.cause}: {what}")
         return "\n".join(lines)
+
+
+def _kinds(leaves: Sequence[Any], numbers: Container[int]) -> list[Any]:
+    """The kinds of arguments, of which some are data where they are numbers."""
+    return [
+        ("number", type(v)) if i in numbers and type(v) in _NUMBERS else _kind(v)
+        for i, v in enumerate(leaves)
+    ]
 
 
 def _kind(value: Any) -> Any:

@@ -26,7 +26,7 @@ from talweg.capture.outcome import Ref
 from talweg.capture.surroundings import Place
 from talweg.capture.symbols import same
 from talweg.capture.text import Text, tuple_of
-from talweg.capture.tree import LEAF, rebuild
+from talweg.capture.tree import display
 from talweg.engine.state import STATE
 from talweg.engine.tape import clock
 from talweg.engine.tensor import AccumulateGrad, Storage, Writes, edge_of, wrap
@@ -40,7 +40,7 @@ _NAMES: dict[str, Any] = {
     f.__name__: f
     for f in (
         *(IndexOutOfRange, AccumulateGrad, Storage, Writes, Buffer, at_its_line, edge_of, held),
-        *(alike, getrefcount, input_node, make, move, next, rebuild, same, spare, wrap),
+        *(alike, getrefcount, input_node, make, move, next, same, spare, wrap),
     )
 } | {"MISS": MISS, "STATE": STATE, "WATCHERS": WATCHERS, "clock": clock, "overflow": struct.error}
 
@@ -429,11 +429,7 @@ class Writer:
         for s, e in effects.edges:
             text.add(f"move({self.source(s)}, steps[{e}])")
         self._places()
-        if effects.structure is LEAF:
-            text.add(f"return {self.ref(effects.result[0])}")
-        else:
-            result = ", ".join(map(self.ref, effects.result))
-            text.add(f"return rebuild({text.name(effects.structure)}, [{result}])")
+        text.add(f"return {display(effects.structure, map(self.ref, effects.result), text)}")
 
     def _tape(self) -> None:
         tape, outcome = self.recipe.tape, self.recipe.effects

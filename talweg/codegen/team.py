@@ -1,13 +1,17 @@
 """The part of the plan loop that several threads share: tickets, waiting, waking. LLVM IR.
 
-A stage is split into tickets. One word holds the number of the job and how many of its tickets are
-left; whoever takes a ticket lowers it by compare-and-swap. A worker that was held up between
-looking and taking fails to take, since the number of the job has changed: so the caller waits for
-nobody but those who took a ticket of this very job. It takes tickets itself until none is left, and
-a team that never comes costs time, not progress.
+A stage is split into tickets. One word holds the number of the job (32 bits), how many of its
+tickets were taken from behind, and how many are left (16 each); whoever takes a ticket changes it
+by compare-and-swap. A worker that was held up between looking and taking fails to take, since the
+number of the job has changed: so the caller waits for nobody but those who took a ticket of this
+very job. It takes tickets itself until none is left, and a team that never comes costs time, not
+progress.
 
-When a check fails, tickets that nobody took are dropped. They are taken in order, so the first that
-failed is the same in every run; the caller runs it once more, alone, for what it reports.
+The caller and every other worker take the first ticket that is left, the workers between them the
+last one: whoever comes again to the same operands finds those in his caches that he read before.
+
+When a check fails, tickets that nobody took are dropped. The caller then runs the stage once more,
+alone, up to the failure, for what it reports: so the first that fails is the same in every run.
 
 A worker without work spins, then sleeps on a counting semaphore: whoever lowers `sleepers` owes as
 many tokens. Tokens are kept by a futex (operations 128 and 129: wait and wake, private) or, where
@@ -45,7 +49,7 @@ publish:
   store atomic i64 -1, <count.failed> monotonic, align 8
   store atomic i64 %tickets, <count.pending> monotonic, align 8
   %word = load atomic i64, <job.word> monotonic, align 8
-  %full = or i64 %word, 65535
+  %full = or i64 %word, 4294967295
   %number = add i64 %full, 1
   %job = or i64 %number, %tickets
   store atomic i64 %job, <job.word> seq_cst, align 8
@@ -60,10 +64,10 @@ publish:
 bad:
   %step = load i64, <record.step>
   %ticket = lshr i64 %failed, 32
-  %begin = mul i64 %ticket, %step
-  %end.1 = add i64 %begin, %step
+  %behind = add i64 %ticket, 1
+  %end.1 = mul i64 %behind, %step
   %end = call i64 @llvm.umin.i64(i64 %end.1, i64 %items)
-  %code.2 = call i32 @whole(ptr %record, ptr %scratch, i64 %begin, i64 %end)
+  %code.2 = call i32 @whole(ptr %record, ptr %scratch, i64 0, i64 %end)
   %again = icmp ne i32 %code.2, 0
   %first = trunc i64 %failed to i32
   %code = select i1 %again, i32 %code.2, i32 %first
@@ -81,18 +85,21 @@ look:
   %none = icmp eq i64 %left, 0
   br i1 %none, label %done, label %take
 take:
-  %less = sub i64 %word, 1
-  %result = cmpxchg <job.word>, i64 %word, i64 %less acq_rel monotonic
+  %end = and i64 %index, 1
+  %behind = shl i64 %end, 16
+  %change = sub i64 %behind, 1
+  %other = add i64 %word, %change
+  %result = cmpxchg <job.word>, i64 %word, i64 %other acq_rel monotonic
   %mine = extractvalue { i64, i1 } %result, 1
   br i1 %mine, label %run, label %look
 run:
-  call void @ticket(ptr %pool, i64 %index, i64 %left)
+  call void @ticket(ptr %pool, i64 %index, i64 %word)
   br label %look
 done:
   ret void
 }
 
-define internal void @ticket(ptr %pool, i64 %index, i64 %left) {
+define internal void @ticket(ptr %pool, i64 %index, i64 %seen) {
 entry:
   %record = load ptr, <job.record>
   %base = load ptr, <job.scratch>
@@ -102,7 +109,14 @@ entry:
   %tickets = load i64, <record.tickets>
   %offset = mul i64 %index, %stride
   %scratch = getelementptr i8, ptr %base, i64 %offset
-  %ticket = sub i64 %tickets, %left
+  %left = and i64 %seen, 65535
+  %seen.1 = lshr i64 %seen, 16
+  %behind = and i64 %seen.1, 65535
+  %rest = sub i64 %tickets, %behind
+  %front = sub i64 %rest, %left
+  %back = sub i64 %rest, 1
+  %odd = trunc i64 %index to i1
+  %ticket = select i1 %odd, i64 %back, i64 %front
   %begin = mul i64 %ticket, %step
   %end.1 = add i64 %begin, %step
   %end = call i64 @llvm.umin.i64(i64 %end.1, i64 %items)

@@ -309,3 +309,21 @@ def test_only_the_shape_of_an_argument_matters() -> None:
     x = tw.ones(3)
     for size in (2, 2, 5, 5, 2, 2, 5):
         assert scaled({"x": x, "y": tw.ones(size)}).tolist() == [size] * 3
+
+
+def test_nested_arguments_of_another_kind_are_not_replayed() -> None:
+    def given(x: tw.Tensor, how: dict[str, Any], t: Any) -> Any:
+        return x * 2 if t is None else (x + how["y"], {"t": "given"})
+
+    compiled = tw.compile(given)
+    x, y = data(2, 3), data(2, 3, seed=1)
+    calls: list[tuple[Any, ...]] = [
+        *((x, {"y": y}, t) for t in (3, 4, 5)),
+        (x, {"y": y}, None),
+        (x, {"y": 2.0}, 6),
+        (x, {"y": y, "more": y}, 7),
+        *((x, {"y": y}, t) for t in (8, 9)),
+    ]
+    for args in calls:
+        assert_same(compiled(*args), given(*args))
+    assert sum(r.replays for r in compiled.reports) >= 3
