@@ -11,6 +11,7 @@ from talweg.base.errors import IndexOutOfRange, ShapeError
 from talweg.base.source import describe, here
 from talweg.engine.conversion import copy_
 from talweg.engine.creation import tensor
+from talweg.engine.direct import learn_row, row_of_known
 from talweg.engine.functions import FUNCTIONS
 from talweg.engine.functions import METHODS as LIFTED
 from talweg.engine.record import assign, lift, lift_view
@@ -42,7 +43,10 @@ def getitem(self: Tensor, key: Any) -> Tensor:
         IndexOutOfRange: for an index outside its dimension, or too many of them.
     """
     if type(key) is int:
-        row: Tensor = _row(self, key)
+        row = row_of_known(self, key)
+        if row is None:
+            row = _row(self, key)
+            learn_row(self, key, row)
         return row
     parts = _parts(self, key)
     made: Tensor = (_view if _is_basic(parts) else _gather)(self, parts)

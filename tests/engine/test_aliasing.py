@@ -190,3 +190,24 @@ def test_a_held_gradient_accumulates_in_place() -> None:
     p.grad = None
     p.sum().backward()
     assert held.tolist() == [2.0, 2.0]
+
+
+@pytest.mark.parametrize("shape", [(1,), (3,), (4, 3), (1, 2, 2)])
+def test_rows_of_known_tensors_are_views_every_time(shape: tuple[int, ...]) -> None:
+    x = tw.tensor(np.random.default_rng(0).normal(size=shape).astype(np.float32))
+    expected = x.numpy()
+    for i in (0, -1, 0, -1, 0):
+        row = x[i]
+        np.testing.assert_array_equal(row.numpy(), expected[i])
+        np.testing.assert_allclose((row * 2 + x[0]).numpy(), expected[i] * 2 + expected[0])
+        row.mul_(2)
+        expected[i] *= 2
+        np.testing.assert_array_equal(x.numpy(), expected)
+        x.add_(1)
+        expected += 1
+        np.testing.assert_array_equal(row.numpy(), expected[i])
+    x.requires_grad_()
+    (gradient,) = tw.autograd.grad((x[-1] * 3).sum(), (x,))
+    np.testing.assert_array_equal(gradient.numpy()[-1], np.full(shape[1:], 3))
+    with pytest.raises(IndexError, match="out of"):
+        x[shape[0]]
