@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any, final
 
@@ -13,7 +13,9 @@ from talweg.base.source import describe, here
 from talweg.engine.arguments import NodeFunction, by_own_names, misuse, shown_signature
 from talweg.engine.barrier import note
 from talweg.engine.direct import Learned, learn, record_pair, record_sole
-from talweg.engine.header import chain_between, header_after
+from talweg.engine.header import Header, chain_between, header_after
+from talweg.engine.known import Known, Reverse, know
+from talweg.engine.operands import Operands
 from talweg.engine.state import STATE
 from talweg.engine.tape import Edge, Recorded, Step, backward_class, end_of
 from talweg.engine.tensor import (
@@ -24,7 +26,6 @@ from talweg.engine.tensor import (
     attach,
     owner,
     stand_in,
-    twin,
     view_of,
     wrap,
 )
@@ -44,9 +45,8 @@ def lift(function: NodeFunction) -> Callable[..., Any]:
     Tensors, taped when gradients are wanted. An error names the user's line. Keywords are
     PyTorch's, see `arguments.py`.
     """
-    name = function.__name__
-    renamed = by_own_names(function)
     learned: dict[Any, Learned | None] = {}
+    general = _General(function, learned).record
 
     def lifted(*args: Any, **named: Any) -> Any:
         if not named:
@@ -72,96 +72,86 @@ def lift(function: NodeFunction) -> Callable[..., Any]:
                         return record_pair(found, t, x, u, y)
         return general(args, named)
 
-    def general(args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    return _described(lifted, function)
+
+
+@final
+class _General:
+    """Records calls of a function with any arguments.
+
+    Args:
+        function: what is lifted.
+        learned: where to note calls that turn out to be one Node, by the types of the Tensors.
+    """
+
+    def __init__(self, function: NodeFunction, learned: dict[Any, Learned | None]) -> None:
+        self._function = function
+        self._name = function.__name__
+        self._renamed = by_own_names(function)
+        self._learned = learned
+        self._known: dict[Any, Known] = {}
+
+    def record(self, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """Return the results for these arguments."""
         if named:
-            args, named = renamed(args, named)
+            args, named = self._renamed(args, named)
         operands = Operands()
         given, kwargs = operands.nodes_of(args, named)
-        tensors, nodes = operands.tensors, operands.nodes
         now = STATE.now
-        tracked = now.grad and _any_tracked(tensors)
-        if tracked and len(tensors) > 1 and operands.tell_apart():
+        tracked = now.grad and _any_tracked(operands.tensors)
+        if tracked and operands.tell_apart():
             given, kwargs = operands.nodes_of(args, named)
+        tensors, nodes = operands.tensors, operands.nodes
         b = now.builder
         b.source = here()
-        start = len(now.trace.nodes)
-        try:
-            out = function(b, *given, **kwargs)
-        except TalwegError as error:
-            raise _at_the_users_line(error, b) from None
-        except (TypeError, AttributeError) as error:
-            raise misuse(function, tuple(given), kwargs, error) from None
+        kind = operands.kind(b) if now.capture is None else None
+        known = self._known.get(kind)
+        if known is not None:
+            out, made = known.record(b, operands.distinct)
+        else:
+            start = len(now.trace.nodes)
+            out = _called(self._function, b, given, kwargs)
+            made = now.trace.nodes[start:]
+            if made[-1:] == [out] and not kwargs:
+                self._learn(args, nodes, out)
+            found = None if kind is None else know(start, operands.distinct, out)
+            if found is not None and len(self._known) < _LEARNED:
+                known, made = found
+                self._known[kind] = known
+        reverse = None if known is None else known.reverse
         if out.__class__ is not Node:
-            return _several(out, name, tensors, nodes, tracked, start)
+            return _several(out, self._name, tensors, nodes, tracked, made, reverse)
         if out in nodes:
             return tensors[nodes.index(out)]
-        alone = not kwargs and start <= out.at == len(now.trace.nodes) - 1
-        if alone and 0 < len(args) < 3 and len(learned) < _LEARNED and isinstance(args[0], Tensor):
-            kind: tuple[Any, ...] = tuple(map(_type, nodes))
-            if type(args[-1]) is int:  # a Symbol only says that it is one
-                kind += args[-1:]
-            if len(kind) == len(args) and isinstance(args[-1], Tensor | int):
-                learned[kind if len(kind) > 1 else kind[0]] = learn(name, out, nodes)
         step = None
         if tracked and out.type.inexact:
-            step = taped(name, tensors, nodes, (out,), start)
+            step = taped(self._name, tensors, nodes, (out,), made, reverse)
         t = wrap(out)
         if step is not None:
             step.rows.append((out, t._storage))
             t._edge = step
         return t
 
-    return _described(lifted, function)
+    def _learn(self, args: tuple[Any, ...], nodes: list[Node], out: Node) -> None:
+        if not 0 < len(args) < 3 or not isinstance(args[0], Tensor):
+            return
+        kind: tuple[Any, ...] = tuple(map(_type, nodes))
+        if type(args[-1]) is int:  # a Symbol only says that it is one
+            kind += args[-1:]
+        room = len(self._learned) < _LEARNED
+        if room and len(kind) == len(args) and isinstance(args[-1], Tensor | int):
+            found = learn(self._name, out, nodes)
+            self._learned[kind if len(kind) > 1 else kind[0]] = found
 
 
-@final
-class Operands:
-    """The Tensors among the arguments of a call, and the Nodes that stand for them.
-
-    Attributes:
-        tensors: in the order of the arguments.
-        nodes: one for each.
-    """
-
-    __slots__ = ("_twins", "nodes", "tensors")
-
-    def __init__(self) -> None:
-        self.tensors: list[Tensor] = []
-        self.nodes: list[Node] = []
-        self._twins: dict[int, Node] = {}
-
-    def nodes_of(
-        self, args: Sequence[Any], named: Mapping[str, Any]
-    ) -> tuple[list[Any], dict[str, Any]]:
-        """Return the arguments, also those in lists and tuples, with Nodes for Tensors."""
-        self.tensors.clear()
-        self.nodes.clear()
-        given = [self._node_of(a) for a in args]
-        return given, {k: self._node_of(v) for k, v in named.items()} if named else {}
-
-    def _node_of(self, value: Any) -> Any:
-        if isinstance(value, Tensor):
-            node = value._storage.node if value._view is None else value.node()
-            if self._twins:
-                node = self._twins.get(id(value), node)
-            self.tensors.append(value)
-            self.nodes.append(node)
-            return node
-        if value.__class__ is list or value.__class__ is tuple:
-            return type(value)([self._node_of(v) for v in value])
-        return value
-
-    def tell_apart(self) -> bool:
-        """Give Tensors of one Node, but of different places on the tape, Nodes of their own.
-
-        Such are `x` and `x.detach()`. Return whether there were any.
-        """
-        seen: dict[Node, Tensor] = {}
-        for t, node in zip(self.tensors, self.nodes, strict=True):
-            first = seen.setdefault(node, t)
-            if first is not t and first._edge != t._edge and id(t) not in self._twins:
-                self._twins[id(t)] = twin(node)
-        return bool(self._twins)
+def _called(function: NodeFunction, b: Builder, given: list[Any], named: dict[str, Any]) -> Any:
+    """Return what the function returns; an error names the user's line."""
+    try:
+        return function(b, *given, **named)
+    except TalwegError as error:
+        raise _at_the_users_line(error, b) from None
+    except (TypeError, AttributeError) as error:
+        raise misuse(function, tuple(given), named, error) from None
 
 
 def _any_tracked(tensors: Sequence[Tensor]) -> bool:
@@ -185,21 +175,22 @@ def _several(
     tensors: Sequence[Tensor],
     given: Sequence[Node],
     tracked: bool,
-    start: int,
+    made: Sequence[Node],
+    reverse: Reverse | None,
 ) -> Any:
     """Return the results of a function that gives several, or something else than Nodes."""
     if not isinstance(out, tuple | list):
         return out
     nodes = tuple(dict.fromkeys(o for o in out if o.__class__ is Node))
     recorded = tracked and any(n.type.inexact for n in nodes)
-    step = taped(name, tensors, given, nodes, start) if recorded else None
-    made = {o: wrap(o) for o in nodes}
+    step = taped(name, tensors, given, nodes, made, reverse) if recorded else None
+    tensor_of = {o: wrap(o) for o in nodes}
     if step is not None:
         for i, n in enumerate(nodes):
-            step.rows.append((n, made[n]._storage))
+            step.rows.append((n, tensor_of[n]._storage))
             if n.type.inexact:
-                attach(made[n], step, i)
-    results = [made[o] if o.__class__ is Node else o for o in out]
+                attach(tensor_of[n], step, i)
+    results = [tensor_of[o] if o.__class__ is Node else o for o in out]
     return type(out)(*results) if hasattr(out, "_fields") else type(out)(results)
 
 
@@ -208,7 +199,8 @@ def taped(
     tensors: Sequence[Tensor],
     given: Sequence[Node],
     results: tuple[Node, ...],
-    start: int,
+    made: Sequence[Node],
+    reverse: Reverse | None,
 ) -> Recorded:
     """Return the tape step of an operation.
 
@@ -220,7 +212,8 @@ def taped(
         tensors: its operands.
         given: their Nodes.
         results: the Nodes of its results.
-        start: how many Nodes the trace had before.
+        made: all Nodes that it made, and maybe others.
+        reverse: its gradients, if its kind is known; `made` are no others then.
     """
     inputs: list[Node] = []
     edges: list[Edge] = []
@@ -230,11 +223,10 @@ def taped(
             inputs.append(node)
             edges.append(t._edge)
             rows.append((node, t._storage))
-    now = STATE.now
-    made = tuple(now.trace.nodes[start:])
     make = backward_class(name)
-    step = make(tuple(edges), tuple(inputs), results, made, now.builder.source)
+    step = make(tuple(edges), tuple(inputs), results, tuple(made), STATE.builder.source)
     step.rows = rows
+    step.reverse = reverse
     return step
 
 
@@ -249,41 +241,86 @@ def lift_view(function: NodeFunction, must_alias: bool = True) -> Callable[..., 
     """
     name = function.__name__
     renamed = by_own_names(function)
+    known: dict[Any, tuple[Known, list[Aliased]]] = {}
 
-    def lifted(*args: Any, **kwargs: Any) -> Any:
-        if kwargs:
-            args, kwargs = renamed(args, kwargs)
-        if not args and "x" in kwargs:
-            args = (kwargs.pop("x"),)
+    def lifted(*args: Any, **named: Any) -> Any:
+        if named:
+            args, named = renamed(args, named)
+        if not args and "x" in named:
+            args = (named.pop("x"),)
         if not args or not isinstance(args[0], Tensor):
-            raise misuse(function, args, kwargs, TypeError(f"{name} needs a Tensor"))
-        x, *rest = args
-        node = x.node()
-        b = STATE.builder
+            raise misuse(function, args, named, TypeError(f"{name} needs a Tensor"))
+        x = args[0]
+        operands = Operands()
+        given, kwargs = operands.nodes_of(args, named)
+        now = STATE.now
+        b = now.builder
         b.source = here()
-        try:
-            rest = [a.node() if isinstance(a, Tensor) else a for a in rest]
-            kwargs = {k: a.node() if isinstance(a, Tensor) else a for k, a in kwargs.items()}
-            out = function(b, node, *rest, **kwargs)
-        except TalwegError as error:
-            raise _at_the_users_line(error, b) from None
-        except (TypeError, AttributeError) as error:
-            raise misuse(function, (node, *rest), kwargs, error) from None
-        if out.__class__ is Node:
-            return _view(name, x, node, out, must_alias)
-        return tuple(_view(name, x, node, o, must_alias) for o in out)
+        header = x.header()
+        kind = operands.kind(b) if now.capture is None else None
+        found = None if kind is None else known.get((header, kind))
+        if found is not None:
+            before, views = found
+            out, _ = before.record(b, operands.distinct)
+            outs = (out,) if before.several is None else out
+        else:
+            start = len(now.trace.nodes)
+            out = _called(function, b, given, kwargs)
+            outs = (out,) if out.__class__ is Node else out
+            views = [Aliased(header, given[0], node) for node in outs]
+            learned = None if kind is None else know(start, operands.distinct, out)
+            if learned is not None and len(known) < _LEARNED:
+                known[header, kind] = learned[0], views
+        made = [_view(name, x, given[0], *one, must_alias) for one in zip(outs, views, strict=True)]
+        return made[0] if out.__class__ is Node else tuple(made)
 
     return _described(lifted, function)
 
 
-def _view(name: str, x: Tensor, start: Node, node: Node, must_alias: bool) -> Tensor:
-    chain = chain_between(start, node)
-    header = None if chain is None else header_after(start.type.shape, x.header(), chain)
+@final
+class Aliased:
+    """How a result of a view lies over the storage of its operand.
+
+    Args:
+        before: strides and offset of the operand.
+        start: the operand.
+        end: the result.
+
+    Attributes:
+        chain: the Views between them; None where there is another Op, or several operands.
+        header: strides and offset of the result; None where its data must be copied.
+        reverse: the gradients of such views.
+    """
+
+    __slots__ = ("chain", "header", "reverse")
+
+    def __init__(self, before: Header, start: Node, end: Node) -> None:
+        self.chain = chain = chain_between(start, end)
+        self.header = None if chain is None else header_after(start.type.shape, before, chain)
+        self.reverse = Reverse()
+
+    def between(self, start: Node, end: Node) -> tuple[Node, ...] | None:
+        """Return the Nodes of such a view, in order; None where they are to be searched."""
+        if self.chain is None:
+            return None
+        nodes: list[Node] = []
+        while end is not start:
+            nodes.append(end)
+            end = end.inputs[0]
+        return tuple(reversed(nodes))
+
+
+def _view(
+    name: str, x: Tensor, start: Node, node: Node, aliased: Aliased, must_alias: bool
+) -> Tensor:
+    chain, header = aliased.chain, aliased.header
     source = STATE.builder.source
     step = None
     if STATE.grad and x._edge is not None:
-        step = backward_class(name)((x._edge,), (start,), (node,), source=source)
+        between = aliased.between(start, node)
+        step = backward_class(name)((x._edge,), (start,), (node,), between, source)
         step.rows = [(start, x._storage)]
+        step.reverse = None if between is None else aliased.reverse
     if chain is None or header is None:
         if must_alias:
             raise ShapeError(

@@ -16,6 +16,8 @@ from weakref import ref
 from talweg.autodiff.reverse import vjp
 from talweg.base.errors import GradientError
 from talweg.base.source import Source, describe
+from talweg.engine.known import Reverse
+from talweg.engine.state import STATE
 from talweg.ir.build import Builder
 from talweg.ir.node import Node, topological
 from talweg.ops.kinds import View
@@ -218,11 +220,15 @@ class Step(GradFn):
             self.refuse()
         inputs = self.inputs
         b.source = self.source
-        results = vjp(b, self.outputs, inputs, cotangents, self.nodes)
+        results = self.cotangents(b, cotangents)
         self.check_writes(results, cotangents)
         if tape is not None:
             self._record(inputs, cotangents, results, tape)
         return results
+
+    def cotangents(self, b: Builder, given: list[Node | None]) -> list[Node | None]:
+        """Return the cotangents of the operands from those of the results."""
+        return vjp(b, self.outputs, self.inputs, given, self.nodes)
 
     @property
     def width(self) -> int:
@@ -302,9 +308,10 @@ class Recorded(Step):
     Attributes:
         rows: what `saved` gives.
         time: what `since` gives.
+        reverse: the gradients of its kind, if that is known.
     """
 
-    __slots__ = ("_edges", "_inputs", "_nodes", "_outputs", "_source", "rows", "time")
+    __slots__ = ("_edges", "_inputs", "_nodes", "_outputs", "_source", "reverse", "rows", "time")
 
     def __init__(
         self,
@@ -322,6 +329,7 @@ class Recorded(Step):
         self._outputs = outputs
         self._source = source
         self.rows: list[tuple[Node, Storage]] = []
+        self.reverse: Reverse | None = None
 
     @property
     def source(self) -> Source | None:
@@ -350,6 +358,11 @@ class Recorded(Step):
     @property
     def since(self) -> int:
         return self.time
+
+    def cotangents(self, b: Builder, given: list[Node | None]) -> list[Node | None]:
+        if self.reverse is None or STATE.now.capture is not None:
+            return super().cotangents(b, given)
+        return self.reverse.cotangents(b, self, given)
 
     def forget(self, storage: Storage) -> None:
         self.rows = [row for row in self.rows if row[1] is not storage]

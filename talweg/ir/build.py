@@ -96,10 +96,14 @@ class Builder:
             return self.pair(op, *inputs, result)
         if len(inputs) == 1:
             return self.sole(op, *inputs, result)
+        return self.row(op, inputs, result)
+
+    def row(self, op: Op, inputs: tuple[Node, ...], type: Any) -> Node:
+        """Return the Node of an Op with any inputs whose result type is known already."""
         node = Node()
         node.op = op
         node.inputs = inputs
-        node.type = result
+        node.type = type
         node.code = self.code
         node.offset = self.offset
         node.value = None
