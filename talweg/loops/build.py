@@ -492,7 +492,8 @@ class NestBuilder:
         return cast(total, narrow[0])
 
     def reduction(self, x: Operand, combine: str, axes: Sequence[int]) -> Point:
-        """Return the Point of x with axes folded away."""
+        """Return the Point of x with axes folded away, the one that is innermost in memory last."""
+        axes = [a for a in x.order if a in axes] or axes
         over = [x.shape[a] for a in axes]
         return lambda i: self.fold(combine, over, lambda k: x[merged(i, k, axes)])
 

@@ -37,12 +37,14 @@ class Operand:
         shape: int64 Scalars.
         read: gives the element at as many indices as there are axes.
         buffer: the name of the array, for those that can be written.
+        order: of the axes in memory, the outermost first; none where it is row-major.
     """
 
     dtype: DType
     shape: Indices
     read: Callable[[Indices], Scalar]
     buffer: str = ""
+    order: tuple[int, ...] = ()
 
     @property
     def rank(self) -> int:

@@ -45,7 +45,7 @@ from talweg.passes.simplify import has_one_result
 
 FEW_ROWS = 16  # fewer rows than this do not keep all threads busy
 LONG = 1 << 12  # elements whose order in memory matters
-SHORT_AXIS = 4
+SHORT_AXIS = 8
 SHORT = 1 << 15  # elements that one thread may well do alone
 
 

@@ -4,12 +4,16 @@ Convolutions sum over channels, so images whose channels fill vectors are stored
 whatever elementwise or pooling Ops make of them as well: no value is reordered on the way from one
 convolution to the next. Inputs, outputs and values that are reshaped stay row-major. Loop nests
 read and write through the order; only the gradient of a kernel is moved, once, when it is complete.
+
+Where channels would leave many lanes idle and the batch fills them, all images are stored with the
+batch last: then convolutions read a row of every example at once and copy nothing.
 """
 
 from __future__ import annotations
 
 from typing import TypeAlias
 
+from talweg.base.frozen import frozen
 from talweg.base.shapes import Shape
 from talweg.ir.node import Graph, Node, make_node
 from talweg.ir.rewrite import rewrite, same
@@ -22,18 +26,58 @@ LANES = 16
 WIDE = 32  # pixels of a row from which on single channels of an input need not be copied
 FEW = 8  # channels that are copied with a border
 FILLED = 0.6  # channels are stored last if they fill this much of their vectors of so many lanes
+IDLE = 1.25  # time that idle lanes may cost before the batch is stored last
+ROWS = 32  # examples that a batch consists of a multiple of, where it is stored last
+
+
+@frozen
+class Images:
+    """How the images N, C, *spatial of a Graph are stored.
+
+    Args:
+        batch: with the batch last, else with the channels last.
+    """
+
+    batch: bool = False
+
+    def order(self, rank: int) -> Order:
+        """Return the order of so many axes in memory."""
+        return (*range(2, rank), 1, 0) if self.batch else (0, *range(2, rank), 1)
+
+    def fills_vectors(self, shape: Shape) -> bool:
+        """Whether images of this shape are better stored so than row-major."""
+        if len(shape) < 3 or max(shape[2:]) <= 1:
+            return False
+        return not shape[0] % ROWS if self.batch else _fills(shape[1])
+
+
+def images_of(graph: Graph) -> Images:
+    """Return how the images of a Graph are stored: so that few lanes of convolutions are idle."""
+    work = time = 0.0
+    for node in graph.order:
+        op = node.op
+        if not isinstance(op, Contract) or -1 not in op.images:
+            continue
+        kernel, channels = node.inputs[1], node.shape[1]
+        whole = node.inputs[0].shape[1] * channels == kernel.shape[0] * kernel.shape[1]
+        if not whole or not node.shape[0] or node.shape[0] % ROWS:
+            return Images()
+        products = node.type.size * kernel.type.size / channels
+        work += products
+        time += products * -(-channels // LANES) * LANES / channels
+    return Images(time > IDLE * work)
 
 
 def choose_orders(graph: Graph) -> tuple[Graph, dict[Node, Order]]:
     """Return the Graph with Moves put in, and the order of axes of what is not stored row-major."""
-    graph, orders = _with_moves(graph)
+    images = images_of(graph)
+    graph, orders = _with_moves(graph, images)
     fixed = set(graph.outputs) | set(graph.inputs)
     fixed |= {n.inputs[0] for n in graph.order if isinstance(n.op, View) and n.op.relabels}
     fixed |= {i for n in graph.order if isinstance(n.op, Effect) for i in n.inputs}
-    images = any(isinstance(n.op, Contract) and n.op.images for n in graph.order)
-    for node in graph.order if images else ():
+    for node in graph.order if _has_images(graph) else ():
         if node not in fixed and has_one_result(node):
-            order = _order_of(node, orders)
+            order = _order_of(node, orders, images)
             if order is not None:
                 orders[node] = order
     for node in reversed(graph.order):
@@ -43,12 +87,16 @@ def choose_orders(graph: Graph) -> tuple[Graph, dict[Node, Order]]:
             image = node if place < 0 else node.inputs[place]
             if image in orders or image in fixed or not isinstance(image.op, Elementwise):
                 continue
-            if fills_vectors(image.shape):
-                orders[image] = channels_last(image.rank)
+            if images.fills_vectors(image.shape):
+                orders[image] = images.order(image.rank)
     return graph, orders
 
 
-def _with_moves(graph: Graph) -> tuple[Graph, dict[Node, Order]]:
+def _has_images(graph: Graph) -> bool:
+    return any(isinstance(n.op, Contract) and n.op.images for n in graph.order)
+
+
+def _with_moves(graph: Graph, images: Images) -> tuple[Graph, dict[Node, Order]]:
     """Put Moves in where values of other orders meet convolutions.
 
     Gradients of kernels O, I, *spatial are summed with O last. Inputs and results of the Graph,
@@ -56,36 +104,47 @@ def _with_moves(graph: Graph) -> tuple[Graph, dict[Node, Order]]:
     get their border of zeros with a copy, so that no element needs to be tested. Kernels of single
     channels are copied with the channels last. Returns the orders of the copies.
     """
-    if not any(isinstance(n.op, Contract) and n.op.images for n in graph.order):
+    if not _has_images(graph):
         return graph, {}
     kernels: dict[Node, Node] = {}
     copies: dict[tuple[Node, Move], Node] = {}
     orders: dict[Node, Order] = {}
-    slid, given, trains = _slid(graph), set(graph.inputs), _trains(graph)
+    slid, given, trains = _slid(graph, images), set(graph.inputs), _trains(graph)
 
-    def moved(node: Node, move: Move, order: Order) -> Node:
+    def moved(node: Node, move: Move, order: Order | None) -> Node:
         if (node, move) not in copies:
-            made = make_node(move, (node,), move.infer(node.type), node.source)
-            copies[node, move], orders[made] = made, order
+            made = copies[node, move] = make_node(move, (node,), move.infer(node.type), node.source)
+            if order is not None:
+                orders[made] = order
         return copies[node, move]
+
+    def met(node: Node, reader: Node) -> Node:
+        """What a reader that is no contraction finds of a Node."""
+        if node in kernels or not images.batch or not images.fills_vectors(node.shape):
+            return kernels.get(node, node)
+        if isinstance(reader.op, View) and reader.op.relabels and _is_image(node):
+            return moved(node, Move(), None)
+        if isinstance(reader.op, Window) and isinstance(node.op, View) and node.op.relabels:
+            return moved(node, Move(), images.order(node.rank))
+        return node
 
     def rule(node: Node, inputs: tuple[Node, ...]) -> Node:
         op = node.op
         if not isinstance(op, Contract):
-            return same(node, tuple(kernels.get(i, i) for i in inputs))
-        found, last = list(inputs), channels_last(node.rank)
+            return same(node, tuple(met(i, node) for i in inputs))
+        found, last = list(inputs), images.order(node.rank)
         if op.slides and (trains or not _is_wide(node, found[0] in given)):
             for place in op.images:
-                if place < 0 or not fills_vectors(found[place].shape):
+                if place < 0 or not images.fills_vectors(found[place].shape):
                     continue
                 if found[place] in given:
                     found[place] = moved(found[place], Move(), last)
                 elif _is_short(found[place], given):
                     (base,) = found[place].inputs
                     found[place] = same(found[place], (moved(base, Move(), last),))
-            if op.single and found[1] in given and fills_vectors(found[0].shape):
+            if op.single and found[1] in given and images.fills_vectors(found[0].shape):
                 found[1] = moved(found[1], Move(), _kernels_last(node.rank))
-        few = op.slides and found[0].shape[1] <= FEW
+        few = op.slides and found[0].shape[1] <= FEW and not images.batch
         if few and any(map(any, op.border)):
             found[0] = moved(found[0], Move(op.border), last)
             made = make_node(op.borderless(), tuple(found), node.type, node.source)
@@ -120,7 +179,7 @@ def _is_short(node: Node, given: set[Node]) -> bool:
     return node.inputs[0] in given and node.inputs[0].dtype.itemsize < node.dtype.itemsize
 
 
-def _slid(graph: Graph) -> set[Node]:
+def _slid(graph: Graph, images: Images) -> set[Node]:
     """The images that are made by sliding kernels, and what is made of them at the same place."""
     found: set[Node] = set()
     given, trains = set(graph.inputs), _trains(graph)
@@ -132,43 +191,43 @@ def _slid(graph: Graph) -> set[Node]:
             made = isinstance(node.op, Elementwise) and any(
                 i in found and i.shape == node.shape for i in node.inputs
             )
-        if made and fills_vectors(node.shape):
+        if made and images.fills_vectors(node.shape):
             found.add(node)
     return found
+
+
+def _is_image(node: Node) -> bool:
+    """Whether a Node is made of images at the same place, by a contraction or by pooling."""
+    while isinstance(node.op, Elementwise):
+        like = [i for i in node.inputs if i.shape == node.shape]
+        if not like:
+            return False
+        node = like[0]
+    return isinstance(node.op, Window | Contract)
 
 
 def _sums_kernels(node: Node) -> bool:
     return isinstance(node.op, Contract) and bool(node.op.images) and -1 not in node.op.images
 
 
-def _order_of(node: Node, orders: dict[Node, Order]) -> Order | None:
+def _order_of(node: Node, orders: dict[Node, Order], images: Images) -> Order | None:
     op = node.op
     if isinstance(op, Contract):
         if _sums_kernels(node):
             return _kernels_last(node.rank) if _fills(node.shape[0]) else None
-        image = -1 in op.images and fills_vectors(node.shape)
-        return channels_last(node.rank) if image else None
+        image = -1 in op.images and images.fills_vectors(node.shape)
+        return images.order(node.rank) if image else None
     if isinstance(op, Window):
-        return channels_last(node.rank) if fills_vectors(node.shape) else None
+        return images.order(node.rank) if images.fills_vectors(node.shape) else None
     if isinstance(op, Elementwise):
         found = (orders.get(i) for i in node.inputs if i.shape == node.shape)
         return next((order for order in found if order is not None), None)
     return None
 
 
-def channels_last(rank: int) -> Order:
-    """Return the order N, *spatial, C of axes N, C, *spatial."""
-    return (0, *range(2, rank), 1)
-
-
 def _kernels_last(rank: int) -> Order:
     """The order *spatial, I, O of the axes O, I, *spatial of kernels."""
     return (*range(2, rank), 1, 0)
-
-
-def fills_vectors(shape: Shape) -> bool:
-    """Whether images N, C, *spatial are better stored channels last."""
-    return len(shape) > 2 and max(shape[2:]) > 1 and _fills(shape[1])
 
 
 def _fills(channels: int) -> bool:

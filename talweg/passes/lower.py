@@ -9,7 +9,7 @@ stand before the loop that uses them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import product
 from typing import Any, final
@@ -273,7 +273,11 @@ class _Lowering:
         logical = inverse_order(order)
         shape = tuple(buffer.shape[p] for p in logical)
         return Operand(
-            node.dtype, shape, lambda i: buffer.read(tuple(i[a] for a in order)), buffer.buffer
+            node.dtype,
+            shape,
+            lambda i: buffer.read(tuple(i[a] for a in order)),
+            buffer.buffer,
+            order,
         )
 
     def operand(self, node: Node) -> Operand:
@@ -291,7 +295,7 @@ class _Lowering:
         self.inputs.append(node)
         if self.fusion.uses.get(node, 0) < 2:
             return made
-        return Operand(made.dtype, made.shape, lambda i: self._loaded(node, made, i))
+        return replace(made, read=lambda i: self._loaded(node, made, i), buffer="")
 
     def _loaded(self, node: Node, buffer: Operand, at: Indices) -> Scalar:
         """An element that several Nodes may read: one load where they are in this kernel."""

@@ -268,7 +268,9 @@ class _Cost:
     def _right(self, meetings: int) -> float:
         sizes, tiles, panels = self.sizes, self.tiles, self.panels
         once = sizes.batch * panels * tiles.vectors * sizes.depth * 1.0  # in vectors
-        memory = 0.0 if sizes.expanded else _reach(once * sizes.lanes * sizes.itemsize)
+        memory = (
+            0.0 if sizes.expanded and tiles.near else _reach(once * sizes.lanes * sizes.itemsize)
+        )
         torn = sizes.stride * sizes.itemsize >= max(_BANK, 128 * tiles.vectors)
         if tiles.near:
             met = sizes.stride and sizes.stride * sizes.itemsize % _PAGE == 0

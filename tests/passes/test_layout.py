@@ -11,7 +11,7 @@ from talweg.engine.scalars import is_scalar
 from talweg.ir.interpret import interpret
 from talweg.nn import functional as F
 from talweg.ops.kinds import Contract, Elementwise, Move, Window
-from talweg.passes.layout import channels_last, choose_orders
+from talweg.passes.layout import Images, choose_orders, images_of
 
 from .programs import graph_of, known
 
@@ -101,7 +101,50 @@ def pooled_twice() -> list[tw.Tensor]:
     return [last, w.grad, v.grad]
 
 
+def idle(batch: int, channels: int) -> list[tw.Tensor]:
+    """Two convolutions with pooling, whose channels leave lanes idle, and their gradients."""
+    x, w = known(batch, 1, 11, 11), tw.tensor(tw.rand(channels, 1, 4, 4).numpy())
+    v, bias, dense = known(3, channels, 3, 3), known(channels), known(12, 5)
+    w.requires_grad, v.requires_grad, bias.requires_grad = True, True, True
+    first = F.max_pool2d(F.conv2d(x, w, bias), 2)
+    last = F.max_pool2d(tw.relu(F.conv2d(first, v, padding=1)), 2).flatten(1)
+    (last @ dense).square().mean().backward()
+    assert w.grad is not None
+    assert v.grad is not None
+    assert bias.grad is not None
+    return [last, w.grad, v.grad, bias.grad]
+
+
+@pytest.mark.parametrize(
+    ("batch", "channels", "last"), [(32, 20, True), (32, 32, False), (48, 20, False), (8, 5, False)]
+)
+def test_the_batch_is_last_where_channels_leave_lanes_idle(
+    batch: int, channels: int, last: bool
+) -> None:
+    weight = known(channels, channels, 3, 3)
+    graph = graph_of(F.conv2d(known(batch, channels, 8, 8), weight).sum())
+    assert images_of(graph) == Images(batch=last)
+    grouped = F.conv2d(known(32, 20, 8, 8), known(20, 10, 3, 3), groups=2)
+    assert images_of(graph_of(grouped.sum())) == Images()
+
+
+def test_images_with_the_batch_last_are_copied_at_the_border_of_the_graph() -> None:
+    x, weight, dense = known(32, 1, 10, 10), known(20, 1, 3, 3), known(320, 5)
+    pooled = F.max_pool2d(F.conv2d(x, weight), 2)
+    graph, orders = choose_orders(graph_of(pooled.flatten(1) @ dense))
+    (node,) = (n for n in graph.order if isinstance(n.op, Window))
+    assert orders[node] == (2, 3, 1, 0)
+    copies = [n for n in graph.order if isinstance(n.op, Move)]
+    assert [orders.get(n) for n in copies] == [(2, 3, 1, 0), None]
+    graph, orders = choose_orders(graph_of(*idle(32, 20)))
+    stored = [n for n in graph.order if isinstance(n.op, Window)]
+    assert [orders.get(n) for n in stored] == [(2, 3, 1, 0)] * 4
+    pooled = [n for n in stored if len(n.inputs) == 2]
+    assert [isinstance(n.inputs[1].op, Move) for n in pooled] == [True, False]
+
+
 CASES = {
+    "idle": lambda: idle(32, 20),
     "pooled": pooled_twice,
     "region": lambda: [*region(16)],
     "few": lambda: convolved(3, 5, 1, 2, 9),
@@ -125,7 +168,13 @@ def test_the_order_changes_no_value(case: str) -> None:
 
 
 def test_axes_between_batch_and_channels_keep_their_order() -> None:
-    assert [channels_last(rank) for rank in (3, 4, 5)] == [(0, 2, 1), (0, 2, 3, 1), (0, 2, 3, 4, 1)]
+    channels, batch = Images(), Images(batch=True)
+    assert [channels.order(rank) for rank in (3, 4, 5)] == [
+        (0, 2, 1),
+        (0, 2, 3, 1),
+        (0, 2, 3, 4, 1),
+    ]
+    assert [batch.order(rank) for rank in (3, 4)] == [(2, 1, 0), (2, 3, 1, 0)]
 
 
 def test_the_gradient_of_a_kernel_is_moved_once() -> None:
