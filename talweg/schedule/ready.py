@@ -16,13 +16,16 @@ from talweg.schedule.contraction_work import tile_of
 from talweg.schedule.place import names_in, plain, walk
 from talweg.schedule.target import Target
 
+PIECE = 1024  # how much of the depth is taken at once where a copy streams by
+
 
 class Copy(NamedTuple):
     """A copy of a right operand.
 
     Args:
         tiles: the schedule whose first stage makes it. It gives the same results, bit by bit, as
-            the one in which every run makes the copy.
+            the one in which every run makes the copy: sums that wait between pieces of the depth
+            go on where they stopped, so longer pieces add in the same order.
         reads: the numbers of the buffers that it is made of.
         key: equal for copies that hold the same where their buffers do.
     """
@@ -70,4 +73,5 @@ def made_before(
     right = substitute(plain(found.right), numbers)
     text = f"{found.dtype.name} {width} {axes} {right}"
     key = hashlib.sha256(text.encode()).hexdigest()[:32]
-    return Copy(replace(schedule, ready=True), tuple(reads), key)
+    piece = max(schedule.piece, PIECE) if schedule.near else schedule.piece
+    return Copy(replace(schedule, piece=piece, ready=True), tuple(reads), key)

@@ -54,6 +54,7 @@ def emit(contraction: Contraction, tiles: Tiles, target: Target) -> tuple[str, S
         not tiles.packed,
         tiles.deep,
         contraction.paired,
+        tiles.ready and tiles.near,
     )
     micro.define(writer)
     stages = [_Stage.pack] * ("right" in work.shared()) + [_Stage.sum]
@@ -276,7 +277,7 @@ class _Item:
                 def panel(p: Lanes) -> None:
                     if not self.tiles.deep:
                         self._fetch(t, p)
-                    self._call(p, piece, before, start, given)
+                    self._call(t, p, piece, before, start, given)
 
                 self._each(self.first, self.end, panel)
 
@@ -313,8 +314,14 @@ class _Item:
                 fetch(scope.arrays[store.buffer], scope.value(place), self.tile.columns)
         scope.names = names
 
-    def _call(self, panel: Lanes, piece: Piece, before: Lanes, start: Lanes, given: Given) -> None:
+    def _call(
+        self, tile: Lanes, panel: Lanes, piece: Piece, before: Lanes, start: Lanes, given: Given
+    ) -> None:
         right, more = self._right(panel, piece)
+        if self.micro.ahead:  # the tiles share in asking for the piece that follows
+            far = self.tile.columns + (tile - self.low) * self.tile.lanes
+            place = at(self.writer, self.micro.kind, right, self.n["piece"] * far)
+            more = more | {"ahead": place}
         sums = start + (panel - self.first) * self.tile.columns
         self._micro(right, sums, before, given | more)
 

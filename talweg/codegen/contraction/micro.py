@@ -18,6 +18,7 @@ from typing import final
 
 from talweg.base.frozen import frozen
 from talweg.codegen.lanes import Lanes, constant, constants, fma, splat, type_of
+from talweg.codegen.memory import prefetch
 from talweg.codegen.repeat import repeat
 from talweg.codegen.writer import Writer
 from talweg.schedule.contraction_work import Tile
@@ -44,6 +45,7 @@ class Micro:
         masked: whether columns may be missing.
         deep: whether sums may be continued.
         paired: whether elements are pairs of numbers of 16 bits.
+        ahead: whether memory is asked for that later calls read, a vector in each step.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Micro:
     masked: bool
     deep: bool
     paired: bool = False
+    ahead: bool = False
 
     def define(self, writer: Writer) -> None:
         """Write the function, and that of whole tiles."""
@@ -73,8 +76,8 @@ class Micro:
         names += ["inner"] * (table != "each") + ["right", "sums", "width"]
         if table != "each":
             names += ["step"] * (not self.tile.step) + ["stride"] * (not self.tile.stride)
-        names += ["present"] * self.masked + ["continued"] * self.deep
-        pointers = ("rows", "table", "right", "sums")
+        names += ["present"] * self.masked + ["continued"] * self.deep + ["ahead"] * self.ahead
+        pointers = ("rows", "table", "right", "sums", "ahead")
         return [(n, "ptr" if n in pointers else "i64") for n in names]
 
     def call(self, writer: Writer, **given: Lanes | str) -> None:
@@ -86,7 +89,7 @@ class Micro:
                 inner, step: the inner depth and the distance of its elements in the left rows.
                 right, stride: the right operand and the distance of its rows. sums, width: the
                 result and the distance of its rows. present: how many columns there are.
-                continued: 1 where sums are continued, else 0.
+                continued: 1 where sums are continued, else 0. ahead: what is asked for.
         """
         if not self.masked:
             self._write_call(writer, given)
@@ -127,6 +130,7 @@ class _Body:
         self.masks = self._masks() if micro.masked else [None] * self.tile.vectors
         sums = self._continued() if micro.deep else self._zeros()
         zero = constant(writer, 0, "i64", 1)
+        sums = [*sums, *[Lanes(writer, "%ahead", "ptr", 1)] * micro.ahead]
         if self.tile.table == "none":
             sums = self._inner(self._rows("%rows", 0), zero, "%right", sums)
         elif self.tile.table == "shared":
@@ -203,13 +207,16 @@ class _Body:
         self, rows: list[str], start: Lanes, right: str, sums: Sequence[Lanes]
     ) -> list[Lanes]:
         """Write the loop over the inner depth."""
-        writer = self.writer
+        writer, micro = self.writer, self.micro
         state = [*sums, start, Lanes(writer, right, "ptr", 1)]
         step = self.tile.step or self.number("step")
         stride = self.tile.stride or self.number("stride")
 
         def body(_: Lanes, now: list[Lanes]) -> list[Lanes]:
             *old, place, row = now
+            if micro.ahead:
+                prefetch(writer, old[-1].name, cache=2)
+                old[-1] = Lanes(writer, self.at(old[-1].name, self.tile.lanes), "ptr", 1)
             new = self._products(rows, place, row.name, old)
             after = self.at(row.name, stride)
             return [*new, place + step, Lanes(writer, after, "ptr", 1)]
@@ -230,7 +237,7 @@ class _Body:
             for v, vector in enumerate(vectors):
                 old = sums[r * self.tile.vectors + v]
                 new.append(self._sum(spread, vector, old))
-        return new
+        return [*new, *sums[len(new) :]]
 
     def _sum(self, left: Lanes, right: Lanes, old: Lanes) -> Lanes:
         if old.floating:
@@ -263,5 +270,6 @@ class _Body:
         return Lanes(self.writer, name, micro.kind, self.tile.lanes)
 
     def _store(self, sums: Sequence[Lanes]) -> None:
-        for place, value in zip(self._places(), sums, strict=True):
+        places = self._places()
+        for place, value in zip(places, sums[: len(places)], strict=True):
             self.writer.do(f"store {self.vector} {value.name}, ptr {place}, align {self.align}")

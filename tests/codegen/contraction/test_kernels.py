@@ -145,13 +145,13 @@ def test_copies_that_are_ready_give_the_same_bits(near: bool, right: Right, left
     orders = [(0, 1), (1, 0) if right == "depth" else (0, 1), (0, 1)]
     tiles = Tiles(5, 2, left, right, near=near, piece=384 if near else 0)
     laid = Laid(Dot(), dtypes.float32, [(5, 6), (6, 7)], orders)
-    kernels = [kernel_of(laid, replace(tiles, ready=ready), target) for ready in (False, True)]
+    once = replace(tiles, ready=True, piece=1024 if near else 0)
+    kernels = [kernel_of(laid, t, target) for t in (tiles, once)]
     assert [k.signature.stages for k in kernels] == [1 if near else 2, 2]
-    for m, k, columns in SIZES:
+    for m, k, columns in (*SIZES, (33, 2500, 70)):
         arrays = drawn(np.random.default_rng(m + k), [(m, k), (k, columns)])
         here = Laid(Dot(), dtypes.float32, [(m, k), (k, columns)], orders)
-        every, once = (run(kernel, here, arrays) for kernel in kernels)
-        np.testing.assert_array_equal(every, once)
+        np.testing.assert_array_equal(*(run(kernel, here, arrays) for kernel in kernels))
 
 
 @given(st.integers(0, 40), st.integers(0, 90), st.integers(0, 140), st.integers(1, 3), st.data())
