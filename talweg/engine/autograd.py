@@ -19,6 +19,7 @@ from talweg.engine.tape import (
     Edge,
     GradFn,
     Hook,
+    Recorded,
     backward_class,
     end_of,
 )
@@ -354,6 +355,15 @@ class Pass:
                             self.add(right, ct)
                     if release:
                         step.node = step.first = step.second = step.result = None
+                    continue
+            if plain and given is not None and isinstance(step, Recorded) and step.watch is None:
+                if step not in asked and len(step.outputs) == 1:
+                    out = step.apply(b, [given], None)
+                    if release:
+                        step.release()
+                    for edge, ct in zip(step.edges, out, strict=True):
+                        if edge is not None and ct is not None:
+                            self.add(edge, ct)
                     continue
             if given is not None:
                 arrived[step] = given

@@ -13,6 +13,7 @@ from talweg.ir.node import Node
 
 LITERALS = frozenset({bool, int, str, NoneType, DType, type(Ellipsis)})
 """Classes of arguments that say all there is to know of them, besides floats and slices."""
+_BOUNDS = {int, NoneType}
 
 
 @final
@@ -38,40 +39,49 @@ class Operands:
         self.nodes: list[Node] = []
         self._arguments: list[Any] = []
         self._plain = True
-        given = [self._node_of(a) for a in args]
+        given = self._each(args)
         kwargs: dict[str, Any] = {}
         for k, v in named.items():
             self._arguments.append(k)
-            kwargs[k] = self._node_of(v)
+            (kwargs[k],) = self._each((v,))
         self.distinct = self.nodes
         if len(self.nodes) > 1 and len(set(self.nodes)) < len(self.nodes):
             self.distinct = list(dict.fromkeys(self.nodes))
         return given, kwargs
 
-    def _node_of(self, value: Any) -> Any:
-        if isinstance(value, Tensor):
-            node = value._storage.node if value._view is None else value.node()
-            if self._twins:
-                node = self._twins.get(id(value), node)
-            self.tensors.append(value)
-            self.nodes.append(node)
-            self._arguments.append(node.type)
-            return node
-        cls = value.__class__
-        self._arguments.append(cls)
-        if cls is list or cls is tuple:
-            self._arguments.append(len(value))
-            return cls([self._node_of(v) for v in value])
-        if cls in LITERALS:
-            self._arguments.append(value)
-        elif cls is float:
-            self._arguments.append(value.hex())
-        elif cls is slice:
-            for bound in (value.start, value.stop, value.step):
-                self._node_of(bound)
-        else:
-            self._plain = False
-        return value
+    def _each(self, values: Sequence[Any]) -> list[Any]:
+        seen = self._arguments
+        given: list[Any] = []
+        for value in values:
+            cls = value.__class__
+            if cls in LITERALS:
+                seen.append(cls)
+                seen.append(value)
+            elif isinstance(value, Tensor):
+                node = value._storage.node if value._view is None else value.node()
+                if self._twins:
+                    node = self._twins.get(id(value), node)
+                self.tensors.append(value)
+                self.nodes.append(node)
+                seen.append(node.type)
+                given.append(node)
+                continue
+            elif cls is slice:
+                bounds = (value.start, value.stop, value.step)
+                seen.append(slice)
+                seen.extend(bounds)
+                if not (_BOUNDS >= {bound.__class__ for bound in bounds}):
+                    self._plain = False
+            elif cls is float:
+                seen.append(value.hex())
+            elif cls is list or cls is tuple:
+                seen.append(cls)
+                seen.append(len(value))
+                value = cls(self._each(value))
+            else:
+                self._plain = False
+            given.append(value)
+        return given
 
     def kind(self, b: Builder) -> tuple[Any, ...] | None:
         """Return what two calls have in common that make the same Nodes of their operands.

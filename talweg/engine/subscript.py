@@ -48,9 +48,22 @@ def getitem(self: Tensor, key: Any) -> Tensor:
             row = _row(self, key)
             learn_row(self, key, row)
         return row
-    parts = _parts(self, key)
+    parts = key if _is_plain(key) else _parts(self, key)
     made: Tensor = (_view if _is_basic(parts) else _gather)(self, parts)
     return made
+
+
+def _is_plain(key: Any) -> bool:
+    """Return whether a key is a tuple of integers, slices and the like as `_parts` leaves them."""
+    if key.__class__ is not tuple:
+        return False
+    for part in key:
+        if part.__class__ is slice:
+            if any([isinstance(v, Tensor) for v in (part.start, part.stop, part.step)]):  # noqa: C419
+                return False
+        elif part.__class__ is not int and part is not None and part is not Ellipsis:
+            return False
+    return True
 
 
 def setitem(self: Tensor, key: Any, value: Any) -> None:
