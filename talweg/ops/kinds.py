@@ -158,6 +158,31 @@ class View(Op):
         """Return the same view of other operands whose result has this shape, where it names it."""
         return None
 
+    def joins(self, rank: int) -> int | None:
+        """Return the axis along which the result is its operands one after the other, or None."""
+        return None
+
+
+@final
+@frozen
+class Relabelled(View):
+    """The same elements in row-major order under another shape: passes put it around joins."""
+
+    relabels: ClassVar[bool] = True
+    shape: Shape
+
+    def infer(self, *types: TensorType) -> TensorType:
+        return types[0].with_shape(self.shape)
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        return arrays[0].reshape(self.shape)
+
+    def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
+        return recipes.reshaped(nest, ins[0], nest.outputs[0].shape)
+
+    def resized(self, shape: Shape) -> View:
+        return Relabelled(shape)
+
 
 @final
 @frozen
@@ -217,6 +242,9 @@ class Joined(View):
 
     def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
         return recipes.concatenated(nest, ins, self.axis % len(ins[0].shape))
+
+    def joins(self, rank: int) -> int:
+        return self.axis % rank
 
 
 @final

@@ -473,6 +473,9 @@ class Concat(View):
     def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
         return recipes.concatenated(nest, ins, self.axis)
 
+    def joins(self, rank: int) -> int:
+        return self.axis
+
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
         parts = []

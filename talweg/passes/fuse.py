@@ -28,6 +28,7 @@ from talweg.ops.kinds import (
     Effect,
     Elementwise,
     Gather,
+    Joined,
     Move,
     Reduce,
     Scan,
@@ -64,7 +65,7 @@ class _Fuser(Wiring):
     def __init__(self, graph: Graph, orders: Mapping[Node, Order]) -> None:
         super().__init__(graph, orders)
         self.latest_reader: dict[Node, Group] = {}
-        self.copied |= {n for n in graph.order if self._scatters(n)}
+        self.copied |= {n for n in graph.order if self._scatters(n) or self._fills(n)}
         self.inlined = self._prologues()
 
     def run(self) -> Fusion:
@@ -145,6 +146,15 @@ class _Fuser(Wiring):
         at = place_of(node.op, base.type, node.type)
         here = indices_of(node.rank)
         return at is not None and set(at) == set(here) and at[-1] != here[-1]
+
+    def _fills(self, node: Node) -> bool:
+        """Whether a view is one value everywhere and products read it, or a join of parts.
+
+        So the first state of a recurrence is read like all later ones.
+        """
+        if not is_plain_view(node) or not node.type.size > node.inputs[0].type.size == 1:
+            return False
+        return any(isinstance(user.op, Contract | Joined) for user in self.users[node])
 
     def _turned(self, node: Node) -> bool:
         """Whether a contraction is needed in another order of axes only: it is stored so."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import final
 
 from talweg.ir.node import Node
+from talweg.passes.assemble import Assembly
 from talweg.passes.lower import Kernel
 
 ALIGNMENT = 64
@@ -33,6 +34,7 @@ def lay_out(
     reads: Sequence[Sequence[Node]],
     writes: Sequence[Sequence[Node]],
     placed: frozenset[Node],
+    parts: Assembly,
 ) -> Arena:
     """Return offsets for all values that have no place yet.
 
@@ -40,26 +42,38 @@ def lay_out(
         kernels: in the order in which they run.
         reads, writes: the Nodes of each kernel whose memory it touches.
         placed: Nodes in inputs and outputs.
+        parts: Nodes that lie in the memory of others, and live as long as those.
     """
     last: dict[Node, int] = {}
     for step, nodes in enumerate(zip(reads, writes, strict=True)):
         for listed in nodes:
-            last.update(dict.fromkeys(listed, step))
+            last.update(dict.fromkeys((parts.home(n)[0] for n in listed), step))
     free = _Gaps()
-    offsets: dict[Node, int] = {}
+    homes: dict[Node, int] = {}
     for step, kernel in enumerate(kernels):
-        dying = [n for n in dict.fromkeys(reads[step]) if n in offsets and last[n] == step]
+        ending = (parts.home(n)[0] for n in reads[step])
+        dying = [n for n in dict.fromkeys(ending) if n in homes and last[n] == step]
         for node in writes[step]:
-            if node in placed:
+            home, _ = parts.home(node)
+            if home in placed or home in homes:
                 continue
-            over = next((n for n in dying if _may_replace(kernel, n, node)), None)
+            over = None
+            if home is node:
+                may = (n for n in dying if n not in parts.wholes)
+                over = next((n for n in may if _may_replace(kernel, n, node)), None)
             if over is None:
-                offsets[node] = free.take(_room(node))
+                homes[home] = free.take(_room(home))
             else:
                 dying.remove(over)
-                offsets[node] = offsets[over]
-        for node in (*dying, *(n for n in writes[step] if n in offsets and last[n] == step)):
-            free.give(offsets[node], _room(node))
+                homes[home] = homes[over]
+        written = dict.fromkeys(parts.home(n)[0] for n in writes[step])
+        unread = (n for n in written if n in homes and last[n] == step)
+        for node in dict.fromkeys((*dying, *unread)):
+            free.give(homes[node], _room(node))
+    offsets = dict(homes)
+    for part in parts.homes:
+        home, start = parts.home(part)
+        offsets[part] = homes[home] + start
     return Arena(offsets, free.end)
 
 

@@ -108,6 +108,8 @@ class _Merging:
             return False
         if len(group.reads.keys() | other.reads.keys()) > READS or not only_elementwise(other):
             return False
+        if not self.wiring.turned.isdisjoint([*group.members, *other.members]):
+            return False  # there is a product in it
         if group.space == other.space:
             return self._same_space(group, other)
         return self._on_rows(group, other) or self._sums_rows(group, other)

@@ -9,6 +9,7 @@ from talweg.ir.node import Graph
 from talweg.ir.text import print_graph
 from talweg.ir.verify import verify
 from talweg.loops.text import format_nest
+from talweg.passes.assemble import assemble
 from talweg.passes.blocks import compute_in_blocks
 from talweg.passes.cse import merge_equal
 from talweg.passes.fuse import fuse
@@ -47,12 +48,15 @@ def compile_graph(graph: Graph, checking: bool = False, dump: Dump | None = None
     graph, orders = choose_orders(graph)  # images channels last: no reordering between convolutions
     results = results_of(graph)
     fusion = fuse(graph, orders)  # which Nodes one kernel computes: values stay in registers
+    parts = assemble(graph, fusion, orders)  # what is joined lies side by side from the start
     kernels = [  # every group as one loop nest, made of the rules of its Ops
-        lower_group(group, fusion, results, orders, checking) for group in fusion.groups
+        lower_group(group, fusion, results, orders, checking)
+        for group in fusion.groups
+        if not parts.is_made(group)
     ]
     if dump is not None:
         dump("lower", "\n".join(format_nest(k.nest) for k in kernels))
-    plan = make_plan(graph, fusion, kernels, results, orders)  # memory shared by liveness
+    plan = make_plan(graph, fusion, kernels, results, orders, parts)  # memory shared by liveness
     if checking:
         verify_plan(plan)
     return plan

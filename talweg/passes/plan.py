@@ -7,7 +7,7 @@ caller's inputs or in the outputs. A HostCall leaves the compiled world for a Py
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias, final
 
@@ -17,6 +17,7 @@ from talweg.loops.count import operations
 from talweg.loops.nest import LoopNest
 from talweg.loops.scalar import Number
 from talweg.ops.kinds import Effect
+from talweg.passes.assemble import Assembly
 from talweg.passes.donation import Donation, Touched, donation_of
 from talweg.passes.groups import Fusion
 from talweg.passes.layout import Order
@@ -88,6 +89,7 @@ class Plan:
         inputs: types of the inputs.
         buffers: types of the outputs that must be allocated, in the order of `Place.at`.
         results: for each output of the Graph, where its value is found.
+        parts: values that lie in the memory of others.
     """
 
     steps: tuple[Step, ...]
@@ -95,6 +97,7 @@ class Plan:
     inputs: tuple[TensorType, ...]
     buffers: tuple[TensorType, ...]
     results: tuple[Place, ...]
+    parts: Assembly = field(default_factory=Assembly)
 
     @property
     def launches(self) -> tuple[Launch, ...]:
@@ -117,6 +120,7 @@ def make_plan(
     kernels: Sequence[Kernel],
     results: Mapping[Node, tuple[Node, ...]],
     orders: Mapping[Node, Order],
+    parts: Assembly,
 ) -> Plan:
     """Return the Plan of lowered groups, given in the order in which they run."""
     places: dict[Node, Place] = {n: Place(INPUT, i) for i, n in enumerate(graph.inputs)}
@@ -128,7 +132,7 @@ def make_plan(
             buffers.append(root.type)
     reads = [tuple(fusion.root(n) for n in k.inputs) for k in kernels]
     writes = [k.outputs for k in kernels]
-    arena = lay_out(kernels, reads, writes, frozenset(places))
+    arena = lay_out(kernels, reads, writes, frozenset(places), parts)
     places |= {n: Place(ARENA, offset) for n, offset in arena.offsets.items()}
     steps = tuple(
         _step(kernel, fusion, places, results.get(next(iter(kernel.group.members)), ()), orders)
@@ -140,6 +144,7 @@ def make_plan(
         tuple(n.type for n in graph.inputs),
         tuple(buffers),
         tuple(places[fusion.root(o)] for o in graph.outputs),
+        parts,
     )
 
 

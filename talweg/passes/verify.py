@@ -102,10 +102,17 @@ class _Memory:
         node, _, place = operand
         if place.kind == INPUT:
             return
+        names = _names_of(node)
+        parts = next((p for n, p in self.plan.parts.wholes.items() if n in names), None)
+        if parts is not None:
+            start = place.at
+            for part in parts:
+                self.check_read((part, part.type, Place(ARENA, start)), where)
+                start += part.type.nbytes
+            return
         held = {n for n, _, p in self.arena if p == place}
         if place.kind == OUTPUT:
             held = {self.outputs[place.at]} if place.at in self.outputs else set()
-        names = _names_of(node)
         if held.isdisjoint(names) and operand[1].nbytes:
             found = ", ".join(map(str, held)) or "nothing"
             raise GraphError(f"{where} reads {node} at {place}, where there is {found}")
