@@ -31,10 +31,13 @@ from talweg.base.errors import IndexOutOfRange, InvalidValue
 from talweg.runtime.buffer import ALIGNMENT, take
 from talweg.runtime.pool import Pool
 
-TICKETS: Final = 4
+TICKETS: Final = 8
 """Tickets of a stage for each thread: a thread that is held up leaves the others work to take."""
 
 _MOST_TICKETS = 0xFFFF
+
+_GUARD: Final = 1 << 14
+"""Bytes between memory that different threads write: processors fetch ahead, across pages too."""
 
 _FIRST, _ARENA = 2, 14
 _RECORD, _PATCH = 5, 3
@@ -152,8 +155,8 @@ class CheckFailed(IndexOutOfRange):
     label: object = None
 
 
-def _aligned(nbytes: int) -> int:
-    return (nbytes + ALIGNMENT - 1) & -ALIGNMENT
+def _aligned(nbytes: int, guard: int = 0) -> int:
+    return (nbytes + guard + ALIGNMENT - 1) & -ALIGNMENT
 
 
 class _Stage(NamedTuple):
@@ -263,9 +266,11 @@ class Executor:
         self._work = work = [_measured(launch, pool.threads) for launch in launches]
         self.sizes = [one.sizes for one in work]
         self._split = any(stage.tickets > 1 for one in work for stage in one.stages)
+        guard = _GUARD if self._split else 0
         self._shared = _aligned(arena_bytes)
-        self._scratch = self._shared + _aligned(max((one.shared for one in work), default=0))
-        self._stride = _aligned(max((one.scratch for one in work), default=0))
+        shared = max((one.shared for one in work), default=0)
+        self._scratch = self._shared + _aligned(shared, guard)
+        self._stride = _aligned(max((one.scratch for one in work), default=0), guard)
         self._arena = self._scratch + self._stride * (pool.threads if self._split else 1)
         self._counts = (inputs, scalars, outputs)
         self._sources = {

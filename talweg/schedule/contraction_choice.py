@@ -20,7 +20,7 @@ from talweg.loops.scalar import Argument, Call, Constant, Index, Load, Local, Nu
 from talweg.schedule.contraction import Axes, Contraction, Order, recognise
 from talweg.schedule.contraction_places import loads, read_of, step, step_of, stored
 from talweg.schedule.contraction_tiles import Left, Right, Tiles, runs, ways
-from talweg.schedule.contraction_work import is_turned
+from talweg.schedule.contraction_work import CACHED, OWN, is_turned
 from talweg.schedule.place import plain, walk
 from talweg.schedule.target import Target
 
@@ -37,7 +37,8 @@ DEEP = 4096  # the depth from which on it is taken in pieces
 EXPANDED = 512  # the same where the right operand is larger than the memory it is read from
 LONG = 32  # the depth from which on the ordinary loops are considered
 SAMPLE = 16  # tiles that are looked at
-CACHED = 1 << 20  # bytes of panels that the left operand is made ready for once
+NEARBY = 1 << 18  # bytes of the right operand from which on every item may copy its part
+SECOND = 1 << 20  # bytes of the right operand that the second cache holds
 THIN = 32  # rows up to which the right operand may stream by
 STREAM, SPLITS = 32, 8  # piece and parts of the depth where rows are few: memory in its order
 HELD = 20 << 10  # bytes of copied rows that stay in the first cache beside panels
@@ -192,7 +193,7 @@ def _cuts(sizes: _Sizes, tiles: Tiles) -> Iterator[Tiles]:
     whole = replace(tiles, piece=PIECE, splits=_splits(sizes)) if deep else tiles
     if not (deep and expanded):
         yield whole
-    if (deep and expanded) or (tiles.packed and not expanded and sizes.copied > CACHED):
+    if (deep and expanded) or (tiles.packed and not expanded and sizes.copied > NEARBY):
         across = tiles.left == "rows" and sizes.left_stride * sizes.itemsize >= _BANK
         yield replace(whole, near=True, piece=STRIDED if across else PIECE)
     if tiles.right == "direct" and sizes.rows <= THIN and sizes.depth > STREAM * SPLITS:
@@ -222,6 +223,8 @@ _COPY, _TURN, _GATHER = 3.0, 8.0, 1.4
 _STEP = 10.0  # of one more turn of a loop around a vector loop
 _MEET, _IN_PLACE = 40.0, 110.0  # of a tile with a panel that is packed, or is not
 _CACHES = ((1 << 18, 0.0), (3 << 19, 4.0), (math.inf, 10.0))  # more for a vector of so many bytes
+_STAGE, _SHARE = 20_000.0, 12.0  # of a stage before, and of a vector that another thread reads
+_APART, _CROWDED = 0.6, 3.0  # for a vector in place: in rows apart, which meet in few cache sets
 _AGAIN = 3.0  # cycles for a vector of copied rows that have left the first cache
 _SLOW = {dtypes.int32: 2.0, dtypes.int64: 4.0}  # times the cycles of a multiplication of floats
 _PAGE, _PAGES = 4096, 96  # bytes, and how many pages are found at once
@@ -275,15 +278,20 @@ class _Cost:
         if tiles.near:
             met = sizes.stride and sizes.stride * sizes.itemsize % _PAGE == 0
             memory *= 1.6 if met and sizes.depth > _PAGES else 0.4
+        shared = 0.0 if tiles.near else _STAGE + once * _SHARE
         if tiles.right == "columns":
-            return once * ((_COPY if self.facts.right_runs else _GATHER * sizes.lanes) + memory)
+            copy = _COPY if self.facts.right_runs else _GATHER * sizes.lanes
+            return once * (copy + memory) + shared
         if tiles.right == "depth":
-            return once * (_TURN + memory)
+            return once * (_TURN + memory) + shared
         held = sizes.held * sizes.itemsize
         total = meetings * sizes.depth * tiles.vectors * (0.1 if held > 1 << 15 else 0.0)
+        if sizes.stride > tiles.vectors * sizes.lanes and held > 1 << 18:
+            slow = _APART if sizes.stride * sizes.itemsize % _BANK else _CROWDED
+            total += (meetings - sizes.batch * panels) * sizes.depth * tiles.vectors * slow
         if tiles.right == "direct":
-            stays = held <= CACHED + (CACHED >> 2) or tiles.piece == STREAM
-            torn = torn and held > CACHED and tiles.piece != STREAM
+            stays = held <= SECOND + (SECOND >> 2) or tiles.piece == STREAM
+            torn = torn and held > SECOND and tiles.piece != STREAM
             again = 1.0 if stays else -(-sizes.rows // tiles.rows)  # every tile goes through it
             return total + once * again * _reach(held) * (2.0 if torn else 0.5)
         total += once * _reach(held) * (2.0 if torn else 0.5)
@@ -300,24 +308,26 @@ class _Cost:
         """What it takes to make the left operand ready, again for every part of the panels."""
         sizes, tiles = self.sizes, self.tiles
         width = tiles.vectors * sizes.lanes * min(sizes.depth, tiles.piece or sizes.depth)
-        parts = self.panels * width * sizes.itemsize / CACHED
+        parts = self.panels * width * sizes.itemsize / (OWN if tiles.near else CACHED)
         if tiles.piece:
             parts = max(parts, ITEMS / (sizes.batch * tiles.splits))
         times = sizes.batch * max(1.0, min(parts, self.panels))
         if tiles.left == "taps":
             return times * high * sizes.steps * _STEP
+        memory = _reach(sizes.held_left * sizes.itemsize)
+        read = times * sizes.rows * sizes.depth / sizes.lanes * memory / 2
         if tiles.left == "depth":
             vectors = -(-sizes.inner // sizes.lanes)
-            return times * sizes.rows * sizes.steps * (_STEP + _COPY * vectors)
+            return read + times * sizes.rows * sizes.steps * (_STEP + _COPY * vectors)
         if tiles.left == "columns":
             copy = _COPY if self.facts.left_runs else _GATHER * tiles.rows
-            return times * high * sizes.depth * (copy + _reach(sizes.held_left * sizes.itemsize))
+            return times * high * sizes.depth * (copy + memory)
         deep = min(sizes.inner, tiles.piece or sizes.inner)
         apart = sizes.left_stride * sizes.itemsize
         if apart < _BANK or deep <= (_PAGES if apart >= _PAGE else 256):
-            return 0.0
+            return read
         again = meetings * sizes.depth * (12.0 if deep > PIECE else 2.0)
-        return again + times * high * sizes.depth * 2.0 * _reach(sizes.held_left * sizes.itemsize)
+        return again + times * high * sizes.depth * 2.0 * memory
 
 
 def _reach(size: float) -> float:

@@ -23,13 +23,15 @@ from talweg.schedule.contraction_tiles import Tiles
 from talweg.schedule.place import names_in
 from talweg.schedule.target import Target
 
-CACHED = 1 << 20  # bytes of the right operand that stay in the second cache while rows go by
+CACHED = 1 << 19  # bytes of the right operand that stay in the second cache while rows go by
 HELD = 1 << 19  # bytes of sums that wait for the next piece
 TURNED = 1 << 15  # bytes of sums that wait to be turned
 PARTS = 16  # items that there should be at least, so that threads end at the same time
 DEEP_PARTS = 8  # the same where every item goes through much memory
-TICKET = 1 << 20  # floating operations that are worth a ticket
-COPIED = 1 << 14  # elements of a packed copy that are
+TICKET = 1 << 19  # floating operations that are worth a ticket
+COPIED = 1 << 12  # elements of a packed copy that are
+OWN = 1 << 17  # the same where an item copies them for itself
+DEPTH = 128  # elements of the depth that one item copies of a panel
 ROWS = 8  # rows of the right operand that are copied by one item, for all panels
 
 Table: TypeAlias = Literal["none", "shared", "rows", "each"]
@@ -195,7 +197,8 @@ class Work:
             self._set("piece_steps", steps)
         self._set("piece", self["piece_inner"] * self["piece_steps"])
         width = self.tile.columns * size
-        fits = most(_whole(CACHED) // most(self["piece"] * width, 1), 1)
+        cached = _whole(OWN if self.tiles.near else CACHED)
+        fits = most(cached // most(self["piece"] * width, 1), 1)
         apart = self.tiles.packed and not self.tiles.near  # rows may be shared out as well
         count = self["batch"] * self["panels"] * splits
         count = count * self["tiles"] if apart or not stacked else count
@@ -261,8 +264,8 @@ class Work:
         found: list[tuple[Scalar, Scalar]] = []
         tile = self.tile
         if "right" in self.shared():
-            one = self["inner"] * tile.columns
-            items = self["copies"] * self["panels"] * self["steps"]
+            one = least(self["inner"], DEPTH) * tile.columns
+            items = self["copies"] * self["panels"] * self["steps"] * over(self["inner"], DEPTH)
             if self.by_rows:
                 one = self["panels"] * (tile.columns * ROWS)
                 items = self["copies"] * self["steps"] * over(self["inner"], ROWS)

@@ -38,12 +38,20 @@ def test_few_rows_go_through_memory_in_its_order() -> None:
         assert tiles.splits > 1
 
 
-def test_few_rows_read_a_matrix_that_stays_in_the_cache_in_place() -> None:
-    for shape in ((32, 256, 1024), (32, 1024, 256), (128, 512, 512)):
+def test_a_matrix_that_stays_in_the_first_caches_is_read_in_place() -> None:
+    for shape in ((128, 128, 128), (256, 256, 256), (33, 257, 129), (64, 4096, 64)):
         tiles = product(*shape)
         assert tiles is not None
         assert tiles.right == "direct"
         assert not tiles.piece
+
+
+def test_few_rows_meet_copies_that_every_item_makes_of_rows_that_lie_apart() -> None:
+    for shape in ((32, 256, 1024), (32, 1024, 256), (128, 512, 512), (64, 64, 4096)):
+        tiles = product(*shape)
+        assert tiles is not None
+        assert tiles.packed
+        assert tiles.near
 
 
 def test_a_gradient_by_weights_reads_its_rows_across_memory_in_short_pieces() -> None:

@@ -36,7 +36,7 @@ from talweg.loops.scalar import Load
 from talweg.schedule.contraction import Contraction
 from talweg.schedule.contraction_places import read_of, step
 from talweg.schedule.contraction_tiles import Tiles
-from talweg.schedule.contraction_work import ROWS, Work
+from talweg.schedule.contraction_work import DEPTH, ROWS, Work
 from talweg.schedule.stages import Staged
 from talweg.schedule.target import Target
 
@@ -103,12 +103,15 @@ class _Stage:
             packing.rows(target, self.n["panels"], apart, self.n["columns"], piece)
 
         def item(place: Lanes) -> None:
-            sizes = [self.n["copies"], self.n["panels"], self.n["steps"]]
-            copy, panel, step = digits(place, sizes)
+            parts = over(self.n["inner"], DEPTH)
+            sizes = [self.n["copies"], self.n["panels"], self.n["steps"], parts]
+            copy, panel, step, part = digits(place, sizes)
             self._bind_step(copy, step)
             first = self._bind_panel(panel)
-            target = at(self.writer, self.micro.kind, packed, self._panel_place(copy, panel, step))
-            piece = Piece(step, one, zero, self.n["inner"])
+            start = part * DEPTH
+            piece = Piece(step, one, start, smaller(self.n["inner"] - start, DEPTH))
+            place = self._panel_place(copy, panel, step) + start * self.tile.columns
+            target = at(self.writer, self.micro.kind, packed, place)
             packing.step(target, first, self.n["columns"], piece)
 
         self._items(rows if self.work.by_rows else item)
