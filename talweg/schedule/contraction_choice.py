@@ -223,11 +223,12 @@ _COPY, _TURN, _GATHER = 3.0, 8.0, 1.4
 _STEP = 10.0  # of one more turn of a loop around a vector loop
 _MEET, _IN_PLACE = 40.0, 110.0  # of a tile with a panel that is packed, or is not
 _CACHES = ((1 << 18, 0.0), (3 << 19, 4.0), (math.inf, 10.0))  # more for a vector of so many bytes
-_STAGE, _SHARE = 20_000.0, 12.0  # of a stage before, and of a vector that another thread reads
+_STAGE, _SHARE = 20_000.0, 10.0  # of a stage before, and of a vector that another thread reads
 _APART, _CROWDED = 0.6, 3.0  # for a vector in place: in rows apart, which meet in few cache sets
 _AGAIN = 3.0  # cycles for a vector of copied rows that have left the first cache
 _SLOW = {dtypes.int32: 2.0, dtypes.int64: 4.0}  # times the cycles of a multiplication of floats
 _PAGE, _PAGES = 4096, 96  # bytes, and how many pages are found at once
+_WAYS = 12  # lines of the first cache at places that many pages are apart
 _BANK = 1024  # bytes apart from which on elements share few lines of a cache, and no page
 
 
@@ -258,8 +259,8 @@ class _Cost:
         deep = min(sizes.depth, tiles.piece or sizes.depth)
         if tiles.left in ("columns", "depth") and tiles.rows * deep * sizes.itemsize > HELD:
             total += meetings * sizes.depth * tiles.rows / sizes.lanes * _AGAIN
-        if tiles.piece:  # sums wait in memory
-            total += meetings * (sizes.depth / tiles.piece) * 4.0 * tiles.rows * tiles.vectors
+        if tiles.piece:  # sums wait in memory, and are read once more
+            total += meetings * (sizes.depth / tiles.piece + 1) * 4.0 * tiles.rows * tiles.vectors
         results = sizes.batch * sizes.rows * sizes.blocks * sizes.columns
         store = _COPY / sizes.lanes
         if is_turned(self.facts.contraction, tiles):
@@ -277,7 +278,7 @@ class _Cost:
         torn = sizes.stride * sizes.itemsize >= max(_BANK, 128 * tiles.vectors)
         if tiles.near:
             met = sizes.stride and sizes.stride * sizes.itemsize % _PAGE == 0
-            memory *= 1.6 if met and sizes.depth > _PAGES else 0.4
+            memory *= 1.6 if met and sizes.depth > _PAGES else 1.0
         shared = 0.0 if tiles.near else _STAGE + once * _SHARE
         if tiles.right == "columns":
             copy = _COPY if self.facts.right_runs else _GATHER * sizes.lanes
@@ -324,7 +325,8 @@ class _Cost:
             return times * high * sizes.depth * (copy + memory)
         deep = min(sizes.inner, tiles.piece or sizes.inner)
         apart = sizes.left_stride * sizes.itemsize
-        if apart < _BANK or deep <= (_PAGES if apart >= _PAGE else 256):
+        few = _WAYS if apart and apart % _PAGE == 0 else _PAGES if apart > _PAGE else 256
+        if apart < _BANK or deep <= few:
             return read
         again = meetings * sizes.depth * (12.0 if deep > PIECE else 2.0)
         return again + times * high * sizes.depth * 2.0 * memory
