@@ -228,7 +228,7 @@ _APART, _CROWDED = 0.6, 3.0  # for a vector in place: in rows apart, which meet 
 _AGAIN = 3.0  # cycles for a vector of copied rows that have left the first cache
 _SLOW = {dtypes.int32: 2.0, dtypes.int64: 4.0}  # times the cycles of a multiplication of floats
 _PAGE, _PAGES = 4096, 96  # bytes, and how many pages are found at once
-_WAYS = 12  # lines of the first cache at places that many pages are apart
+_WAYS = 12  # lines of the first cache whose places are some half pages apart
 _BANK = 1024  # bytes apart from which on elements share few lines of a cache, and no page
 
 
@@ -325,7 +325,9 @@ class _Cost:
             return times * high * sizes.depth * (copy + memory)
         deep = min(sizes.inner, tiles.piece or sizes.inner)
         apart = sizes.left_stride * sizes.itemsize
-        few = _WAYS if apart and apart % _PAGE == 0 else _PAGES if apart > _PAGE else 256
+        few = _PAGES if apart >= _PAGE else 256
+        if 2 * math.gcd(apart, _PAGE) >= _PAGE:
+            few = _WAYS
         if apart < _BANK or deep <= few:
             return read
         again = meetings * sizes.depth * (12.0 if deep > PIECE else 2.0)
