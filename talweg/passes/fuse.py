@@ -293,7 +293,9 @@ class _Fuser(Wiring):
         rows = self._rows_of(node)
         (operand,) = node.inputs
         group = self._latest_space(node, operand)
-        if group is None or (group.rows is not None and group.rows != rows):
+        if group is not None and group.rows not in (None, rows):
+            group = None
+        if group is None or self.adds_again(node, group):
             group = self._found(node, operand.shape)
         else:
             self._enter(node, group)

@@ -161,6 +161,23 @@ class Wiring:
                 return False
         return True
 
+    def adds_again(self, node: Node, *groups: Group) -> bool:
+        """Whether a reduction of rows, joined to groups, would compute their sums once more.
+
+        Loops over rows compute anew what stands at every point. A sum may then be added up in
+        another order, and `s - max(s)` be nowhere zero.
+        """
+        stack = [node]
+        while stack:
+            for base in self.bases(stack.pop()):
+                group = self.group_of.get(base)
+                if group not in groups or group is None or base in group.row_level:
+                    continue
+                if isinstance(base.op, Reduce) and base.dtype.is_inexact:
+                    return True
+                stack.append(base)
+        return False
+
     def paths(self, node: Node) -> Iterator[tuple[tuple[Node, ...], Node]]:
         """For each operand: the chain of views that is read through, and the base.
 

@@ -126,6 +126,8 @@ class _Merging:
                 return False
             if node in group.columns and group.rows != other.rows:
                 return False
+            if node in group.row_level and self.wiring.adds_again(node, group, other):
+                return False
             whole = node not in group.row_level or isinstance(node.op, Reduce)  # what it reads
             if not self.wiring.reads_fit(node, other, full if whole else full[: group.rows]):
                 return False
