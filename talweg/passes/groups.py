@@ -171,7 +171,7 @@ class Wiring:
         while stack:
             for base in self.bases(stack.pop()):
                 group = self.group_of.get(base)
-                if group not in groups or group is None or base in group.row_level:
+                if group is None or group not in groups or base in group.row_level:
                     continue
                 if isinstance(base.op, Reduce) and base.dtype.is_inexact:
                     return True
