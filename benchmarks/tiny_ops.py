@@ -70,7 +70,7 @@ class TinyOps(Own):
         raise Skipped("no such program")
 
     def eager(self, eager: Eager) -> Program:
-        """The chain as talweg and PyTorch run it."""
+        """The chain as talweg and PyTorch run it; `tw.compile` takes the gradient with it."""
         tw, rng = eager.tw, self.orders()
         x, w = (eager.tensor(array).requires_grad_() for array in self.inputs())
         fixed = self.order(rng)
@@ -79,9 +79,11 @@ class TinyOps(Own):
         def forward(x: Any, w: Any) -> Any:
             return self.chain(fixed, tw, x, w)
 
-        compiled: Callable[..., Any] = eager.compile(forward)
+        def both(x: Any, w: Any) -> tuple[Any, ...]:
+            y = forward(x, w)
+            return y, *tw.autograd.grad(y, (x, w))
 
-        def step() -> Any:
+        def apart() -> Any:
             order = self.order(rng) if self.dynamic else fixed
             begin = time.perf_counter()
             y = self.chain(order, tw, x, w) if self.dynamic else compiled(x, w)
@@ -93,11 +95,19 @@ class TinyOps(Own):
             eager.settle()
             return y, *found
 
+        whole = eager.is_talweg and eager.compiled
+        compiled: Callable[..., Any] = eager.compile(both if whole else forward)
+
+        def step() -> Any:
+            return compiled(x, w) if whole else apart()
+
         def results() -> Arrays:
             found = zip(("output", "gradient.x", "gradient.w"), step(), strict=True)
             return {name: eager.numpy(value) for name, value in found}
 
         def metrics() -> dict[str, float]:
+            if whole:
+                return {}
             each = 1e6 / (self.length * spent["steps"])
             return {
                 "forward µs per operation": spent["record"] * each,
