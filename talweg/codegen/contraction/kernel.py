@@ -303,19 +303,20 @@ class _Item:
     def _fetch(self, tile: Lanes, panel: Lanes) -> None:
         """Ask for the memory where the results of a tile and a panel will go."""
         c, scope = self.contraction, self.body.scope
-        if len(c.rows) != 1 or len(c.columns) != 1:
+        if len(c.rows) != 1:
             return
-        names, (row,), (column,) = scope.names, c.rows, c.columns
+        outer, (row,), column = dict(scope.names), c.rows, c.columns[-1]
+        first = Value(dtypes.int64, (self.stage._bind_panel(panel),))
+        bound = dict(scope.names)
         for store in (s for s in c.epilogue if isinstance(s, Store) and s.indices):
             (place,) = store.indices
             if step(Load(store.buffer, store.indices, store.value.dtype), column.index) != 1:
                 continue
             for r in range(self.tile.rows):
                 here = Value(dtypes.int64, (tile * self.tile.rows + r,))
-                first = Value(dtypes.int64, (panel * self.tile.columns,))
-                scope.names = names | {row.index: here, column.index: first}
+                scope.names = bound | {row.index: here, column.index: first}
                 fetch(scope.arrays[store.buffer], scope.value(place), self.tile.columns)
-        scope.names = names
+        scope.names = outer
 
     def _call(
         self, tile: Lanes, panel: Lanes, piece: Piece, before: Lanes, start: Lanes, given: Given
