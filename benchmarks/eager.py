@@ -237,7 +237,12 @@ def stepwise(case: Stepwise, eager: Eager) -> Program:
     """Generation: each step reads the number of the class that the one before it chose."""
     model = eager.load(case, case.state())
     model.eval()
-    run = eager.compile(model)
+
+    def chosen_by(token: Any, t: int, carried: Any) -> tuple[Any, Any, Any]:
+        logits, found = model(token, t, carried)
+        return logits, logits.argmax(-1), found
+
+    run = eager.compile(chosen_by)
     (forced,) = case.batch()
     length, half = len(forced), len(forced) // 2
     carried = {name: eager.tensor(a) for name, a in case.start().items()}
@@ -246,9 +251,8 @@ def stepwise(case: Stepwise, eager: Eager) -> Program:
 
     def advance(token: Any, t: int) -> Any:
         with eager.tw.inference_mode():
-            logits, found = run(token, t, carried)
+            logits, choice, found = run(token, t, carried)
             carried.update(found)
-            choice = logits.argmax(-1)
             eager.settle()
         return logits, choice
 
