@@ -108,11 +108,18 @@ class _Merging:
             return False
         if len(group.reads.keys() | other.reads.keys()) > READS or not only_elementwise(other):
             return False
-        if not self.wiring.turned.isdisjoint([*group.members, *other.members]):
-            return False  # there is a product in it
+        if not self._leaves_products(group, other):
+            return False
         if group.space == other.space:
             return self._same_space(group, other)
         return self._on_rows(group, other) or self._sums_rows(group, other)
+
+    def _leaves_products(self, group: Group, other: Group) -> bool:
+        """Whether a product in a group gets no company but that of elements at its places."""
+        if not self.wiring.turned.isdisjoint(group.members):
+            return False
+        alike = group.space == other.space and group.rows is None
+        return alike or self.wiring.turned.isdisjoint(other.members)
 
     def _same_space(self, group: Group, other: Group) -> bool:
         rows = {g.rows for g in (group, other) if g.rows is not None}

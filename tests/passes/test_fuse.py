@@ -125,3 +125,11 @@ def test_a_sum_whose_largest_is_taken_off_is_added_up_once(seed: int) -> None:
     columns, rows = tw.tensor(x).sum(0), tw.tensor(np.ascontiguousarray(x.T)).sum(1)
     for s in (columns, rows):
         assert (s - s.max()).numpy().max() == 0
+
+
+def test_what_follows_a_turned_product_is_computed_with_it() -> None:
+    x, ct, w, m = known(8, 40), known(8, 24), known(24, 40), known(24, 40)
+    gradient = (x.T @ ct).T
+    moment = m * 0.9 + gradient
+    plan = plan_of(gradient, moment, w - moment * 0.1)
+    assert len(plan.launches) == 1
