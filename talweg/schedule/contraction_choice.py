@@ -20,7 +20,7 @@ from talweg.loops.scalar import Argument, Call, Constant, Index, Load, Local, Nu
 from talweg.schedule.contraction import Axes, Contraction, Order, recognise
 from talweg.schedule.contraction_places import loads, read_of, step, step_of, stored
 from talweg.schedule.contraction_tiles import Left, Right, Tiles, runs, ways
-from talweg.schedule.contraction_work import CACHED, OWN, is_turned
+from talweg.schedule.contraction_work import CACHED, HELD, OWN, is_turned
 from talweg.schedule.place import plain, walk
 from talweg.schedule.target import Target
 
@@ -41,7 +41,7 @@ NEARBY = 1 << 18  # bytes of the right operand from which on every item may copy
 SECOND = 1 << 20  # bytes of the right operand that the second cache holds
 THIN = 32  # rows up to which the right operand may stream by
 STREAM, SPLITS = 32, 8  # piece and parts of the depth where rows are few: memory in its order
-HELD = 20 << 10  # bytes of copied rows that stay in the first cache beside panels
+FIRST = 20 << 10  # bytes of copied rows that stay in the first cache beside panels
 ITEMS = 8  # of a deep contraction, so that threads share the work
 
 
@@ -246,6 +246,32 @@ class _Cost:
         width = self.sizes.lanes * self.tiles.vectors
         return self.sizes.blocks * -(-self.sizes.columns // width)
 
+    @property
+    def _panel(self) -> int:
+        """The bytes of a panel, or a piece of it."""
+        sizes, tiles = self.sizes, self.tiles
+        deep = min(sizes.depth, tiles.piece or sizes.depth)
+        return tiles.vectors * sizes.lanes * deep * sizes.itemsize
+
+    @property
+    def _cached(self) -> int:
+        """The bytes of panels that an item goes through again for every tile, about."""
+        sizes, tiles = self.sizes, self.tiles
+        if not tiles.near:
+            return CACHED
+        piece = min(sizes.depth, tiles.piece) * sizes.itemsize
+        return min(max(sizes.rows * piece // 2, OWN), CACHED)
+
+    @property
+    def _copied(self) -> float:
+        """How often a panel is copied: by every item whose sums can wait."""
+        sizes, tiles = self.sizes, self.tiles
+        if not tiles.near:
+            return 1.0
+        taken = min(max(self._cached // self._panel, 1), self.panels)
+        width = tiles.vectors * sizes.lanes * sizes.itemsize
+        return max(1.0, sizes.rows * width * taken / HELD)
+
     def total(self, time: float) -> float:
         """Return the cycles, where a multiplication takes so long."""
         sizes, tiles = self.sizes, self.tiles
@@ -257,7 +283,7 @@ class _Cost:
         total += meetings * (_STEP * steps + tiles.rows * tiles.vectors)
         total += meetings * (_MEET if tiles.packed else _IN_PLACE)
         deep = min(sizes.depth, tiles.piece or sizes.depth)
-        if tiles.left in ("columns", "depth") and tiles.rows * deep * sizes.itemsize > HELD:
+        if tiles.left in ("columns", "depth") and tiles.rows * deep * sizes.itemsize > FIRST:
             total += meetings * sizes.depth * tiles.rows / sizes.lanes * _AGAIN
         if tiles.piece:  # sums wait in memory, and are read once more
             total += meetings * (sizes.depth / tiles.piece + 1) * 4.0 * tiles.rows * tiles.vectors
@@ -271,7 +297,7 @@ class _Cost:
 
     def _right(self, meetings: int) -> float:
         sizes, tiles, panels = self.sizes, self.tiles, self.panels
-        once = sizes.batch * panels * tiles.vectors * sizes.depth * 1.0  # in vectors
+        once = sizes.batch * panels * tiles.vectors * sizes.depth * self._copied  # in vectors
         memory = (
             0.0 if sizes.expanded and tiles.near else _reach(once * sizes.lanes * sizes.itemsize)
         )
@@ -308,15 +334,14 @@ class _Cost:
     def _left(self, meetings: int, high: int) -> float:
         """What it takes to make the left operand ready, again for every part of the panels."""
         sizes, tiles = self.sizes, self.tiles
-        width = tiles.vectors * sizes.lanes * min(sizes.depth, tiles.piece or sizes.depth)
-        parts = self.panels * width * sizes.itemsize / (OWN if tiles.near else CACHED)
+        parts = self.panels * self._panel / self._cached
         if tiles.piece:
             parts = max(parts, ITEMS / (sizes.batch * tiles.splits))
         times = sizes.batch * max(1.0, min(parts, self.panels))
         if tiles.left == "taps":
             return times * high * sizes.steps * _STEP
         memory = _reach(sizes.held_left * sizes.itemsize)
-        read = times * sizes.rows * sizes.depth / sizes.lanes * memory / 2
+        read = times * sizes.rows * sizes.depth / sizes.lanes * memory / 4
         if tiles.left == "depth":
             vectors = -(-sizes.inner // sizes.lanes)
             return read + times * sizes.rows * sizes.steps * (_STEP + _COPY * vectors)

@@ -30,7 +30,7 @@ PARTS = 16  # items that there should be at least, so that threads end at the sa
 DEEP_PARTS = 8  # the same where every item goes through much memory
 TICKET = 1 << 19  # floating operations that are worth a ticket
 COPIED = 1 << 12  # elements of a packed copy that are
-OWN = 1 << 17  # the same where an item copies them for itself
+OWN = 1 << 17  # the same where an item copies them for itself and rows are few
 DEPTH = 128  # elements of the depth that one item copies of a panel
 ROWS = 8  # rows of the right operand that are copied by one item, for all panels
 
@@ -197,7 +197,9 @@ class Work:
             self._set("piece_steps", steps)
         self._set("piece", self["piece_inner"] * self["piece_steps"])
         width = self.tile.columns * size
-        cached = _whole(OWN if self.tiles.near else CACHED)
+        cached = _whole(CACHED)
+        if self.tiles.near:
+            cached = least(most(self["rows"] * self["piece"] * (size // 2), OWN), CACHED)
         fits = most(cached // most(self["piece"] * width, 1), 1)
         apart = self.tiles.packed and not self.tiles.near  # rows may be shared out as well
         count = self["batch"] * self["panels"] * splits
