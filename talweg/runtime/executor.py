@@ -184,7 +184,10 @@ def _measured(launch: Launch, threads: int) -> _Work:
     rows = list(zip(launch.kernel.stages, work[::2], work[1::2], strict=True))
     for function, items, grain in rows[launch.stages]:
         if items > 0:
-            step = max(grain, -(-items // tickets), 1)
+            count = -(-items // max(grain, -(-items // tickets), 1))
+            if count > 1:  # as many for each thread: all wait for the last one
+                count = min(-(-count // threads) * threads, tickets)
+            step = -(-items // count)
             stages.append(_Stage(function, items, step, -(-items // step)))
     return _Work(launch, scratch, 0 if launch.shared else shared, stages, sizes)
 
