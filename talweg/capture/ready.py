@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 from talweg.capture.gradients import detached
 from talweg.capture.memory import held
 from talweg.engine.evaluate import compiled
-from talweg.engine.program import Launched, Program
+from talweg.engine.program import Copied, Launched, Program
 from talweg.engine.scalars import is_scalar
 from talweg.engine.tensor import Tensor
 from talweg.engine.workers import pool
@@ -161,7 +161,7 @@ def cut(graph: Graph, state: Mapping[Node, Tensor], constant: Collection[Node]) 
         rest = _rest(graph, values, stands)
         for i, stand in enumerate(stands):
             sources[stand] = _Source(found[1], (), found[0], i)
-    program = compiled(rest, frozenset(i for i, n in enumerate(rest.inputs) if n in sources))
+    program = _compiled(rest, sources)
     copies = program.outline.inputs[len(rest.inputs) :]
     total = sum(n.type.nbytes for n in stands) + sum(t.nbytes for t in copies)
     if copies and total > most:
@@ -176,6 +176,22 @@ def cut(graph: Graph, state: Mapping[Node, Tensor], constant: Collection[Node]) 
     ready = Ready(placed, [n.type for n in stands])
     inputs = (*rest.inputs, *stands[len(stands) - len(copies) :])
     return Cut(ready, nodes, stands, inputs, program)
+
+
+def _compiled(rest: Graph, sources: Mapping[Node, _Source]) -> Program:
+    """Return the Program with copies, but for those of what has enough copies of other kinds."""
+    inputs = rest.inputs
+    fixed = frozenset(i for i, n in enumerate(inputs) if n in sources)
+    program = compiled(rest, fixed)
+    many: set[int] = set()
+    for step in program.copied:
+        assert step.copied is not None
+        read = [step.places[n].at for n in step.copied.reads]
+        key, made_of = _key(step.copied, [sources[inputs[i]] for i in read])
+        others = [k for k in list(_PARTS.keys()) if k[-1] == made_of and k[0] != key]
+        if len(others) >= GROWTH and (key, made_of) not in _PARTS:
+            many.update(read)
+    return compiled(rest, fixed - many) if many else program
 
 
 def _rest(graph: Graph, values: Sequence[Node], stands: Sequence[Node]) -> Graph:
@@ -283,8 +299,7 @@ def _copied(
     assert step.copied is not None
     found = [sources[inputs[step.places[n].at]] for n in step.copied.reads]
     state = list(dict.fromkeys(n for s in found for n in s.state))
-    made_of = tuple((tuple(map(id, s.tensors)), id(s.part), s.number) for s in found)
-    key = step.copied.key, made_of
+    key = _key(step.copied, found)
     part = _PARTS.get(key)
     if part is None:
         starts = [[state.index(n) for n in s.state] for s in found]
@@ -302,6 +317,11 @@ def _copied(
         tensors = [t for s in found for t in (s.part.tensors if s.part is not None else s.tensors)]
         part = _PARTS[key] = Part(compute, tensors)
     return part, state
+
+
+def _key(copied: Copied, found: Sequence[_Source]) -> tuple[str, Any]:
+    """Return the kind of a copy, and what it is made of."""
+    return copied.key, tuple((tuple(map(id, s.tensors)), id(s.part), s.number) for s in found)
 
 
 def _first_stage(step: Launched, type: TensorType) -> Callable[[Sequence[Node]], Node]:

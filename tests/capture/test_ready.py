@@ -15,7 +15,7 @@ import pytest
 import talweg as tw
 from talweg import nn, optim
 from talweg.capture import ready
-from talweg.engine import evaluate
+from talweg.engine import building, evaluate, stored
 from tests.capture.replaying import assert_same, data
 from tests.checked import unchecked
 
@@ -279,6 +279,25 @@ def test_copies_are_shared_by_batches_of_other_sizes() -> None:
             if type.nbytes >= net.wide.weight.nbytes
         }
     assert len(wide) == 1
+
+
+def test_a_weight_has_few_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = map(str, range(100))
+    made = building.made_before
+
+    def every(*given: Any) -> Any:
+        found = made(*given)
+        return found and found._replace(key=next(keys))
+
+    monkeypatch.setattr(building, "made_before", every)
+    monkeypatch.setattr(stored, "find", lambda *_: None)
+    net = nn.Conv2d(64, 64, 3).eval()
+    compiled = tw.compile(net)
+    counts = []
+    for batch in (1, 2, 3, 4):
+        check(compiled, net, data(batch, 64, 7, 7, seed=batch))
+        counts.append(len(copies(compiled)))
+    assert counts == [1, 1, 0, 0]
 
 
 def test_copies_of_values_that_are_kept() -> None:
