@@ -76,6 +76,8 @@ def compute_trace(trace: Trace, wanted: Sequence[Node]) -> None:
         trace: of the running thread.
         wanted: Nodes to compute in any case.
     """
+    if not (trace.nodes or wanted):
+        return
     places = tuple([trace.enter(n) for n in wanted])
     key = trace.key(), trace.references(), places
     replay = None if WATCHERS else _REPLAYS.get(key)

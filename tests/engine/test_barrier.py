@@ -11,6 +11,7 @@ import pytest
 import talweg as tw
 from talweg.engine import barrier
 from talweg.engine.barrier import flush
+from talweg.ir.trace import Trace
 
 
 @pytest.fixture(params=[1, 2, 3, 5, 8])
@@ -82,3 +83,17 @@ def test_a_barrier_runs_everything_that_is_alive() -> None:
     assert kept.node().inputs == ()
     assert view.tolist() == [6.0]
     assert kept.tolist() == [3.0, 6.0]
+
+
+def test_where_nothing_was_recorded_nothing_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = tw.tensor([[1.0, 2.0], [3.0, 4.0]])
+    rows = [x[1] for _ in range(3)]
+    flush()
+
+    def never(trace: Trace) -> None:
+        raise AssertionError("the structure of an empty trace")
+
+    monkeypatch.setattr(Trace, "layout", never)
+    rows += [x[1]]
+    flush()
+    assert [row.tolist() for row in rows] == [[3.0, 4.0]] * 4
