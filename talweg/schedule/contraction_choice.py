@@ -193,7 +193,8 @@ def _cuts(sizes: _Sizes, tiles: Tiles) -> Iterator[Tiles]:
     whole = replace(tiles, piece=PIECE, splits=_splits(sizes)) if deep else tiles
     if not (deep and expanded):
         yield whole
-    if (deep and expanded) or (tiles.packed and not expanded and sizes.copied > NEARBY):
+    least = SECOND if tiles.left == "taps" else NEARBY
+    if (deep and expanded) or (tiles.packed and not expanded and sizes.copied > least):
         across = tiles.left == "rows" and sizes.left_stride * sizes.itemsize >= _BANK
         yield replace(whole, near=True, piece=STRIDED if across else PIECE)
     if tiles.right == "direct" and sizes.rows <= THIN and sizes.depth > STREAM * SPLITS:
@@ -270,7 +271,9 @@ class _Cost:
             return 1.0
         taken = min(max(self._cached // self._panel, 1), self.panels)
         width = tiles.vectors * sizes.lanes * sizes.itemsize
-        return max(1.0, sizes.rows * width * taken / HELD)
+        items = max(sizes.batch * tiles.splits * -(-self.panels // taken), 1)
+        shared = min(ITEMS // items, -(-sizes.rows // tiles.rows))  # rows, so that all have work
+        return max(1.0, shared, sizes.rows * width * taken / HELD)
 
     def total(self, time: float) -> float:
         """Return the cycles, where a multiplication takes so long."""
