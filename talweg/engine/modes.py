@@ -94,15 +94,13 @@ class set_grad_enabled(_Decorator):
 
 class _Mode(_Decorator):
     grad: bool
+    _stack: list[tuple[bool, bool]]
 
     def __new__(cls, function: Any = None) -> Any:
         """Return the context; given a function (`@no_grad` without parentheses), decorate it."""
-        made = super().__new__(cls)
+        made = object.__new__(cls)
         made._stack = []
-        return made(function) if callable(function) else made
-
-    def __init__(self, function: Any = None) -> None:
-        self._stack: list[tuple[bool, bool]] = []
+        return made if function is None else made(function)
 
     def again(self) -> _Mode:
         made: _Mode = object.__new__(type(self))
@@ -148,15 +146,18 @@ class inference_mode(_Mode):
         mode: False is like `enable_grad`.
     """
 
-    grad = False
-
-    def __init__(self, mode: bool = True) -> None:
-        super().__init__()
-        self.grad = not mode
+    def __new__(cls, mode: Any = True) -> Any:
+        """Return the context; given a function (`@inference_mode`), decorate it."""
+        made = object.__new__(cls)
+        made._stack = []
+        made.grad = False if callable(mode) else not mode
+        return made(mode) if callable(mode) else made
 
     def __enter__(self) -> None:
-        super().__enter__()
-        STATE.now.inference = not self.grad
+        now = STATE.now
+        self._stack.append((now.grad, now.inference))
+        now.grad = self.grad
+        now.inference = not self.grad
 
 
 def is_inference_mode_enabled() -> bool:
