@@ -17,7 +17,7 @@ from talweg.base.frozen import frozen
 from talweg.base.shapes import Shape
 from talweg.ir.node import Graph, Node, make_node
 from talweg.ir.rewrite import rewrite, same
-from talweg.ops.kinds import Contract, Effect, Elementwise, Move, View, Window
+from talweg.ops.kinds import Contract, Effect, Elementwise, Move, Reduce, View, Window
 from talweg.passes.simplify import has_one_result
 
 Order: TypeAlias = tuple[int, ...]
@@ -65,7 +65,19 @@ def images_of(graph: Graph) -> Images:
         products = node.type.size * kernel.type.size / channels
         work += products
         time += products * -(-channels // LANES) * LANES / channels
-    return Images(time > IDLE * work)
+    return Images(time > IDLE * work and not _normalizes(graph))
+
+
+def _normalizes(graph: Graph) -> bool:
+    """Whether images are made of sums over images: their loops want channels side by side."""
+    made: set[Node] = set()
+    for node in graph.order:
+        sums = isinstance(node.op, Reduce) and node.inputs[0].rank > 2
+        if sums or not made.isdisjoint(node.inputs):
+            made.add(node)
+            if isinstance(node.op, Elementwise) and node.rank > 2:
+                return True
+    return False
 
 
 def choose_orders(graph: Graph) -> tuple[Graph, dict[Node, Order]]:

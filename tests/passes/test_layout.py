@@ -124,6 +124,9 @@ def test_the_batch_is_last_where_channels_leave_lanes_idle(
     weight = known(channels, channels, 3, 3)
     graph = graph_of(F.conv2d(known(batch, channels, 8, 8), weight).sum())
     assert images_of(graph) == Images(batch=last)
+    x, weight = known(32, 20, 8, 8), known(20, 20, 3, 3)
+    y = F.batch_norm(F.conv2d(x, weight), None, None, training=True)
+    assert images_of(graph_of(y.sum())) == Images()
     grouped = F.conv2d(known(32, 20, 8, 8), known(20, 10, 3, 3), groups=2)
     assert images_of(graph_of(grouped.sum())) == Images()
 
