@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Container, Sequence
 from heapq import heappop, heappush
-from operator import attrgetter
 from typing import Any
 
 from talweg.autodiff.reverse import settled
@@ -13,6 +12,7 @@ from talweg.base.source import describe, here
 from talweg.engine.anomaly import refuse_nan
 from talweg.engine.barrier import note
 from talweg.engine.modes import set_grad_enabled
+from talweg.engine.reach import leading_to, leaves_below, reachable
 from talweg.engine.state import STATE
 from talweg.engine.tape import (
     Direct,
@@ -216,7 +216,7 @@ class Pass:
                     self.add(target, node)
                 steps = [end_of(target)[0] for target, _, _ in roots]
                 if self.waiting is None:
-                    found = self._walk_to(_reachable(steps), wanted, accumulate)
+                    found = self._walk_to(reachable(steps), wanted, accumulate)
                 elif wanted is None:
                     self._walk(self.waiting)
                     for leaf in self.leaves:
@@ -274,11 +274,11 @@ class Pass:
         """Walk where that leads to some results or leaves, and return what arrives there."""
         ends = list(map(end_of, wanted))
         leaves = {step for step, _ in ends if isinstance(step, AccumulateGrad)}
-        if len(leaves) == len(ends) and _leaves_below(roots) <= leaves:
+        if len(leaves) == len(ends) and leaves_below(roots) <= leaves:
             found = self._walk(waiting)
         else:
-            steps = _reachable(roots)
-            useful = _leading_to(steps, {step for step, _ in ends if step is not None})
+            steps = reachable(roots)
+            useful = leading_to(steps, {step for step, _ in ends if step is not None})
             found = self._walk(waiting, useful, {end for end in ends if end[0] in useful})
         for leaf in self.leaves:
             if (leaf, 0) in ends:
@@ -319,13 +319,8 @@ class Pass:
             near = None
             if useful is not None and step not in useful:
                 continue
-            if (
-                plain
-                and isinstance(step, Direct)
-                and step.watch is None
-                and given is not None
-                and step not in asked
-            ):
+            free = plain and step.watch is None and step not in asked
+            if free and given is not None and isinstance(step, Direct):
                 node = step.node
                 left = step.left
                 right = step.right
@@ -356,21 +351,24 @@ class Pass:
                     if release:
                         step.node = step.first = step.second = step.result = None
                     continue
-            if plain and given is not None and isinstance(step, Recorded) and step.watch is None:
-                if step not in asked and len(step.outputs) == 1:
-                    out = step.apply(b, [given], None)
-                    if release:
-                        step.release()
-                    for edge, ct in zip(step.edges, out, strict=True):
-                        if edge is not None and ct is not None:
-                            self.add(edge, ct)
-                    continue
+            if free and given is not None and isinstance(step, Recorded) and step.width == 1:
+                self._through(step, given)
+                continue
             if given is not None:
                 arrived[step] = given
             taken = self._taken(step)
             if taken:
                 found |= self._pass_through(step, taken, useful, targets)
         return found
+
+    def _through(self, step: Recorded, given: Node) -> None:
+        """Take the cotangent of the only result of a step to its operands."""
+        out = step.apply(self.builder, [given], None)
+        if not self.retain:
+            step.release()
+        for edge, ct in zip(step.edges, out, strict=True):
+            if edge is not None and ct is not None:
+                self.add(edge, ct)
 
     def _pass_through(
         self,
@@ -393,7 +391,7 @@ class Pass:
         ends = list(map(end_of, wanted or ()))
         useful = set(steps)
         if wanted is not None:
-            useful = _leading_to(steps, {step for step, _ in ends if step is not None})
+            useful = leading_to(steps, {step for step, _ in ends if step is not None})
         found: dict[End, Node] = {}
         targets = set(ends)
         for step in steps:
@@ -500,58 +498,3 @@ class Pass:
                 note(before, total, renewed=True)
         else:
             t._grad = self.tensor(self._sum(self._node(before), node))
-
-
-_order = attrgetter("order")
-
-
-def _leaves_below(roots: list[GradFn | None]) -> set[GradFn]:
-    """Return the leaves below some steps, and steps that are leaves themselves."""
-    seen: set[Any] = {None, *roots}
-    stack: list[Any] = [step for step in roots if step is not None]
-    leaves: set[GradFn] = set()
-    while stack:
-        step = stack.pop()
-        if step.__class__ is AccumulateGrad:
-            leaves.add(step)
-            continue
-        for edge in (step.left, step.right) if isinstance(step, Direct) else step.edges:
-            below = edge[0] if edge.__class__ is tuple else edge
-            if below not in seen:
-                seen.add(below)
-                stack.append(below)
-    return leaves
-
-
-def _reachable(roots: list[GradFn | None]) -> list[GradFn]:
-    """Return the steps below some others, later ones first, each leaf after all that read it."""
-    seen: dict[GradFn, None] = dict.fromkeys(step for step in roots if step is not None)
-    stack = list(seen)
-    leaves: dict[GradFn, int] = {}
-    while stack:
-        step = stack.pop()
-        order = step.order
-        for edge in (step.right, step.left) if isinstance(step, Direct) else step.edges[::-1]:
-            if edge is None:
-                continue
-            below = edge[0] if isinstance(edge, tuple) else edge
-            if below.__class__ is AccumulateGrad:
-                leaves[below] = min(leaves.get(below, order), order)
-            elif below not in seen:
-                seen[below] = None
-                stack.append(below)
-    for leaf, first in leaves.items():
-        leaf.order = first - 1
-    return sorted((*seen, *(x for x in leaves if x not in seen)), key=_order, reverse=True)
-
-
-def _leading_to(steps: list[GradFn], targets: set[GradFn]) -> set[GradFn]:
-    useful = set(targets)
-    for step in reversed(steps):
-        if isinstance(step, Direct):
-            if step.left in useful or step.right in useful:
-                useful.add(step)
-                continue
-        if any(end_of(edge)[0] in useful for edge in step.edges):
-            useful.add(step)
-    return useful

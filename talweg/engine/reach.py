@@ -1,0 +1,64 @@
+"""What lies below steps of the tape."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import Any
+
+from talweg.engine.tape import Direct, GradFn, end_of
+from talweg.engine.tensor import AccumulateGrad
+
+_order = attrgetter("order")
+
+
+def leaves_below(roots: list[GradFn | None]) -> set[GradFn]:
+    """Return the leaves below some steps, and steps that are leaves themselves."""
+    seen: set[Any] = {None, *roots}
+    stack: list[Any] = [step for step in roots if step is not None]
+    leaves: set[GradFn] = set()
+    while stack:
+        step = stack.pop()
+        if step.__class__ is AccumulateGrad:
+            leaves.add(step)
+            continue
+        for edge in (step.left, step.right) if isinstance(step, Direct) else step.edges:
+            below = edge[0] if edge.__class__ is tuple else edge
+            if below not in seen:
+                seen.add(below)
+                stack.append(below)
+    return leaves
+
+
+def reachable(roots: list[GradFn | None]) -> list[GradFn]:
+    """Return the steps below some others, later ones first, each leaf after all that read it."""
+    seen: dict[GradFn, None] = dict.fromkeys(step for step in roots if step is not None)
+    stack = list(seen)
+    leaves: dict[GradFn, int] = {}
+    while stack:
+        step = stack.pop()
+        order = step.order
+        for edge in (step.right, step.left) if isinstance(step, Direct) else step.edges[::-1]:
+            if edge is None:
+                continue
+            below = edge[0] if isinstance(edge, tuple) else edge
+            if below.__class__ is AccumulateGrad:
+                leaves[below] = min(leaves.get(below, order), order)
+            elif below not in seen:
+                seen[below] = None
+                stack.append(below)
+    for leaf, first in leaves.items():
+        leaf.order = first - 1
+    return sorted((*seen, *(x for x in leaves if x not in seen)), key=_order, reverse=True)
+
+
+def leading_to(steps: list[GradFn], targets: set[GradFn]) -> set[GradFn]:
+    """Return those of some steps, later ones first, that lead to others, and these."""
+    useful = set(targets)
+    for step in reversed(steps):
+        if isinstance(step, Direct):
+            if step.left in useful or step.right in useful:
+                useful.add(step)
+                continue
+        if any(end_of(edge)[0] in useful for edge in step.edges):
+            useful.add(step)
+    return useful
