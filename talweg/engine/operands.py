@@ -53,7 +53,7 @@ class Operands:
         seen = self._arguments
         given: list[Any] = []
         for value in values:
-            cls = value.__class__
+            cls = type(value)  # a Symbol says that it is of the class of its value
             if cls in LITERALS:
                 seen.append(cls)
                 seen.append(value)
