@@ -26,6 +26,9 @@ TRUSTED = ("torch", "jax", "numpy", "onnxruntime", "talweg")
 """Whose results the others' are compared with: the first of these that has some."""
 
 
+PAUSE = 0.15  # seconds between rounds: threads of OpenBLAS look for work that long after the last
+
+
 @dataclass(frozen=True)
 class Settings:
     """How to measure.
@@ -220,7 +223,7 @@ def time_all(frameworks: Sequence[str], workers: Workers, result: Result) -> Non
         start = len(rounds) % len(remaining)
         timed: Round = {}
         for framework in remaining[start:] + remaining[:start]:
-            time.sleep(0.02)
+            time.sleep(PAUSE)
             how = {"seconds": settings.seconds, "processor": settings.processor}
             found = workers.ask(framework, settings.patience, do="time", **how)
             if "failed" in found:
