@@ -19,7 +19,6 @@ from talweg.engine.tape import (
     Edge,
     GradFn,
     Hook,
-    Recorded,
     backward_class,
     end_of,
 )
@@ -351,8 +350,8 @@ class Pass:
                     if release:
                         step.node = step.first = step.second = step.result = None
                     continue
-            if free and given is not None and isinstance(step, Recorded) and step.width == 1:
-                self._through(step, given)
+            if free and given is not None and step.width == 1:
+                self._apply(step, {0: given})
                 continue
             if given is not None:
                 arrived[step] = given
@@ -360,15 +359,6 @@ class Pass:
             if taken:
                 found |= self._pass_through(step, taken, useful, targets)
         return found
-
-    def _through(self, step: Recorded, given: Node) -> None:
-        """Take the cotangent of the only result of a step to its operands."""
-        out = step.apply(self.builder, [given], None)
-        if not self.retain:
-            step.release()
-        for edge, ct in zip(step.edges, out, strict=True):
-            if edge is not None and ct is not None:
-                self.add(edge, ct)
 
     def _pass_through(
         self,

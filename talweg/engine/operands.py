@@ -70,7 +70,7 @@ class Operands:
                 bounds = (value.start, value.stop, value.step)
                 seen.append(slice)
                 seen.extend(bounds)
-                if not (_BOUNDS >= {bound.__class__ for bound in bounds}):
+                if not _BOUNDS.issuperset(map(type, bounds)):
                     self._plain = False
             elif cls is float:
                 seen.append(value.hex())

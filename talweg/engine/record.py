@@ -271,6 +271,8 @@ def lift_view(function: NodeFunction, must_alias: bool = True) -> Callable[..., 
             learned = None if kind is None else know(start, operands.distinct, out)
             if learned is not None and len(known) < _LEARNED:
                 known[header, kind] = learned[0], views
+                for view in views:
+                    view.reverse = Reverse() if view.chain is not None else None
         made = [_view(name, x, given[0], *one, must_alias) for one in zip(outs, views, strict=True)]
         return made[0] if out.__class__ is Node else tuple(made)
 
@@ -289,7 +291,7 @@ class Aliased:
     Attributes:
         chain: the Views between them; None where there is another Op, or several operands.
         header: strides and offset of the result; None where its data must be copied.
-        reverse: the gradients of such views.
+        reverse: the gradients of such views, where more of them are expected.
     """
 
     __slots__ = ("chain", "header", "reverse")
@@ -297,7 +299,7 @@ class Aliased:
     def __init__(self, before: Header, start: Node, end: Node) -> None:
         self.chain = chain = chain_between(start, end)
         self.header = None if chain is None else header_after(start.type.shape, before, chain)
-        self.reverse = Reverse()
+        self.reverse: Reverse | None = None
 
     def between(self, start: Node, end: Node) -> tuple[Node, ...] | None:
         """Return the Nodes of such a view, in order; None where they are to be searched."""
@@ -320,7 +322,7 @@ def _view(
         between = aliased.between(start, node)
         step = backward_class(name)((x._edge,), (start,), (node,), between, source)
         step.rows = [(start, x._storage)]
-        step.reverse = None if between is None else aliased.reverse
+        step.reverse = aliased.reverse
     if chain is None or header is None:
         if must_alias:
             raise ShapeError(

@@ -48,22 +48,9 @@ def getitem(self: Tensor, key: Any) -> Tensor:
             row = _row(self, key)
             learn_row(self, key, row)
         return row
-    parts = key if _is_plain(key) else _parts(self, key)
+    parts = _parts(self, key)
     made: Tensor = (_view if _is_basic(parts) else _gather)(self, parts)
     return made
-
-
-def _is_plain(key: Any) -> bool:
-    """Return whether a key is a tuple of integers, slices and the like as `_parts` leaves them."""
-    if key.__class__ is not tuple:
-        return False
-    for part in key:
-        if part.__class__ is slice:
-            if any([isinstance(v, Tensor) for v in (part.start, part.stop, part.step)]):  # noqa: C419
-                return False
-        elif part.__class__ is not int and part is not None and part is not Ellipsis:
-            return False
-    return True
 
 
 def setitem(self: Tensor, key: Any, value: Any) -> None:
@@ -106,7 +93,23 @@ def _is_basic(parts: tuple[Any, ...]) -> bool:
     return not any(isinstance(p, Tensor | bool) for p in parts)
 
 
+def _is_plain(key: Any) -> bool:
+    """Return whether a key is a tuple of integers, slices and the like: parts as they are."""
+    if key.__class__ is not tuple:
+        return False
+    for part in key:
+        if part.__class__ is slice:
+            if any([isinstance(v, Tensor) for v in (part.start, part.stop, part.step)]):  # noqa: C419
+                return False
+        elif part.__class__ is not int and part is not None and part is not Ellipsis:
+            return False
+    return True
+
+
 def _parts(self: Tensor, key: Any) -> tuple[Any, ...]:
+    if _is_plain(key):
+        plain: tuple[Any, ...] = key
+        return plain
     listed = key if isinstance(key, tuple) else (key,)
     parts: list[Any] = []
     axis = 0
