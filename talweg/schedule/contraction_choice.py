@@ -141,29 +141,30 @@ def _arrangements(nest: LoopNest, target: Target) -> tuple[_Facts, ...]:
     None where every element of the right operand is met once and must be copied before.
     """
     found: list[_Facts] = []
+    for order, c in _recognised(nest):
+        possible = tuple(ways(c, target))
+        if c.rows or any(right == "direct" for _, right in possible):
+            found.append(_facts(c, order, possible))
+        apart = replace(order, apart=True)
+        neighbours = recognise(nest, apart)
+        taps = tuple(w for w in ways(neighbours, target) if w[0] == "taps") if neighbours else ()
+        if neighbours is not None and taps:
+            found.append(_facts(neighbours, apart, taps))
+    for order, c in _recognised(nest, paired=True) if target.pairs else ():
+        if c.rows:
+            found.append(_facts(c, order, tuple(ways(c, target))))
+    return tuple(found)
+
+
+def _recognised(nest: LoopNest, paired: bool = False) -> Iterator[tuple[Order, Contraction]]:
+    """The contractions that a nest is: each side as columns, each axis of the depth innermost."""
     for swapped in (False, True):
         for inner in itertools.count():
-            order, apart = Order(swapped, inner), Order(swapped, inner, True)
+            order = Order(swapped, inner, paired=paired)
             c = recognise(nest, order)
             if c is None:
                 break
-            possible = tuple(ways(c, target))
-            if c.rows or any(right == "direct" for _, right in possible):
-                found.append(_facts(c, order, possible))
-            c = recognise(nest, apart)
-            taps = () if c is None else tuple(w for w in ways(c, target) if w[0] == "taps")
-            if c is not None and taps:
-                found.append(_facts(c, apart, taps))
-    if target.pairs:
-        for swapped in (False, True):
-            for inner in itertools.count():
-                order = Order(swapped, inner, paired=True)
-                c = recognise(nest, order)
-                if c is None:
-                    break
-                if c.rows:
-                    found.append(_facts(c, order, tuple(ways(c, target))))
-    return tuple(found)
+            yield order, c
 
 
 def _facts(c: Contraction, order: Order, found: tuple[tuple[Left, Right], ...]) -> _Facts:

@@ -133,6 +133,19 @@ def test_arrays_are_not_shared_with_what_is_kept() -> None:
         check(compiled, net, x)
 
 
+def steps_of(net: Any, rate: float) -> Any:
+    """A compiled training step."""
+    optimizer = optim.SGD(net.parameters(), lr=rate)
+
+    @tw.compile
+    def step(x: tw.Tensor) -> None:
+        optimizer.zero_grad()
+        (net(x) ** 2).mean().backward()
+        optimizer.step()
+
+    return step
+
+
 @pytest.mark.parametrize("wrap", [lambda f: f, tw.compile], ids=["recorded", "compiled"])
 def test_steps_of_an_optimizer_in_between(wrap: Any) -> None:
     net, compiled, x = evaluated()
@@ -155,13 +168,7 @@ def test_steps_of_an_optimizer_in_between(wrap: Any) -> None:
 @unchecked
 def test_steps_still_write_in_place() -> None:
     net, compiled, x = evaluated()
-    optimizer = optim.SGD(net.parameters(), lr=0.05)
-
-    @tw.compile
-    def step(x: tw.Tensor) -> None:
-        optimizer.zero_grad()
-        (net(x) ** 2).mean().backward()
-        optimizer.step()
+    step = steps_of(net, 0.05)
 
     for _ in range(4):
         step(x)
@@ -376,13 +383,7 @@ def test_nothing_is_kept_when_nobody_needs_it() -> None:
 
 def test_threads() -> None:
     net, compiled, x = evaluated()
-    optimizer = optim.SGD(net.parameters(), lr=0.01)
-
-    @tw.compile
-    def step(x: tw.Tensor) -> None:
-        optimizer.zero_grad()
-        (net(x) ** 2).mean().backward()
-        optimizer.step()
+    step = steps_of(net, 0.01)
 
     train = data(6, 48, seed=3)
     for _ in range(3):
