@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "ops": ("base", "ir", "loops"),
     "fn": ("base", "ir", "ops"),
     "autodiff": ("base", "ir"),
-    "passes": ("base", "ir", "loops", "ops.kinds"),
+    "passes": ("base", "ir", "loops", "ops.kinds", "ops.strides"),
     "schedule": ("base", "loops"),
     "codegen": ("base", "loops", "schedule"),
     "runtime": ("base",),
@@ -48,7 +48,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 }
 
 # Inside these packages the parts do not import each other; the named parts are for all of them.
-SHARED_PARTS: dict[str, tuple[str, ...]] = {"ops": ("kinds",), "frontends": ()}
+SHARED_PARTS: dict[str, tuple[str, ...]] = {"ops": ("kinds", "strides"), "frontends": ()}
 
 # What may be imported from outside without `base.extras.require`.
 OUTSIDE: dict[str, tuple[str, ...]] = {"base": ("numpy",)}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
 from math import prod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
@@ -18,7 +18,8 @@ from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType
 from talweg.loops.recipes import spaced
 from talweg.loops.scalar import constant
-from talweg.ops.kinds import Contract, check_dtype
+from talweg.ops.kinds import Contract, View, check_dtype
+from talweg.ops.strides import Interleaved, KernelPhases
 
 if TYPE_CHECKING:
     from talweg.ir.build import Builder
@@ -99,6 +100,21 @@ class _Convolution(Contract):
     @property
     def slides(self) -> bool:
         return any(self.dilation)
+
+    @property
+    def border(self) -> tuple[tuple[int, int], ...]:
+        return () if self.spreads else self.padding
+
+    def borderless(self) -> Self:
+        return replace(self, padding=((0, 0),) * len(self.padding))
+
+    @property
+    def steps(self) -> Shape:
+        return self.strides
+
+    def stepless(self, places: Shape) -> Self | None:
+        one = not self.slides and not any(map(any, self.padding))
+        return replace(self, strides=(1,) * len(places)) if one else None
 
     def result_size(self, spatial: Shape, kernel: Shape) -> Shape:
         """Return the number of window positions along each spatial axis."""
@@ -242,13 +258,6 @@ class Conv(_Convolution):
     images: ClassVar[tuple[int, ...]] = (0, -1)
 
     @property
-    def border(self) -> tuple[tuple[int, int], ...]:
-        return self.padding
-
-    def borderless(self) -> Contract:
-        return replace(self, padding=((0, 0),) * len(self.padding))
-
-    @property
     def single(self) -> bool:
         return not self.groups
 
@@ -311,11 +320,26 @@ class ConvInputGrad(_Convolution):
     """
 
     images: ClassVar[tuple[int, ...]] = (0, -1)
+    spreads: ClassVar[bool] = True
     shape: Shape
 
     @property
     def single(self) -> bool:
         return not self.groups
+
+    def stepless(self, places: Shape) -> Self | None:
+        found = super().stepless(places)
+        return found and replace(found, shape=places)
+
+    def in_phases(self, kernel: Shape, places: Shape) -> tuple[Contract, View, View] | None:
+        if self.groups != 1 or max(self.dilation) > 1:
+            return None
+        lows = tuple(low for low, _ in self.padding)
+        taps = [-(-k // step) for k, step in zip(kernel, self.strides, strict=True)]
+        found = zip(taps, self.shape, lows, self.strides, places, strict=True)
+        border = tuple((t - 1, max(-(-(n + low) // s) - p, 0)) for t, n, low, s, p in found)
+        conv = Conv((1,) * len(taps), border, tuple(int(t > 1) for t in taps), 1)
+        return conv, KernelPhases(self.strides), Interleaved(self.strides, lows, self.shape)
 
     def infer(self, *types: TensorType) -> TensorType:
         ct, weight = types
@@ -405,13 +429,6 @@ class ConvWeightGrad(_Convolution):
     images: ClassVar[tuple[int, ...]] = (0, 1)
 
     kernel: Shape
-
-    @property
-    def border(self) -> tuple[tuple[int, int], ...]:
-        return self.padding
-
-    def borderless(self) -> Contract:
-        return replace(self, padding=((0, 0),) * len(self.padding))
 
     def infer(self, *types: TensorType) -> TensorType:
         x, ct = types

@@ -284,9 +284,11 @@ class Contract(Op):
         images: which operands have the axes N, C, *spatial; -1 is the result.
         depth: the axis of each operand that is contracted, counted from the end: where operands
             are joined along it, their products are added. None where there is no such axis.
+        spreads: whether steps of the kernel are taken in the result, not in the first operand.
     """
 
     images: ClassVar[tuple[int, ...]] = ()
+    spreads: ClassVar[bool] = False
     depth: ClassVar[tuple[int, ...] | None] = None
 
     @property
@@ -307,6 +309,26 @@ class Contract(Op):
     def borderless(self) -> Contract:
         """Return the op on a first operand that has its border."""
         return self
+
+    @property
+    def steps(self) -> Shape:
+        """How far a kernel moves along every spatial axis; empty where there is no kernel."""
+        return ()
+
+    def stepless(self, places: Shape) -> Contract | None:
+        """Return an op of one element without steps, on images of every n-th pixel alone.
+
+        Args:
+            places: the spatial sizes of these images.
+        """
+        return None
+
+    def in_phases(self, kernel: Shape, places: Shape) -> tuple[Contract, View, View] | None:
+        """Return the op in phases, where it writes several pixels for every place of its operand.
+
+        A convolution without steps, what is made of the kernel for it, and of its result.
+        """
+        return None
 
 
 @frozen

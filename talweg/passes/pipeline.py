@@ -17,6 +17,7 @@ from talweg.passes.layout import choose_orders
 from talweg.passes.lower import lower_group
 from talweg.passes.plan import Plan, make_plan
 from talweg.passes.simplify import results_of, write_out_calls
+from talweg.passes.strides import without_steps
 from talweg.passes.sums import join_terms, sum_sources
 from talweg.passes.verify import verify_plan
 
@@ -27,6 +28,7 @@ GRAPH_PASSES: tuple[Callable[[Graph], Graph], ...] = (
     merge_equal,  # what is written twice is computed once
     sum_sources,  # zeros that pooling puts beside gradients are not added up
     join_terms,  # products that are added up are one: their sum stays in registers
+    without_steps,  # products of whole rows where kernels meet every other pixel
     compute_in_blocks,  # scores of attention are made in blocks of rows and not stored
 )
 
