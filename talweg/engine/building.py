@@ -6,11 +6,11 @@ import gc
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import zip_longest
 
 from talweg.base import dtypes
 from talweg.codegen.cpu import host
 from talweg.engine import stored
+from talweg.engine.copies import Sharing, laid_out, name_of, sharing_schedules
 from talweg.engine.counters import count
 from talweg.engine.kernels import kernels_of
 from talweg.engine.program import Copied, Launched, Program
@@ -69,10 +69,19 @@ def assemble(plan: Plan, scalars: Sequence[bool], fixed: frozenset[int] = frozen
             the Program, see `Program.copied`.
     """
     launches = plan.launches
-    copies = [_copy(step, fixed) for step in launches] if fixed else []
-    schedules = [None if c is None else c.tiles for c in copies]
+    shared = sharing_schedules(launches)
+    copies = [_copy(*pair, fixed) for pair in zip(launches, shared, strict=True)]
+    common = [None if copy else one and one.copy for one, copy in zip(shared, copies, strict=True)]
+    given = [one or copy for one, copy in zip(common, copies, strict=True)]
+    schedules = [None if copy is None else copy.tiles for copy in given]
     kernels = kernels_of([(step.nest, step.values) for step in launches], schedules)
-    made = iter(zip_longest(kernels, copies))
+    names = [one and name_of(step, one) for step, one in zip(launches, common, strict=True)]
+    sizes = [
+        0 if name is None else kernel.sizes(step.values)[1]
+        for step, kernel, name in zip(launches, kernels, names, strict=True)
+    ]
+    places, arena = laid_out(names, sizes, plan.arena)
+    made = iter(zip(kernels, copies, places, strict=True))
     types = list(plan.inputs)
     inputs: dict[tuple[str, tuple[Place, ...]], int] = {}
     steps: list[Launched | HostCall] = []
@@ -80,25 +89,28 @@ def assemble(plan: Plan, scalars: Sequence[bool], fixed: frozenset[int] = frozen
         if not isinstance(step, Launch):
             steps.append(step)
             continue
-        kernel, copy = next(made)
+        kernel, copy, place = next(made)
         copied = None
         if copy is not None:
             name = copy.key, tuple(step.places[n] for n in copy.reads)
             if name not in inputs:
                 inputs[name] = len(types)
-                shared = kernel.sizes(step.values)[1]
-                types.append(tensor_type(dtypes.uint8, (shared,)))
+                shared_bytes = kernel.sizes(step.values)[1]
+                types.append(tensor_type(dtypes.uint8, (shared_bytes,)))
             copied = Copied(inputs[name], copy.reads, copy.key)
-        steps.append(Launched(kernel, step.places, step.values, step, None, copied))
+        steps.append(Launched(kernel, step.places, step.values, step, None, copied, place))
     if inputs:
-        plan, scalars = replace(plan, inputs=tuple(types)), (*scalars, *[False] * len(inputs))
+        scalars = (*scalars, *[False] * len(inputs))
+    if inputs or arena > plan.arena:
+        plan = replace(plan, inputs=tuple(types), arena=arena)
     return Program(plan, steps, scalars, lambda: plan)
 
 
-def _copy(step: Launch, inputs: Collection[int]) -> Copy | None:
+def _copy(step: Launch, shared: Sharing | None, inputs: Collection[int]) -> Copy | None:
     """The copy that a kernel makes of inputs that stay what they are, None if there is none."""
     fixed = {n for n, p in enumerate(step.places) if p.kind == INPUT and p.at in inputs}
     if not fixed:
         return None
     nest, values = step.nest, step.values
-    return made_before(nest, schedule_of(nest, values), nest.named(values), fixed, host())
+    schedule = shared.schedule if shared else schedule_of(nest, values)
+    return made_before(nest, schedule, nest.named(values), fixed, host())

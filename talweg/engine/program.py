@@ -64,6 +64,18 @@ class Copied(NamedTuple):
     key: str
 
 
+class Shared(NamedTuple):
+    """A copy of operands that several launches of a Program read.
+
+    Args:
+        at: where it lies in the arena.
+        made: whether an earlier launch has made it.
+    """
+
+    at: int
+    made: bool
+
+
 class Launched(NamedTuple):
     """A kernel with its operands.
 
@@ -74,6 +86,7 @@ class Launched(NamedTuple):
         label: the `passes.plan.Launch`, or what stands for it.
         sizes: what `Kernel.sizes` says, where that is known.
         copied: the copy that its first stage has made, which is not run then.
+        shared: the copy that its first stage makes for other launches too.
     """
 
     kernel: Kernel
@@ -82,6 +95,7 @@ class Launched(NamedTuple):
     label: Any
     sizes: tuple[int, ...] | None = None
     copied: Copied | None = None
+    shared: Shared | None = None
 
 
 @final
@@ -98,6 +112,7 @@ class Program:
         outline: as given.
         parts: what is run in turn: an Executor for the launches up to the next host call.
         copied: the launches whose first stage was run before.
+        shared: those that share a copy.
     """
 
     def __init__(
@@ -121,6 +136,7 @@ class Program:
             counts[kind] += 1
         self._addresses = counts["input"]
         self.copied = [s for s in steps if isinstance(s, Launched) and s.copied is not None]
+        self.shared = [s for s in steps if isinstance(s, Launched) and s.shared is not None]
         self.parts: list[Executor | HostCall] = list(self._parts(steps))
 
     @property
@@ -168,12 +184,17 @@ class Program:
         label: Any,
         sizes: tuple[int, ...] | None,
         copied: Copied | None,
+        shared: Shared | None,
     ) -> executor.Launch:
         here = [self._place(p) for p in places]
-        if copied is None:
+        if copied is not None:
+            found, made = Place(INPUT, copied.input), True
+        elif shared is not None:
+            found, made = Place(ARENA, shared.at), shared.made
+        else:
             return executor.Launch(kernel, here, values, label, sizes)
-        shared = self._place(Place(INPUT, copied.input))
-        return executor.Launch(kernel, here, values, label, sizes, shared, slice(1, None))
+        stages = slice(1 if made else 0, None)
+        return executor.Launch(kernel, here, values, label, sizes, self._place(found), stages)
 
     def _executor(self, launches: Sequence[executor.Launch]) -> Executor:
         arena = 0 if self._hosted else self.outline.arena

@@ -21,7 +21,7 @@ from talweg.base.errors import GraphError
 from talweg.codegen.cpu import host
 from talweg.codegen.signature import Signature
 from talweg.engine.counters import count
-from talweg.engine.program import Copied, Launched, Program
+from talweg.engine.program import Copied, Launched, Program, Shared
 from talweg.engine.schedules import found_schedules
 from talweg.engine.workers import COMPILER, disk_cache, state_of
 from talweg.ir.node import Graph, input_node, make_node
@@ -106,7 +106,7 @@ def keep(graph: Graph, plan: Plan, program: Program, fixed: frozenset[int]) -> N
     _written.add(key)
     numbers: dict[Any, int] = {}
     launches = []
-    copied = {id(step.label): step.copied for step in program.copied}
+    copied = {id(s.label): s.copied or s.shared for s in (*program.copied, *program.shared)}
     for part in (p for p in program.parts if isinstance(p, Executor)):
         for launch, sizes in zip(part.launches, part.sizes, strict=True):
             kernel: Any = launch.kernel
@@ -115,7 +115,7 @@ def keep(graph: Graph, plan: Plan, program: Program, fixed: frozenset[int]) -> N
             values, copy = [*map(_shown, launch.values)], copied.get(id(launch.label))
             launches.append([number, places, values, sizes, copy])
     described = {
-        "arena": plan.arena,
+        "arena": program.outline.arena,
         "buffers": [[t.dtype.name, t.shape] for t in plan.buffers],
         "results": [[place.kind, place.at] for place in plan.results],
         "donation": plan.donation,
@@ -153,7 +153,8 @@ def find(
             _numbers(values),
             _Label(plan, n),
             tuple(sizes),
-            None if copy is None else Copied(copy[0], tuple(copy[1]), copy[2]),
+            Copied(copy[0], tuple(copy[1]), copy[2]) if copy and len(copy) == 3 else None,
+            Shared(*copy) if copy and len(copy) == 2 else None,
         )
         for n, (number, at, values, sizes, copy) in enumerate(found["launches"])
     ]

@@ -48,7 +48,7 @@ def lay_out(
     for step, nodes in enumerate(zip(reads, writes, strict=True)):
         for listed in nodes:
             last.update(dict.fromkeys((parts.home(n)[0] for n in listed), step))
-    free = _Gaps()
+    free = Gaps()
     homes: dict[Node, int] = {}
     for step, kernel in enumerate(kernels):
         ending = (parts.home(n)[0] for n in reads[step])
@@ -85,7 +85,7 @@ def _may_replace(kernel: Kernel, old: Node, new: Node) -> bool:
     return _room(old) == _room(new) and (old, new) in kernel.in_place
 
 
-class _Gaps:
+class Gaps:
     """The free parts of the arena, by offset, with the smallest fitting one found by size."""
 
     def __init__(self) -> None:

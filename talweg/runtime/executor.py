@@ -320,7 +320,8 @@ class Executor:
                     patches += (block + 8 * n, source, place.offset)
             if launch.shared is not None:
                 source = self._source(table, launch.shared)
-                moving += (block + 8 * len(addresses), source, launch.shared.offset)
+                patches = fixed if launch.shared.source == "arena" else moving
+                patches += (block + 8 * len(addresses), source, launch.shared.offset)
             elif shared:
                 source = self._source(table, Place("arena"))
                 fixed += (block + 8 * len(addresses), source, self._shared)

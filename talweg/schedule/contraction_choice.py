@@ -52,7 +52,7 @@ SAME, FAIR = (
 NEAR = 1.1  # times the cost of one that takes the depth in other pieces
 MANY = 4  # schedules of a nest from which on one is taken again at twice the cost of the best
 
-_CHOSEN: dict[LoopNest, tuple[Tiles, ...]] = {}
+_CHOSEN: dict[tuple[LoopNest, tuple[int, ...]], tuple[Tiles, ...]] = {}
 _LOCK = threading.Lock()
 
 
@@ -76,14 +76,59 @@ def choose_tiles(
     facts = _arrangements(contraction.source, target)[0]
     if _loops(facts, _Sizes(facts, values, target)) < costs[best]:
         return None
+    return _taken_again((contraction.source, ()), best, costs)
+
+
+def choose_sharing(
+    contraction: Contraction,
+    values: Mapping[str, Number],
+    alone: Tiles,
+    times: Mapping[int, int],
+    target: Target,
+) -> Tiles:
+    """Return how a contraction is tiled that shares a copy of its right operand with others.
+
+    It adds in the order of the schedule that it has without others: the same bits.
+
+    Args:
+        contraction: what is computed.
+        values: of the arguments.
+        alone: the schedule of this contraction without others.
+        times: for numbers of buffers, how many contractions read the same there.
+        target: the machine.
+    """
+    if alone.splits > 1:
+        return alone
+    source, names = contraction.source, [b.name for b in contraction.nest.inputs]
+    common = {names[n]: count for n, count in times.items()}
+    prices, costs = priced(contraction, values, target), dict[Tiles, float]()
+    for facts in _arrangements(source, target):
+        read = {load.buffer for load in loads(facts.contraction.right)}
+        sizes = _Sizes(facts, values, target)
+        if facts.order.inner != alone.order.inner or not read <= common.keys() or sizes.expanded:
+            continue
+        saved = 1 - 1 / min((common[name] for name in read), default=1)
+        for tiles, cost in prices.items():
+            if tiles.order == facts.order and tiles.packed and not tiles.near and tiles.splits == 1:
+                costs[tiles] = cost - saved * _Cost(facts, sizes, tiles).copy()
+    best = min(costs, key=lambda tiles: costs[tiles], default=alone)
+    if costs.get(best, math.inf) >= _cost_of(alone, prices):
+        return alone
+    return _taken_again((source, tuple(sorted(times))), best, costs)
+
+
+def _taken_again(
+    key: tuple[LoopNest, tuple[int, ...]], best: Tiles, costs: Mapping[Tiles, float]
+) -> Tiles:
+    """What was chosen before, where it costs little more than the best."""
     with _LOCK:
-        before = _CHOSEN.get(contraction.source, ())
+        before = _CHOSEN.get(key, ())
         limit = costs[best] * (SAME if len(before) < MANY else FAIR)
         known = {tiles: _cost_of(tiles, costs) for tiles in before}
         nearest = min(known, key=lambda tiles: known[tiles], default=best)
         if known.get(nearest, costs[best]) <= limit:
             return nearest
-        _CHOSEN[contraction.source] = (*before, best)
+        _CHOSEN[key] = (*before, best)
     return best
 
 
@@ -299,22 +344,30 @@ class _Cost:
             store = 9.0 if sizes.apart * sizes.itemsize % _BANK == 0 else 4.0
         return total + self._right(meetings) + self._left(meetings, high) + results * store
 
-    def _right(self, meetings: int) -> float:
-        sizes, tiles, panels = self.sizes, self.tiles, self.panels
-        once = sizes.batch * panels * tiles.vectors * sizes.depth * self._copied  # in vectors
+    @property
+    def _once(self) -> float:
+        """The vectors of the right operand, as often as they are copied."""
+        sizes, tiles = self.sizes, self.tiles
+        return sizes.batch * self.panels * tiles.vectors * sizes.depth * self._copied
+
+    def copy(self) -> float:
+        """Return the cycles of the copy of the right operand."""
+        sizes, tiles, once = self.sizes, self.tiles, self._once
         memory = (
             0.0 if sizes.expanded and tiles.near else _reach(once * sizes.lanes * sizes.itemsize)
         )
-        torn = sizes.stride * sizes.itemsize >= max(_BANK, 128 * tiles.vectors)
         if tiles.near:
             met = sizes.stride and sizes.stride * sizes.itemsize % _PAGE == 0
             memory *= 1.6 if met and sizes.depth > _PAGES else 1.0
-        shared = 0.0 if tiles.near else _STAGE + once * _SHARE
-        if tiles.right == "columns":
-            copy = _COPY if self.facts.right_runs else _GATHER * sizes.lanes
-            return once * (copy + memory) + shared
-        if tiles.right == "depth":
-            return once * (_TURN + memory) + shared
+        along = _COPY if self.facts.right_runs else _GATHER * sizes.lanes
+        each = (_TURN if tiles.right == "depth" else along) + memory
+        return once * each + (0.0 if tiles.near else _STAGE + once * _SHARE)
+
+    def _right(self, meetings: int) -> float:
+        sizes, tiles, panels, once = self.sizes, self.tiles, self.panels, self._once
+        if tiles.packed:
+            return self.copy()
+        torn = sizes.stride * sizes.itemsize >= max(_BANK, 128 * tiles.vectors)
         held = sizes.held * sizes.itemsize
         total = meetings * sizes.depth * tiles.vectors * (0.1 if held > 1 << 15 else 0.0)
         if sizes.stride > tiles.vectors * sizes.lanes and held > 1 << 18:

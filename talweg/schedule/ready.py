@@ -11,6 +11,7 @@ from talweg.loops.nest import LoopNest
 from talweg.loops.scalar import Load, Number, Scalar, constant, substitute
 from talweg.schedule.choose import Schedule
 from talweg.schedule.contraction import recognise
+from talweg.schedule.contraction_choice import choose_sharing
 from talweg.schedule.contraction_tiles import Tiles
 from talweg.schedule.contraction_work import tile_of
 from talweg.schedule.place import names_in, plain, walk
@@ -33,6 +34,29 @@ class Copy(NamedTuple):
     tiles: Tiles
     reads: tuple[int, ...]
     key: str
+
+
+def sharing(
+    nest: LoopNest,
+    schedule: Schedule,
+    values: Mapping[str, Number],
+    times: Mapping[int, int],
+    target: Target,
+) -> Schedule:
+    """Return the schedule of a nest that may share a copy of its right operand with others.
+
+    Args:
+        nest: the kernel.
+        schedule: how it is computed otherwise; the other one adds in the same order.
+        values: of its arguments.
+        times: for numbers of its buffers, how many kernels read the same there.
+        target: the machine.
+    """
+    contraction = recognise(nest) if isinstance(schedule, Tiles) and times else None
+    if contraction is None:
+        return schedule
+    assert isinstance(schedule, Tiles)
+    return choose_sharing(contraction, values, schedule, times, target)
 
 
 def made_before(
