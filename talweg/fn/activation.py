@@ -292,7 +292,7 @@ def softmax(b: Builder, x: Node, dim: int | None = None, dtype: DType | None = N
     shifted, axis = _softmax_input(b, "softmax", x, dim, dtype)
     powers = b.exp(shifted)
     share = b.reciprocal(b.reduce_sum(powers, (axis,)))
-    return b.mul(powers, _along(b, share, powers, axis))
+    return b.share(shifted, powers, _along(b, share, powers, axis), axis)
 
 
 def log_softmax(b: Builder, x: Node, dim: int | None = None, dtype: DType | None = None) -> Node:

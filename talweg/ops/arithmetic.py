@@ -323,7 +323,39 @@ class Reciprocal(Unary):
         return b.neg(b.mul(y, y))
 
 
+@frozen
+class Share(Elementwise):
+    """The share that each power has in the sum of powers along an axis: the result of a softmax.
+
+    1. Operands are x, exp(x), and 1 / sum(exp(x)) in every place that was summed. The value is the
+       product of the last two.
+    2. The gradient is that of a function of x alone, through all three: it reads the shares and
+       what arrives, and no powers.
+    """
+
+    accepts = dtypes.FLOATS
+    arity = 3
+    axis: int
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        return np.asarray(arrays[1] * arrays[2])
+
+    def lower(self, nest: NestBuilder, *ins: Scalar) -> Scalar:
+        return ins[1] * ins[2]
+
+    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+        (ct,) = cotangents
+        kept = tuple(1 if i == self.axis else n for i, n in enumerate(node.shape))
+        mean = b.reshape(b.reduce_sum(b.mul(ct, node), (self.axis,)), kept)
+        return b.mul(b.sub(ct, b.expand(mean, node.shape)), node), None, None
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        for axis in (0, 1):
+            yield Sample(cls(axis), (Draw((3, 4)),) * 3, tolerance=cls.tolerance, gradient=False)
+
+
 OPS: tuple[type[Op], ...] = (
-    *(Add, Sub, Mul, Div, FloorDiv, Mod, Fmod, Pow, Neg, Reciprocal),
+    *(Add, Sub, Mul, Div, FloorDiv, Mod, Fmod, Pow, Neg, Reciprocal, Share),
     *(Abs, Sign, Floor, Ceil, Round, Trunc, Maximum, Minimum),
 )

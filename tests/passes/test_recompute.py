@@ -29,6 +29,15 @@ def test_a_loss_and_its_gradient_are_one_pass_over_the_scores() -> None:
     assert len(over) == 1
 
 
+def test_the_gradient_of_a_softmax_reads_its_result_and_what_arrives() -> None:
+    x, w = known(64, 50).requires_grad_(), known(50, 128)
+    shares = tw.softmax(x, -1)
+    y = shares @ w
+    plan = plan_of(y, *tw.autograd.grad(y, [x], known(64, 128)))
+    over = {n for launch in plan.launches for n in launch.operands if n.shape == (64, 50)}
+    assert len(over) == 4, "x, the shares, what arrives at them, and the gradient"
+
+
 def test_what_follows_a_product_computes_cheap_values_again() -> None:
     rng = np.random.default_rng(0)
     a, x, w = rng.normal(size=(64, 128)), rng.normal(size=(64, 50)), rng.normal(size=(50, 128))

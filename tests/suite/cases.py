@@ -25,6 +25,7 @@ from talweg.loops.interpret import interpret as run_nest
 from talweg.loops.text import format_nest, parse
 from talweg.loops.verify import verify as verify_nest
 from talweg.ops import OpBuilder
+from talweg.ops.arithmetic import Share
 from talweg.ops.kinds import Effect, Elementwise, Gather, Generate, View
 
 STEP = 1e-5
@@ -231,7 +232,7 @@ def check_identity(op: type[Op]) -> None:
     samples = list(op.samples())
     assert samples, f"{op.__name__} yields no sample"
     assert all(type(s.op) is op and s.dtypes for s in samples)
-    if op.differentiable and not issubclass(op, Effect):
+    if op.differentiable and not issubclass(op, Effect | Share):  # of operands that belong together
         assert any(map(gradient_dtypes, samples)), f"no sample checks {op.__name__}'s gradient"
     for a in (s.op for s in samples):
         twin = dataclasses.replace(a)
