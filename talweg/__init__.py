@@ -31,9 +31,19 @@ from talweg.base.dtypes import (
 from talweg.base.dtypes import bool_ as bool
 from talweg.base.dtypes import promote as promote_types
 from talweg.base.errors import TalwegError
+from talweg.base.shapes import Size
 from talweg.base.version import VERSION
 from talweg.engine import creation, dependent, random
-from talweg.engine.conversion import device
+from talweg.engine.conversion import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    device,
+    layout,
+    memory_format,
+    preserve_format,
+    strided,
+)
 from talweg.engine.counters import counters, reset_counters
 from talweg.engine.functions import FUNCTIONS
 from talweg.engine.methods import attach as _attach
@@ -56,14 +66,18 @@ int = int32
 short = int16
 
 __all__ = [
+    "Size",
     "TalwegError",
     "Tensor",
     "autograd",
     "bfloat16",
     "bool",
+    "channels_last",
+    "channels_last_3d",
     "compile",
     "complex128",
     "complex64",
+    "contiguous_format",
     "counters",
     "cuda",
     "data",
@@ -87,16 +101,19 @@ __all__ = [
     "int32",
     "int64",
     "int8",
+    "layout",
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "load",
     "long",
+    "memory_format",
     "nan",
     "nn",
     "no_grad",
     "no_sync",
     "optim",
     "pi",
+    "preserve_format",
     "profile",
     "promote_types",
     "reset_counters",
@@ -104,6 +121,7 @@ __all__ = [
     "set_grad_enabled",
     "set_printoptions",
     "short",
+    "strided",
     "tune",
     "uint16",
     "uint32",

@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "optim": USER,
     "data": USER,
     "models": (*USER, "nn"),
-    "frontends": (*USER, *BUILDING),
+    "frontends": (*USER, *BUILDING, "capture", ""),
     # `import talweg` and its single files such as `talweg.autograd`; the programs that stand on it.
     "": (*ENGINE, "engine", "capture", *BUILDING),
     "tools": (*ENGINE, "engine", "capture", *BUILDING, "frontends", ""),

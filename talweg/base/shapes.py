@@ -4,10 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from talweg.base.errors import IndexOutOfRange, ShapeError
 
 Shape = tuple[int, ...]
+
+
+class Size(tuple[int, ...]):
+    """What a Tensor's `shape` is: a tuple of ints that knows its product.
+
+    >>> tw.zeros(2, 3).shape.numel(), tw.zeros(2, 3).shape[1:].numel()
+    (6, 3)
+    """
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        """Return the number of elements of a Tensor of these sizes; 1 for none."""
+        return math.prod(self)
+
+    def __getitem__(self, index: Any) -> Any:
+        found = tuple.__getitem__(self, index)
+        return Size(found) if found.__class__ is tuple else found
+
+    def __add__(self, other: Any) -> Any:
+        joined = tuple.__add__(self, other)
+        return joined if joined is NotImplemented else Size(joined)
 
 
 def size_of(shape: Sequence[int]) -> int:

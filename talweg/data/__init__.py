@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from talweg.data import pictures, transforms
+from talweg.data.cifar import CIFAR10, CIFAR100
 from talweg.data.collate import default_collate, default_convert
 from talweg.data.dataset import (
     ChainDataset,
@@ -13,6 +15,7 @@ from talweg.data.dataset import (
     random_split,
 )
 from talweg.data.digits import digits
+from talweg.data.grids import make_grid, save_image
 from talweg.data.idx import MNIST, FashionMNIST, check_labels, read_idx
 from talweg.data.images import ImageFolder, read_image, to_array
 from talweg.data.loader import DataLoader
@@ -27,6 +30,8 @@ from talweg.data.sampler import (
 from talweg.data.worker import WorkerInfo, get_worker_info
 
 __all__ = [
+    "CIFAR10",
+    "CIFAR100",
     "MNIST",
     "BatchSampler",
     "ChainDataset",
@@ -49,8 +54,12 @@ __all__ = [
     "default_convert",
     "digits",
     "get_worker_info",
+    "make_grid",
+    "pictures",
     "random_split",
     "read_idx",
     "read_image",
+    "save_image",
     "to_array",
+    "transforms",
 ]

@@ -10,7 +10,6 @@ import numpy as np
 from talweg.base import dtypes
 from talweg.base.dtypes import DType, as_dtype
 from talweg.base.errors import GradientError, IndexOutOfRange, ShapeError
-from talweg.base.frozen import frozen
 from talweg.base.shapes import contiguous_strides
 from talweg.base.source import describe, here
 from talweg.engine.creation import Number, check_device, check_range, tensor
@@ -22,36 +21,79 @@ from talweg.ir.build import Builder
 from talweg.ir.node import Node
 
 
-@frozen
-class Device:
-    """A place where Tensors live; only the CPU exists.
+class device:
+    """A place where Tensors live: `device("cpu")`; only the CPU exists.
 
     Args:
-        type: the kind of device, `cpu`.
-        index: its number, where a kind has several.
-    """
-
-    type: str
-    index: int | None = None
-
-    def __str__(self) -> str:
-        return self.type
-
-    def __repr__(self) -> str:
-        return f"device(type={self.type!r})"
-
-
-CPU = Device("cpu")
-
-
-def device(name: Any = "cpu") -> Device:
-    """Return the device of a name.
+        type: the kind of device, `cpu`, with its number (`cpu:0`) or without; or a device.
+        index: its number.
 
     Raises:
         DeviceError: when it does not exist on this machine.
     """
-    check_device(name)
-    return CPU
+
+    __slots__ = ("index", "type")
+
+    def __init__(self, type: Any = "cpu", index: int | None = None) -> None:
+        check_device(type)
+        name, _, number = str(type).partition(":")
+        self.type = name
+        self.index = int(number) if number else index
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __repr__(self) -> str:
+        number = "" if self.index is None else f", index={self.index}"
+        return f"device(type={self.type!r}{number})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, device) and str(other) == str(self)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def __reduce__(self) -> Any:
+        return device, (self.type, self.index)
+
+
+CPU = device("cpu")
+
+
+class layout:
+    """How the elements of a Tensor are arranged: `strided` is the only way."""
+
+    def __repr__(self) -> str:
+        return "talweg.strided"
+
+    def __reduce__(self) -> str:
+        return "strided"
+
+
+strided = layout()
+
+
+class memory_format:
+    """An order of the elements; accepted everywhere, as the compiler chooses the order.
+
+    Args:
+        name: as printed.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"talweg.{self.name}"
+
+    def __reduce__(self) -> str:
+        return self.name
+
+
+contiguous_format = memory_format("contiguous_format")
+preserve_format = memory_format("preserve_format")
+channels_last = memory_format("channels_last")
+channels_last_3d = memory_format("channels_last_3d")
 
 
 def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
@@ -136,7 +178,7 @@ def length(self: Tensor) -> int:
     """Return the size of the first dimension."""
     if not self.shape:
         raise TypeError("len() of a 0-d tensor")
-    return self.shape[0]
+    return self.node().type.shape[0]
 
 
 def iterate(self: Tensor) -> Iterator[Tensor]:
@@ -180,7 +222,7 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
             dtype = a
         elif isinstance(a, str) and a in dtypes.BY_NAME:
             dtype = as_dtype(a)
-        elif not isinstance(a, bool):
+        elif not isinstance(a, bool | memory_format):
             check_device(a)
     if dtype is None or as_dtype(dtype) is self.dtype:
         return clone(self) if kwargs.get("copy") else self
@@ -199,14 +241,22 @@ def caster(dtype: DType, name: str) -> Any:
     return method
 
 
-def type_of(self: Tensor, dtype: Any = None) -> Any:
-    """Return the name PyTorch gives this type, or the Tensor converted to `dtype`."""
-    if dtype is not None:
-        return to(self, as_dtype(dtype))
-    return f"torch.{_LEGACY.get(self.dtype.name, self.dtype.name)}"
+def type_of(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
+    """Return the name PyTorch gives this type, or the Tensor converted to `dtype`.
+
+    Args:
+        dtype: a dtype, or a type such as `torch.FloatTensor`, by its name or itself.
+        non_blocking: accepted; has no effect.
+    """
+    if dtype is None:
+        return f"torch.{LEGACY_NAMES.get(self.dtype.name, self.dtype.name)}"
+    name = str(dtype).removeprefix("torch.")
+    if name.startswith("cuda."):
+        check_device("cuda")
+    return to(self, as_dtype(_BY_LEGACY.get(name, dtype)))
 
 
-_LEGACY = {
+LEGACY_NAMES = {
     "float32": "FloatTensor",
     "float64": "DoubleTensor",
     "float16": "HalfTensor",
@@ -218,6 +268,7 @@ _LEGACY = {
     "uint8": "ByteTensor",
     "bool": "BoolTensor",
 }
+_BY_LEGACY = {legacy: name for name, legacy in LEGACY_NAMES.items()} | {"Tensor": "float32"}
 
 
 def itself(self: Tensor, *_: Any, **__: Any) -> Tensor:
@@ -298,7 +349,7 @@ def is_complex(input: Tensor) -> bool:
     return input.dtype.is_complex
 
 
-def place(self: Tensor) -> Device:
+def place(self: Tensor) -> device:
     """The device that holds the values."""
     return CPU
 
@@ -308,9 +359,9 @@ def is_cuda(self: Tensor) -> bool:
     return False
 
 
-def layout(self: Tensor) -> str:
+def layout_of(self: Tensor) -> layout:
     """How the values are arranged: `strided`."""
-    return "strided"
+    return strided
 
 
 def nbytes(self: Tensor) -> int:

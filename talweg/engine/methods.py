@@ -108,7 +108,7 @@ READ_ONLY: dict[str, Callable[..., Any]] = {
     "device": conversion.place,
     "is_cuda": conversion.is_cuda,
     "itemsize": conversion.element_size,
-    "layout": conversion.layout,
+    "layout": conversion.layout_of,
     "nbytes": conversion.nbytes,
 }
 

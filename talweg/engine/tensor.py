@@ -17,7 +17,7 @@ import numpy as np
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import GradientError, InvalidValue, ShapeError
-from talweg.base.shapes import Shape, contiguous_strides
+from talweg.base.shapes import Size, contiguous_strides
 from talweg.engine.barrier import evaluate, note, observed
 from talweg.engine.header import Header
 from talweg.engine.state import STATE
@@ -188,6 +188,8 @@ class Tensor:
         def __ge__(self, other: Any) -> Tensor: ...
 
     def __init__(self, *data: Any) -> None:
+        if len(data) == 1 and isinstance(data[0], Size):
+            data = data[0]
         if data and all(isinstance(n, int) for n in data):
             array = np.zeros(data, np.float32)
         elif len(data) <= 1:
@@ -200,9 +202,9 @@ class Tensor:
         self._view = self._edge = self._grad = None
 
     @property
-    def shape(self) -> Shape:
-        """The sizes, as a tuple of ints."""
-        return self.node().type.shape
+    def shape(self) -> Size:
+        """The sizes: a tuple of ints, and `numel()` of it."""
+        return self.node().type.sizes
 
     @property
     def dtype(self) -> DType:

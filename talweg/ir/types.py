@@ -6,7 +6,7 @@ from functools import cache
 from itertools import count
 
 from talweg.base.dtypes import DType
-from talweg.base.shapes import Shape, size_of
+from talweg.base.shapes import Shape, Size, size_of
 
 _tokens = count()
 
@@ -14,13 +14,15 @@ _tokens = count()
 class TensorType:
     """dtype and shape of one value. Make it with `tensor_type`; equal types are identical.
 
-    `token` is a number from 0 on that no other type of the process has.
+    `token` is a number from 0 on that no other type of the process has; `sizes` is the shape as
+    users see it.
     """
 
-    __slots__ = ("dtype", "inexact", "nbytes", "rank", "shape", "size", "token")
+    __slots__ = ("dtype", "inexact", "nbytes", "rank", "shape", "size", "sizes", "token")
 
     dtype: DType
     shape: Shape
+    sizes: Size
     rank: int
     size: int
     nbytes: int
@@ -29,7 +31,8 @@ class TensorType:
 
     def __init__(self, dtype: DType, shape: Shape) -> None:
         self.dtype = dtype
-        self.shape = shape
+        self.shape = tuple(shape)
+        self.sizes = Size(shape)
         self.rank = len(shape)
         self.size = size_of(shape)
         self.nbytes = self.size * dtype.itemsize

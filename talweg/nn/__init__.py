@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from talweg.nn import functional, init, utils
+from talweg.nn import functional, init, parallel, utils
 from talweg.nn.activation import (
     CELU,
     ELU,
@@ -113,6 +113,7 @@ from talweg.nn.padding import (
     ZeroPad2d,
     ZeroPad3d,
 )
+from talweg.nn.parallel import DataParallel
 from talweg.nn.parameter import Buffer, Parameter
 from talweg.nn.pixel import (
     ChannelShuffle,
@@ -181,6 +182,7 @@ __all__ = [
     "CosineEmbeddingLoss",
     "CosineSimilarity",
     "CrossEntropyLoss",
+    "DataParallel",
     "Dropout",
     "Dropout1d",
     "Dropout2d",
@@ -277,5 +279,6 @@ __all__ = [
     "ZeroPad3d",
     "functional",
     "init",
+    "parallel",
     "utils",
 ]

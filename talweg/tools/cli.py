@@ -108,6 +108,14 @@ def _add_watching(typer: ModuleType, app: Any) -> None:
     rest = typer.Argument(None, help="Its arguments.")
     page = typer.Option(None, help="Write a page with pictures, too.")
 
+    def run(
+        program: str = typer.Argument(help="A Python program; with -m, a module."),
+        arguments: list[str] | None = rest,
+        as_module: bool = typer.Option(False, "-m", help="Run a module, as python -m does."),
+    ) -> None:
+        """Run a Python program whose `import torch` is to mean talweg."""
+        programs.run_program(program, arguments or [], as_module)
+
     def profile(
         program: Path = file,
         arguments: list[str] | None = rest,
@@ -137,6 +145,7 @@ def _add_watching(typer: ModuleType, app: Any) -> None:
         """
         programs.tune_program(program, arguments or [], seconds, schedules)
 
+    app.command(context_settings=settings)(run)
     app.command(context_settings=settings)(profile)
     app.command(context_settings=settings)(explain)
     app.command(context_settings=settings)(tune)

@@ -1,17 +1,20 @@
-"""`talweg profile`, `explain` and `tune`: a program is run as it is, and watched."""
+"""`talweg run`, `profile`, `explain` and `tune`: a program is run as it is, and watched."""
 
 from __future__ import annotations
 
+import builtins
 import runpy
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType, TracebackType
 
 from talweg.engine.barrier import flush
 from talweg.engine.explain import Explainer
 from talweg.engine.profile import profile
 from talweg.engine.search import tune_launches
+from talweg.tools import imports
 
 
 def run(program: Path, arguments: Sequence[str]) -> None:
@@ -27,6 +30,63 @@ def run(program: Path, arguments: Sequence[str]) -> None:
         runpy.run_path(str(program), run_name="__main__")
     finally:
         sys.argv, sys.path = argv, path
+
+
+def run_program(program: str, arguments: Sequence[str], as_module: bool = False) -> None:
+    """Run a file or a module as `python` would, its `import torch` being talweg's front end.
+
+    Tracebacks, exit codes, `sys.argv`, `sys.path` and `__main__` are those of the program alone.
+
+    Args:
+        program: a file, or with `as_module` the dotted name of a module or package.
+        arguments: what follows it on the command line.
+        as_module: as with `python -m`.
+
+    Raises:
+        SystemExit: with the program's exit code; 1 after an exception, which is printed; 2 for a
+            file that is not there.
+    """
+    imports.install()
+    sys.argv = [program, *arguments]
+    try:
+        if as_module:
+            sys.path.insert(0, str(Path.cwd()))
+            runpy.run_module(program, run_name="__main__", alter_sys=True)
+        else:
+            _run_file(program)
+    except SystemExit:
+        raise
+    except BaseException as error:
+        trace = _own_part(error.__traceback__)
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
+        interrupted = isinstance(error, KeyboardInterrupt)
+        raise SystemExit(130 if interrupted else 1) from None
+
+
+def _run_file(program: str) -> None:
+    path = Path(program)
+    if not path.exists():
+        print(f"talweg: can't open file {program!r}: there is no such file", file=sys.stderr)
+        raise SystemExit(2)
+    if path.is_dir() or path.suffix == ".zip":
+        runpy.run_path(program, run_name="__main__")
+        return
+    main = ModuleType("__main__")
+    vars(main).update(__file__=program, __builtins__=builtins, __cached__=None)
+    sys.modules["__main__"] = main
+    sys.path.insert(0, str(path.resolve().parent))
+    exec(compile(path.read_bytes(), program, "exec"), vars(main))
+
+
+def _own_part(trace: TracebackType | None) -> TracebackType | None:
+    """Leave out the frames that lead from the command to the program."""
+    while trace is not None and _leads(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    return trace
+
+
+def _leads(file: str) -> bool:
+    return file in (__file__, runpy.__file__, "<frozen runpy>")
 
 
 def profile_program(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -102,3 +104,79 @@ def test_tune_runs_the_program_and_searches_schedules(
     out = capsys.readouterr().out
     assert out.count("True ['--x', '2']") == 2
     assert "times faster" in out
+
+
+TORCH_PROGRAM = """\
+import pickle
+import sys
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch.autograd import Variable
+from torchvision import transforms
+
+import beside
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+
+    def forward(self, x):
+        return F.relu(self.layer(x))
+
+
+if __name__ == "__main__":
+    loss = Net()(Variable(torch.ones(1, 2))).sum()
+    assert type(pickle.loads(pickle.dumps(Net()))) is Net
+    print(type(loss.data[0]).__name__, __file__, sys.argv[1:], sys.path[0] != "")
+    if "--fail" in sys.argv:
+        sys.exit(7)
+    if "--raise" in sys.argv:
+        raise KeyError("its own")
+    if "--missing" in sys.argv:
+        from torch.nn import Liner
+"""
+
+
+def run_alone(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    root = str(Path(cli.__file__).parents[2])
+    return subprocess.run(
+        [sys.executable, "-m", "talweg.tools.cli", "run", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_run_gives_programs_talwegs_torch(program: Path) -> None:
+    (program.parent / "net.py").write_text(TORCH_PROGRAM)
+    done = run_alone(program.parent, "net.py", "--help", "-m", "x")
+    assert done.stderr == ""
+    assert done.stdout == "float net.py ['--help', '-m', 'x'] True\n"
+    assert run_alone(program.parent, "net.py", "--fail").returncode == 7
+    (program.parent / "pkg").mkdir()
+    (program.parent / "pkg" / "__init__.py").touch()
+    (program.parent / "pkg" / "__main__.py").write_text(TORCH_PROGRAM)
+    done = run_alone(program.parent, "-m", "pkg", "7")
+    assert done.stdout.endswith("__main__.py ['7'] True\n")
+
+
+def test_run_shows_the_programs_own_traceback(program: Path) -> None:
+    (program.parent / "net.py").write_text(TORCH_PROGRAM)
+    done = run_alone(program.parent, "net.py", "--raise")
+    lines = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert lines[1].startswith('  File "net.py", line ')
+    assert lines[-1] == "KeyError: 'its own'"
+    assert "talweg" not in done.stderr
+    done = run_alone(program.parent, "net.py", "--missing")
+    assert "torch.nn.Liner is not in talweg; the nearest name is torch.nn.Linear" in done.stderr
+    done = run_alone(program.parent, "none.py")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "none.py" in done.stderr

@@ -1,0 +1,15 @@
+"""PyTorch's module paths: `import talweg.frontends.torch as torch`.
+
+talweg has PyTorch's names; here they stand where PyTorch's programs look for them, beside those
+that only older versions had. `talweg run program.py` runs a program that says `import torch`.
+"""
+
+from __future__ import annotations
+
+from talweg.base.facade import build
+from talweg.frontends.torch import devices, legacy, programs, trees
+
+__version__ = programs.VERSION
+
+build(__name__, trees.TREE, legacy.MODULES, devices.MODULES, programs.MODULES)
+legacy.install()

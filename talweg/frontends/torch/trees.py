@@ -1,0 +1,85 @@
+"""Where the names of PyTorch's modules come from."""
+
+from __future__ import annotations
+
+_LAYERS = {
+    "activation": "activation",
+    "adaptive": "",
+    "batchnorm": "normalization",
+    "channelshuffle": "pixel",
+    "container": "container",
+    "conv": "conv",
+    "distance": "distance",
+    "dropout": "dropout",
+    "flatten": "flatten",
+    "fold": "pixel",
+    "instancenorm": "normalization",
+    "lazy": "",
+    "linear": "linear",
+    "loss": "loss",
+    "module": "module",
+    "normalization": "normalization",
+    "padding": "padding",
+    "pixelshuffle": "pixel",
+    "pooling": "pooling",
+    "rnn": "",
+    "sparse": "embedding",
+    "transformer": "",
+    "upsampling": "pixel",
+}
+_OPTIMIZERS = {
+    "adadelta": "adaptive",
+    "adagrad": "adaptive",
+    "adam": "adam",
+    "adamax": "adam_variants",
+    "adamw": "adam",
+    "asgd": "sgd",
+    "lbfgs": "lbfgs",
+    "nadam": "adam_variants",
+    "optimizer": "optimizer",
+    "radam": "adam_variants",
+    "rmsprop": "adaptive",
+    "rprop": "adaptive",
+    "sgd": "sgd",
+}
+_DATA = ("dataloader", "dataset", "distributed", "sampler")
+_AUTOGRAD = ("forward_ad", "function", "grad_mode", "gradcheck", "variable")
+_NN_UTILS = ("clip_grad", "convert_parameters", "rnn", "parametrizations", "stateless")
+
+
+def _below(package: str, names: dict[str, str], parent: str) -> dict[str, tuple[str, ...]]:
+    return {
+        f"{parent}.{name}": (*([f"{package}.{file}"] if file else []), package)
+        for name, file in names.items()
+    }
+
+
+TREE: dict[str, tuple[str, ...]] = {
+    "": ("talweg",),
+    "autograd": ("talweg.autograd",),
+    **{f"autograd.{name}": ("talweg.autograd",) for name in _AUTOGRAD},
+    "autograd.functional": ("talweg.engine.functional",),
+    "cuda": ("talweg.cuda",),
+    "functional": ("talweg",),
+    "nn": ("talweg.nn",),
+    "nn.functional": ("talweg.nn.functional",),
+    "nn.init": ("talweg.nn.init",),
+    "nn.modules": ("talweg.nn",),
+    **_below("talweg.nn", _LAYERS, "nn.modules"),
+    "nn.parallel": ("talweg.nn.parallel",),
+    "nn.parallel.data_parallel": ("talweg.nn.parallel",),
+    "nn.parallel.distributed": ("talweg.nn.parallel",),
+    "nn.parameter": ("talweg.nn.parameter",),
+    "nn.utils": ("talweg.nn.utils",),
+    **{f"nn.utils.{name}": ("talweg.nn.utils",) for name in _NN_UTILS},
+    "optim": ("talweg.optim",),
+    "optim.lr_scheduler": ("talweg.optim.lr_scheduler",),
+    **_below("talweg.optim", _OPTIMIZERS, "optim"),
+    "random": ("talweg.engine.random",),
+    "serialization": ("talweg.nn.state",),
+    "utils.data": ("talweg.data",),
+    **{f"utils.data.{name}": ("talweg.data",) for name in _DATA},
+    "utils.data._utils": (),
+    "utils.data._utils.collate": ("talweg.data",),
+    "utils.tensorboard": ("tensorboard:tensorboardX",),
+}

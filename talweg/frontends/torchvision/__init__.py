@@ -1,0 +1,48 @@
+"""torchvision's module paths: transforms, data sets from local files, and pictures in grids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from talweg.base.facade import build
+from talweg.data.images import read_image
+from talweg.frontends.torchvision import sets
+
+__version__ = "0.28.0+talweg"
+
+_SETS: dict[str, Any] = {
+    name: getattr(sets, name)
+    for name in (
+        *("VisionDataset", "MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "CIFAR100"),
+        *("DatasetFolder", "ImageFolder", "FakeData"),
+    )
+}
+
+
+def _nothing(*args: Any, **options: Any) -> None:
+    return None
+
+
+build(
+    __name__,
+    {
+        "": (),
+        "datasets": (),
+        "io": (),
+        "models": (),
+        "transforms": ("talweg.data.transforms", "talweg.data.pictures"),
+        "transforms.functional": ("talweg.data.pictures",),
+        "transforms.transforms": ("talweg.data.transforms",),
+        "transforms.v2": ("talweg.data.transforms",),
+        "transforms.v2.functional": ("talweg.data.pictures",),
+        "utils": ("talweg.data.grids",),
+    },
+    {
+        "": {"disable_beta_transforms_warning": _nothing, "set_image_backend": _nothing},
+        "datasets": _SETS,
+        "datasets.cifar": _SETS,
+        "datasets.folder": {**_SETS, "default_loader": read_image},
+        "datasets.mnist": _SETS,
+        "datasets.vision": _SETS,
+    },
+)
