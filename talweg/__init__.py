@@ -104,6 +104,7 @@ __all__ = [
     "layout",
     "is_grad_enabled",
     "is_inference_mode_enabled",
+    "linalg",
     "load",
     "long",
     "memory_format",
@@ -134,7 +135,7 @@ globals().update(FUNCTIONS)
 globals().update({f.__name__: f for f in (*creation.PUBLIC, *random.PUBLIC, *dependent.PUBLIC)})
 
 if TYPE_CHECKING:
-    from talweg import data
+    from talweg import data, linalg
     from talweg.capture.compiled import compile
     from talweg.engine.explain import explain
     from talweg.engine.profile import profile
@@ -149,6 +150,7 @@ else:
         "compile": "talweg.capture.compiled",
         "data": "talweg.data",
         "explain": "talweg.engine.explain",
+        "linalg": "talweg.linalg",
         "load": "talweg.nn.state",
         "no_sync": "talweg.engine.tracing",
         "profile": "talweg.engine.profile",

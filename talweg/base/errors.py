@@ -14,6 +14,7 @@ __all__ = [
     "GraphError",
     "IndexOutOfRange",
     "InvalidValue",
+    "LinAlgError",
     "MissingExtra",
     "MissingFile",
     "ObservationError",
@@ -42,6 +43,10 @@ class IndexOutOfRange(TalwegError, IndexError):
 
 class InvalidValue(TalwegError, ValueError):
     """An argument whose value is not allowed."""
+
+
+class LinAlgError(TalwegError):
+    """A matrix without the inverse or factors that were asked for; the message names which one."""
 
 
 class GradientError(TalwegError):

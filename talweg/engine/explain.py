@@ -199,10 +199,10 @@ class Evaluation:
         nodes = "captured" if self.graph is None else _counted(len(self.graph.order), "node")
         if self.program is None:
             return f"{nodes} by the references, not compiled"
-        hosts = sum(isinstance(s, HostCall) for s in self.program.plan.steps)
+        hosts = [s.node.op.name() for s in self.program.plan.steps if isinstance(s, HostCall)]
         parts = [
             f"{nodes} -> {_counted(len(self.kernels), 'kernel')}"
-            + (f" and {_counted(hosts, 'host call')}" if hosts else ""),
+            + (f" and {_counted(len(hosts), 'host call')} ({', '.join(hosts)})" if hosts else ""),
             f"{bytes_text(self.nbytes)} read and written",
             f"{count_text(self.operations)} operations",
             f"arena {bytes_text(self.arena)}, memory {bytes_text(self.memory)}",

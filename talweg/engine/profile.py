@@ -20,7 +20,7 @@ from talweg.engine.profile_page import profile_page
 from talweg.engine.report import aligned
 from talweg.engine.units import bytes_text, count_text, time_text
 from talweg.engine.watch import KernelMade, Observation, Watcher, now
-from talweg.ir.node import Graph
+from talweg.ir.node import Graph, Node
 from talweg.loops.nest import LoopNest
 from talweg.passes.plan import Launch
 
@@ -32,7 +32,7 @@ class Event:
 
     Attributes:
         name: of the kernel, or what else it was.
-        kind: `kernel`, `evaluation`, `plan`, `compiled`, `loaded`, `references` or `step`.
+        kind: `kernel`, `host`, `evaluation`, `plan`, `compiled`, `loaded`, `references` or `step`.
         thread: whose time it was.
         start, spent: in nanoseconds.
         launch: of a kernel.
@@ -235,6 +235,11 @@ class profile(ContextDecorator, Watcher):
         if threading.get_native_id() not in self._inside:
             self._stray += spent
 
+    def called(self, node: Node, start: int, spent: int) -> None:
+        self._add(node.op.name(), "host", start, spent)
+        if threading.get_native_id() not in self._inside:
+            self._stray += spent
+
     # -- what is told
 
     @property
@@ -268,14 +273,15 @@ class profile(ContextDecorator, Watcher):
 
     def times(self) -> dict[str, int]:
         """Return what the time went to, in nanoseconds: the parts, and their sum as `all`."""
-        spent = dict.fromkeys(("kernel", "evaluation", "plan", *_WHERE), 0)
+        spent = dict.fromkeys(("kernel", "host", "evaluation", "plan", *_WHERE), 0)
         for event in self._events:
             if event.kind in spent:
                 spent[event.kind] += event.spent
         made = spent["compiled"] + spent["loaded"]
-        inside = spent["kernel"] - self._stray
+        inside = spent["kernel"] + spent["host"] - self._stray
         parts = {
             "kernels": spent["kernel"],
+            "host calls": spent["host"],
             "references": spent["references"],
             "planning": spent["plan"] - made,
             "compiling kernels": spent["compiled"],

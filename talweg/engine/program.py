@@ -10,7 +10,7 @@ import numpy as np
 
 from talweg.base import dtypes
 from talweg.engine.scalars import format_of
-from talweg.engine.watch import WATCHERS, run_part
+from talweg.engine.watch import WATCHERS, now, run_part, tell_called
 from talweg.engine.workers import pool
 from talweg.ir.interpret import run as run_reference
 from talweg.ir.node import Node
@@ -245,7 +245,10 @@ class Program:
         outputs = [b.address for b in buffers]
         for part in self.parts:
             if isinstance(part, HostCall):
+                start = now() if WATCHERS else 0
                 self._call_host(part, inputs, buffers, kept)
+                if WATCHERS:
+                    tell_called(part.node, start)
             elif WATCHERS:
                 run_part(self, part, addresses, scalars, buffers)
             else:

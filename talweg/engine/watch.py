@@ -15,7 +15,7 @@ from talweg.engine.state import CONFIG
 
 if TYPE_CHECKING:
     from talweg.engine.program import Program
-    from talweg.ir.node import Graph
+    from talweg.ir.node import Graph, Node
     from talweg.loops.nest import LoopNest
     from talweg.passes.plan import Launch
     from talweg.runtime.buffer import Buffer
@@ -107,6 +107,9 @@ class Watcher:
     ) -> None:
         """A kernel has run; `spent` leaves out what a call costs that runs nothing."""
 
+    def called(self, node: Node, start: int, spent: int) -> None:
+        """A function of the host was called between kernels, for this Node."""
+
     def ran(self, run: Callable[[], None], outputs: Sequence[Buffer]) -> None:
         """Kernels have run one by one; `run()` runs them all again, as is done otherwise."""
 
@@ -183,6 +186,13 @@ def run_part(
         return  # a part may have written over what it read: it runs once
     for watcher in watchers:
         watcher.ran(run, outputs)
+
+
+def tell_called(node: Node, start: int) -> None:
+    """Tell that a function of the host was called, and has returned now."""
+    spent = now() - start
+    for watcher in tuple(WATCHERS):
+        watcher.called(node, start, spent)
 
 
 _TITLES = {

@@ -15,6 +15,7 @@ from talweg.fn.shaping import roll
 from talweg.fn.views import diagonal, permute, reshape_to, transpose
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
+from talweg.ops.linalg.systems import Inverse
 
 
 def _same_dtype(name: str, *nodes: Node) -> None:
@@ -286,15 +287,15 @@ def chain_matmul(b: Builder, *matrices: Node) -> Node:
 
 
 def matrix_power(b: Builder, x: Node, n: int) -> Node:
-    """Return the n-th power of square matrices, by repeated squaring.
+    """Return the n-th power of square matrices, by repeated squaring; of inverses for n < 0.
 
     Raises:
-        ShapeError: when they are not square; InvalidValue: when n is negative.
+        ShapeError: when they are not square.
     """
     if x.rank < 2 or x.shape[-1] != x.shape[-2]:
         raise ShapeError(f"matrix_power: expected square matrices, got shape {x.shape}")
     if n < 0:
-        raise InvalidValue(f"matrix_power: n must not be negative, got {n}")
+        x, n = b.results(Inverse(True), x)[0], -n
     if n == 0:
         size = x.shape[-1:] * 2
         one = b.eq(b.iota(size, 0, dtypes.int64), b.iota(size, 1, dtypes.int64))

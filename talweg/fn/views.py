@@ -180,6 +180,22 @@ def mT(b: Builder, x: Node) -> Node:
     return transpose(b, x, -2, -1)
 
 
+def mH(b: Builder, x: Node) -> Node:
+    """The last two dimensions swapped, and complex conjugates: a copy where x is complex."""
+    return mT(b, b.adjoint(x))
+
+
+def H(b: Builder, x: Node) -> Node:
+    """The transpose of a matrix, and complex conjugates: a copy where x is complex.
+
+    Raises:
+        ShapeError: for one dimension, or more than two.
+    """
+    if x.type.rank not in (0, 2):
+        raise ShapeError(f"H: expected a matrix, got {x.type}; use mH")
+    return mH(b, x) if x.type.rank else b.adjoint(x)
+
+
 def movedim(
     b: Builder, x: Node, source: int | Sequence[int], destination: int | Sequence[int]
 ) -> Node:
@@ -456,12 +472,24 @@ def atleast_3d(b: Builder, x: Node) -> Node:
 
 VIEWS: tuple[Callable[..., Node | tuple[Node, ...]], ...] = (
     *(reshape, reshape_as, view, view_as, ravel, flatten, unflatten, permute, transpose),
-    *(swapaxes, swapdims, t, T, mT, movedim, moveaxis, squeeze, unsqueeze, expand, expand_as),
-    *(broadcast_to, select, narrow, unbind, split, chunk, tensor_split, hsplit, vsplit, dsplit),
+    *(swapaxes, swapdims, t, T, mT, H, mH, movedim, moveaxis, squeeze, unsqueeze, expand),
+    *(
+        expand_as,
+        broadcast_to,
+        select,
+        narrow,
+        unbind,
+        split,
+        chunk,
+        tensor_split,
+        hsplit,
+        vsplit,
+        dsplit,
+    ),
     *(diagonal, atleast_1d, atleast_2d, atleast_3d),
 )
 METHOD_ONLY = ("reshape_as", "view", "view_as", "expand", "expand_as")
-PROPERTIES = ("T", "mT")
+PROPERTIES = ("T", "mT", "H", "mH")
 PUBLIC: tuple[Callable[..., Node | tuple[Node, ...]], ...] = tuple(
     f for f in VIEWS if f.__name__ not in (*METHOD_ONLY, *PROPERTIES)
 )

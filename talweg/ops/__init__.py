@@ -21,6 +21,7 @@ from talweg.ops import (
     effect,
     generate,
     index,
+    linalg,
     reduce,
     scan,
     special,
@@ -45,6 +46,7 @@ OPS: tuple[type[Op], ...] = (
     *view.OPS,
     *control.OPS,
     *effect.OPS,
+    *linalg.OPS,
 )
 _NAMED: tuple[type[Op], ...] = (*OPS, Input, Pick)
 BY_NAME: dict[str, type[Op]] = {op.name(): op for op in _NAMED}

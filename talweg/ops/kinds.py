@@ -384,6 +384,15 @@ class Effect(Op):
     lowered: ClassVar[bool] = False
 
 
+@frozen
+class Routine(Effect):
+    """A function of its operands that a library computes: LAPACK's factors, Fourier transforms.
+
+    NumPy calls it between the kernels, as an Effect is called. Unlike an Effect it does nothing
+    else, so equal ones are one, and what nobody reads is not computed.
+    """
+
+
 KINDS: tuple[type[Op], ...] = (
     Elementwise,
     Reduce,

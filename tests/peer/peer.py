@@ -75,6 +75,11 @@ def flat(result: Any) -> list[Any]:
     return []
 
 
+def differs(t: Any) -> bool:
+    """Return whether a Tensor can require gradients."""
+    return bool(t.is_floating_point() or t.is_complex())
+
+
 def array_of(t: Any) -> np.ndarray:
     """Return a Tensor of either library as float64, int64, complex128 or bool."""
     if isinstance(t, tw.Tensor):
@@ -101,7 +106,7 @@ def rehearse(case: Case) -> None:
     """Run a case on other values of the same types: it is recorded another way the second time."""
     leaves = [tw.tensor(np.flip(a).copy()) for a in case.inputs]
     if case.gradient:
-        leaves = [t.requires_grad_() if t.is_floating_point() else t for t in leaves]
+        leaves = [t.requires_grad_() if differs(t) else t for t in leaves]
     results = [r for r in flat(case.call(tw, *leaves)) if r.requires_grad]
     if case.gradient:
         tw.autograd.backward(results, [tw.ones_like(r) for r in results])
@@ -114,7 +119,7 @@ def compare(case: Case) -> None:
     for library in (tw, torch):
         leaves = [library.tensor(a) for a in case.inputs]
         if case.gradient:
-            leaves = [t.requires_grad_() if t.is_floating_point() else t for t in leaves]
+            leaves = [t.requires_grad_() if differs(t) else t for t in leaves]
         results = flat(case.call(library, *leaves))
         sides.append((leaves, results))
     (ours, our_results), (theirs, their_results) = sides
