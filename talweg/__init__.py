@@ -108,6 +108,7 @@ __all__ = [
     "load",
     "long",
     "memory_format",
+    "models",
     "nan",
     "nn",
     "no_grad",
@@ -135,7 +136,7 @@ globals().update(FUNCTIONS)
 globals().update({f.__name__: f for f in (*creation.PUBLIC, *random.PUBLIC, *dependent.PUBLIC)})
 
 if TYPE_CHECKING:
-    from talweg import data, linalg
+    from talweg import data, linalg, models
     from talweg.capture.compiled import compile
     from talweg.engine.explain import explain
     from talweg.engine.profile import profile
@@ -152,6 +153,7 @@ else:
         "explain": "talweg.engine.explain",
         "linalg": "talweg.linalg",
         "load": "talweg.nn.state",
+        "models": "talweg.models",
         "no_sync": "talweg.engine.tracing",
         "profile": "talweg.engine.profile",
         "save": "talweg.nn.state",

@@ -275,7 +275,8 @@ class Step(GradFn):
     ) -> None:
         forward = set(topological(self.outputs, stop=self.inputs))
         forward.update(self.inputs)
-        stack = [r for r in results if r is not None]
+        wanted = zip(results, self.edges, strict=True)
+        stack = [r for r, edge in wanted if r is not None and edge is not None]
         seen = {c for c in cotangents if c is not None}
         while stack:
             node = stack.pop()

@@ -456,7 +456,8 @@ class Module:
 
         Args:
             state_dict: as `state_dict()` returns it.
-            strict: missing and unexpected names are errors.
+            strict: missing and unexpected names are errors. Numbers of batches seen by a batch norm
+                may be missing: files from before 2018 lack them.
             assign: take over the given Tensors instead of copying their values.
 
         Returns:

@@ -60,6 +60,8 @@ def load_into(
     slots, extras = list(_slots(module)), _extras(module)
     known = {s.key for s in slots} | set(extras)
     missing = [k for k in (*(s.key for s in slots), *extras) if k not in state_dict]
+    if not _counts_batches(state_dict):
+        missing = [k for k in missing if not k.endswith("num_batches_tracked")]
     unexpected = [k for k in state_dict if k not in known]
     found = [(s, as_tensor(state_dict[s.key])) for s in slots if s.key in state_dict]
     problems = []
@@ -85,6 +87,15 @@ def load_into(
         if key in state_dict:
             owner.set_extra_state(state_dict[key])
     return Incompatible(missing, unexpected)
+
+
+def _counts_batches(state_dict: Mapping[str, Any]) -> bool:
+    """Whether the state_dict is from after the time when batch norms began to count batches.
+
+    PyTorch writes a version for each module beside the values; one that counts is of version 2.
+    """
+    versions = getattr(state_dict, "_metadata", None) or {}
+    return any((entry or {}).get("version", 1) >= 2 for entry in versions.values())
 
 
 def _load(slot: _Slot, value: Tensor, assign: bool) -> None:

@@ -191,6 +191,18 @@ def test_an_overwritten_value_that_no_gradient_needs() -> None:
     assert w.grad.tolist() == [2.0, 2.0]
 
 
+def test_a_value_that_only_a_gradient_nobody_wants_reads() -> None:
+    w = vector(1.0, 2.0)
+    y = w * 1
+    loss = (y * tw.tensor([3.0, 5.0])).sum()
+    y.add_(1)
+    loss.backward()
+    assert w.grad.tolist() == [3.0, 5.0]
+    w.grad = None
+    tw.nn.functional.dropout(w * 2, 0.5, True, inplace=True).sum().backward()
+    assert set(w.grad.tolist()) <= {0.0, 4.0}
+
+
 def test_versions_count_writes() -> None:
     x = tw.zeros(3)
     versions = [x._version]

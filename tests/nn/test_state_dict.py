@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,18 @@ def test_round_trip() -> None:
     with tw.no_grad():
         one[0].weight.fill_(0)
     assert other[0].weight.any()
+
+
+def test_old_files_count_no_batches() -> None:
+    model = net()
+    model(tw.randn(8, 3))
+    state = OrderedDict(model.state_dict())
+    del state["1.num_batches_tracked"]
+    assert model.load_state_dict(state).missing_keys == []
+    assert model[1].num_batches_tracked.item() == 1
+    state._metadata = {"1": {"version": 2}}  # type: ignore[attr-defined]
+    with pytest.raises(InvalidValue, match=r"Missing.*1\.num_batches_tracked"):
+        model.load_state_dict(state)
 
 
 def test_arrays_and_other_dtypes_are_accepted() -> None:
