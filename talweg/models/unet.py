@@ -128,8 +128,8 @@ def unet(*, weights: object = None, progress: bool = True, **options: Any) -> UN
 
     Example:
         >>> from talweg import models
-        >>> models.unet(width=4)(tw.zeros(1, 3, 20, 16)).shape
-        (1, 2, 20, 16)
+        >>> models.unet(width=4)(tw.zeros(1, 3, 40, 32)).shape
+        (1, 2, 40, 32)
     """
     untrained("unet", weights)
     return UNet(**options)

@@ -1,4 +1,4 @@
-"""`save` and `load`: parameters and whole training states as one safetensors file, no pickle.
+"""`save` and `load`: parameters and whole training states as one safetensors file.
 
 The Tensors are the file's tensors, named by their path ("model.0.weight"), so every program that
 reads safetensors can read them. What lies around them (dicts, lists, numbers, text) is JSON in the
@@ -26,6 +26,7 @@ from talweg.base.extras import require
 from talweg.engine.conversion import rebuild
 from talweg.engine.creation import check_device
 from talweg.engine.tensor import Tensor, concrete
+from talweg.nn import pickled
 
 VERSION = 1
 _KEY = "talweg"
@@ -35,8 +36,6 @@ _NAMES = {
     "U8": "uint8", "U16": "uint16", "U32": "uint32", "U64": "uint64", "C64": "complex64",
 }  # fmt: skip
 _KINDS = {
-    b"PK": "a zip archive, such as PyTorch's own format",
-    b"\x80": "a pickle, such as PyTorch's older format",
     b"\x89HDF": "an HDF5 file",
     b"\x93NUMPY": "a NumPy file",
 }
@@ -82,28 +81,43 @@ def save(obj: Any, f: str | os.PathLike[str] | IO[bytes]) -> None:
 
 
 def load(
-    f: str | os.PathLike[str] | IO[bytes], map_location: object = None, *, weights_only: bool = True
+    f: str | os.PathLike[str] | IO[bytes],
+    map_location: object = None,
+    pickle_module: object = None,
+    *,
+    weights_only: bool | None = True,
+    mmap: bool | None = None,
+    encoding: str = "utf-8",
 ) -> Any:
-    """Read what `save` has written; from any other safetensors file, the dict of its Tensors.
+    """Read what `save` or `torch.save` has written; from other safetensors files, their Tensors.
+
+    Files of `torch.save` (`*.pt`, `*.pth`) are pickles; they are read without running what stands
+    in them: values, Tensors and layers of `torch.nn` are made, any other name is refused.
 
     Args:
         f: the file's path, or an open binary file.
         map_location: the CPU, if given as a device; other forms are accepted.
-        weights_only: accepted; nothing but values is ever loaded, and no code is run.
+        pickle_module, mmap: accepted.
+        weights_only: accepted; nothing but values and layers is ever loaded.
+        encoding: of text in pickles that Python 2 wrote.
 
     Returns:
-        The saved structure, with new Tensors that do not require gradients.
+        The saved structure, with new Tensors; those of `save` do not require gradients.
 
     Raises:
         MissingFile: when there is no such file.
-        DataError: when the file is truncated, damaged, or no safetensors file.
+        DataError: when the file is truncated, damaged, of another kind, or asks for a name that is
+            not known to be harmless.
         DeviceError: for a device that is not there.
         MissingExtra: when the safetensors package is not installed.
     """
-    library = require("safetensors", extra="io")
     if not callable(map_location) and not isinstance(map_location, Mapping):
         check_device(map_location)
     path, raw = _contents(f)
+    if raw[:2] == b"PK" or raw[:1] == b"\x80":
+        if raw[8:9] != b"{":  # a safetensors file begins with a length, which may look like these
+            return pickled.read(path, raw, encoding)
+    library = require("safetensors", extra="io")
     header = _header(path, raw)
     try:
         found = dict(library.deserialize(raw))
@@ -314,8 +328,8 @@ def _header(path: Path, raw: bytes) -> dict[str, Any]:
     for start, kind in _KINDS.items():
         if raw.startswith(start) and not opens:
             raise DataError(
-                f"{path}: not a safetensors file but {kind}; talweg unpacks no pickles, because "
-                "they can run any program: convert it with the program that wrote it"
+                f"{path}: {kind}, neither a safetensors file nor one of torch.save; convert it "
+                "with the program that wrote it"
             )
     if len(raw) >= 9 and not opens:
         raise DataError(f"{path}: not a safetensors file: no header follows its first 8 bytes")
