@@ -13,6 +13,7 @@ from PIL import Image
 from talweg.frontends.torchvision.transforms import functional as TF
 
 import talweg as tw
+from talweg.frontends import torchvision
 from talweg.frontends.torchvision import datasets, transforms, utils
 
 RANDOM = np.random.RandomState(0)
@@ -197,3 +198,11 @@ def test_grids_and_files(tmp_path: Path) -> None:
     utils.save_image(batch, tmp_path / "grid.png", nrow=2, padding=1, pad_value=0.5)
     read = np.asarray(Image.open(tmp_path / "grid.png")).astype(float) / 255
     np.testing.assert_allclose(np.moveaxis(read, 2, 0), array, atol=0.5 / 255 + 1e-9)
+
+
+def test_models_are_ours() -> None:
+    names = "alexnet densenet121 efficientnet_b0 googlenet inception_v3 mobilenet_v2 resnet18 vgg16"
+    for name in names.split():
+        assert getattr(torchvision.models, name) is getattr(tw.models, name)
+    assert torchvision.models.resnet.Bottleneck is tw.models.resnet.Bottleneck
+    assert torchvision.models.mobilenetv3.MobileNetV3 is tw.models.MobileNetV3

@@ -17,6 +17,14 @@ _SETS: dict[str, Any] = {
         *("DatasetFolder", "ImageFolder", "FakeData"),
     )
 }
+_MODELS = {
+    **{n: n for n in ("densenet", "efficientnet", "inception", "resnet")},
+    "squeezenet": "squeezenet",
+    "vgg": "vgg",
+    "mobilenet": "mobilenet",
+    "mobilenetv2": "mobilenet",
+    "mobilenetv3": "mobilenet",
+}
 
 
 def _nothing(*args: Any, **options: Any) -> None:
@@ -29,7 +37,8 @@ build(
         "": (),
         "datasets": (),
         "io": (),
-        "models": (),
+        "models": ("talweg.models",),
+        **{f"models.{here}": (f"talweg.models.{there}",) for here, there in _MODELS.items()},
         "transforms": ("talweg.data.transforms", "talweg.data.pictures"),
         "transforms.functional": ("talweg.data.pictures",),
         "transforms.transforms": ("talweg.data.transforms",),
