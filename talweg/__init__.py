@@ -31,19 +31,17 @@ from talweg.base.dtypes import (
 from talweg.base.dtypes import bool_ as bool
 from talweg.base.dtypes import promote as promote_types
 from talweg.base.errors import TalwegError
-from talweg.base.shapes import Size
-from talweg.base.version import VERSION
-from talweg.engine import creation, dependent, random
-from talweg.engine.conversion import (
+from talweg.base.formats import MemoryFormat as memory_format
+from talweg.base.formats import (
     channels_last,
     channels_last_3d,
     contiguous_format,
-    device,
-    layout,
-    memory_format,
     preserve_format,
-    strided,
 )
+from talweg.base.shapes import Size
+from talweg.base.version import VERSION
+from talweg.engine import creation, dependent, random
+from talweg.engine.conversion import device, layout, strided
 from talweg.engine.counters import counters, reset_counters
 from talweg.engine.functions import FUNCTIONS
 from talweg.engine.methods import attach as _attach
@@ -101,9 +99,9 @@ __all__ = [
     "int32",
     "int64",
     "int8",
-    "layout",
     "is_grad_enabled",
     "is_inference_mode_enabled",
+    "layout",
     "linalg",
     "load",
     "long",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from talweg.capture.outcome import Made
+from talweg.engine.arranged import SEEN
 from talweg.engine.header import header_after
 from talweg.engine.tape import Edge
 from talweg.engine.tensor import Storage, Tensor, view_of
@@ -12,7 +13,16 @@ from talweg.engine.tensor import Storage, Tensor, view_of
 
 def is_simple(m: Made) -> bool:
     """Return whether a Tensor is all of a new storage, and no leaf."""
-    return m.kind is Tensor and m.fresh >= 0 and m.header is None and not m.leaf
+    if m.kind is not Tensor or m.fresh < 0 or m.leaf:
+        return False
+    return m.header is None or is_turned(m)
+
+
+def is_turned(m: Made) -> bool:
+    """Return whether a Tensor is all of a storage, with the channels last."""
+    if m.header is None or m.base is not None or not m.counted:
+        return False
+    return m.chain in SEEN.values() and m.header[1] == 0
 
 
 def move(t: Tensor, edge: Edge) -> None:
@@ -20,7 +30,7 @@ def move(t: Tensor, edge: Edge) -> None:
     t._storage.written().taped += 1
     t._edge = edge
     if t._view is not None:
-        t._view.node = None
+        t._view.forget()
         t._view.taped = t._storage.taped
 
 
@@ -70,5 +80,5 @@ def _see(t: Tensor, m: Made, sources: Sequence[Tensor], before: Sequence[Tensor]
         header = header_after(x.shape, x.header(), m.chain)
         assert header is not None, "the capture made this view"
         t._view = view_of(x, base, x.node(), x._chain + m.chain, header)
-    t._view.node = None
+    t._view.forget()
     t._view.counted = m.counted

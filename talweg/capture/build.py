@@ -29,6 +29,7 @@ from talweg.capture.ready import Cut, cut
 from talweg.capture.surroundings import Place
 from talweg.capture.symbols import Symbol, plain
 from talweg.capture.watched import Anchor, Capture, Refusal
+from talweg.engine.arranged import is_arranged, is_last
 from talweg.engine.evaluate import compiled, pending_graph
 from talweg.engine.modes import set_grad_enabled
 from talweg.engine.state import STATE
@@ -211,11 +212,12 @@ class Building:
         first = capture.first[s]
         type = next(n.type for n, o in capture.origins.items() if o == first)
         tracked = capture.edges[s] is not None
+        chain = t._chain if is_arranged(t) else ()
         if kind != "place":
-            return Finding(kind, number, type, tracked)
+            return Finding(kind, number, type, tracked, chain)
         if number in self.places:
-            return Finding(kind, capture.surroundings.places[number], type, tracked)
-        return Finding("tensor", t, type, tracked)
+            return Finding(kind, capture.surroundings.places[number], type, tracked, chain)
+        return Finding("tensor", t, type, tracked, chain)
 
     def _arguments(self) -> Iterator[Argument]:
         capture, outcome = self.capture, self.outcome
@@ -229,7 +231,7 @@ class Building:
                 matters = capture.graded or bool(self.outcome.gradients)
                 view = capture.states[s][1]
                 chain = () if view is None else view.chain
-                seen = capture.first[s] in bound
+                seen = capture.first[s] in bound or is_arranged(t)
                 edge = edge_kind(capture.edges[s])
                 yield Argument(
                     number,
@@ -238,6 +240,8 @@ class Building:
                     edge,
                     grad if matters else None,
                     chain if seen else None,
+                    is_arranged(t),
+                    is_last(t),
                 )
 
     def _guard(self) -> Guard:
@@ -468,7 +472,7 @@ def _let_go(tensors: Sequence[Tensor], storages: Sequence[Storage]) -> None:
             storage.node = known_node(storage.node)
     for t in tensors:
         if t._view is not None:
-            t._view.node = None
+            t._view.forget()
 
 
 def _alive(tensors: list[Tensor], known: set[int]) -> list[Tensor]:

@@ -39,12 +39,14 @@ class Finding(NamedTuple):
         where: the number of the argument, the Place, or the Tensor.
         type: of its storage's value.
         tracked: whether it requires gradients.
+        chain: the View op that it sees its storage through, where its channels stand last.
     """
 
     kind: Literal["argument", "gradient", "place", "tensor"]
     where: Any
     type: TensorType
     tracked: bool
+    chain: tuple[Op, ...]
 
 
 class Argument(NamedTuple):
@@ -53,10 +55,12 @@ class Argument(NamedTuple):
     Args:
         number: among the leaves.
         kind: its class.
-        type: of its value.
+        type: of its value; of its storage's where that is arranged.
         edge: what `edge_kind` says of its place on the tape.
         grad: whether it has a gradient; None when that does not matter.
         chain: the View ops that it sees its storage through; None when they do not matter.
+        arranged: whether it is all of a storage with the channels last.
+        last: whether its channels stand last.
     """
 
     number: int
@@ -65,6 +69,8 @@ class Argument(NamedTuple):
     edge: Any
     grad: bool | None
     chain: tuple[Op, ...] | None
+    arranged: bool
+    last: bool
 
 
 class Given(NamedTuple):

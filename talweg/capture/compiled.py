@@ -20,6 +20,7 @@ from talweg.capture.surroundings import Place, Unseen, is_plain
 from talweg.capture.symbols import plain
 from talweg.capture.tree import flatten, opener, paths, rebuild
 from talweg.capture.watched import Capture, Refusal
+from talweg.engine.arranged import is_last
 from talweg.engine.barrier import flush
 from talweg.engine.state import CONFIG, STATE
 from talweg.engine.tensor import Tensor, edge_of
@@ -343,7 +344,7 @@ def _kind(value: Any) -> Any:
     """What must be equal for arguments to be of one kind."""
     if isinstance(value, Tensor):
         edge = edge_kind(edge_of(value))
-        return type(value), value.node().type, edge
+        return type(value), value.node().type, edge, is_last(value)
     if type(value) is float or isinstance(value, slice | np.generic):
         return type(value), repr(value)
     return (type(value), value) if is_plain(value) else ("object", id(value))
@@ -352,7 +353,7 @@ def _kind(value: Any) -> Any:
 def _kind_text(kind: Any) -> str:
     if isinstance(kind[0], type) and issubclass(kind[0], Tensor):
         edge = "" if kind[2] is None else ", requires gradients"
-        return f"{kind[1]}{edge}"
+        return f"{kind[1]}{edge}{', channels last' if kind[3] else ''}"
     if kind[0] == "number":
         return f"another {kind[1].__name__}"
     return "another object" if kind[0] == "object" else str(kind[1])

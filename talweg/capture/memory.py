@@ -7,6 +7,7 @@ from sys import getrefcount
 import numpy as np
 
 from talweg.base import dtypes
+from talweg.engine.arranged import is_arranged
 from talweg.engine.barrier import evaluate
 from talweg.engine.tensor import Tensor, wrap
 from talweg.ir.node import Node, input_node
@@ -34,14 +35,22 @@ def references(t: Tensor) -> tuple[int, int, int, int]:
     return getrefcount(t), getrefcount(storage), getrefcount(node), getrefcount(memory)
 
 
-def spare(t: Tensor | None, type: TensorType) -> Buffer | None:
+def spare(t: Tensor | None, type: TensorType, turned: bool = False) -> Buffer | None:
     """Return the memory of a gradient if only the `grad` of one Tensor leads to it, else None.
 
     Args:
         t: the gradient, which the caller does not hold otherwise.
-        type: what it must have.
+        type: what its storage must have.
+        turned: whether it must have its channels last; it must be row-major otherwise.
     """
-    if t.__class__ is not Tensor or t._view is not None or t._edge is not None:
+    if t.__class__ is not Tensor or t._edge is not None:
+        return None
+    view = t._view
+    if view is not None:
+        if not (turned and is_arranged(t)):
+            return None
+        view.forget()
+    elif turned:
         return None
     storage = t._storage
     node = storage.node

@@ -10,6 +10,7 @@ from talweg.capture.surroundings import is_plain
 from talweg.capture.symbols import Symbol
 from talweg.capture.tree import flatten
 from talweg.capture.watched import Capture, Refusal
+from talweg.engine.arranged import is_arranged
 from talweg.engine.header import Header
 from talweg.engine.tape import GradFn
 from talweg.engine.tensor import AccumulateGrad, Storage, Tensor
@@ -158,7 +159,7 @@ class Outcome:
             source, chain, base = self._aliased(t)
             counted = t._counted
             return Made(type(t), -1, source, chain, None, counted, base, edge, leaf)
-        if view is None or not shared:
+        if view is None or not (shared or is_arranged(t)):
             fresh = self._storage(storage, t.node(), view is None)
             return Made(type(t), fresh, -1, (), None, True, None, edge, leaf)
         fresh = self._storage(storage, storage.node, True)

@@ -18,15 +18,16 @@ from typing import Any, final
 
 from talweg.base import dtypes
 from talweg.base.errors import IndexOutOfRange
-from talweg.capture.again import is_simple, make, move
+from talweg.capture.again import is_simple, is_turned, make, move
 from talweg.capture.captured import MISS, Captured, Given, at_its_line
 from talweg.capture.guards import alike
 from talweg.capture.memory import held, spare
-from talweg.capture.outcome import Ref
+from talweg.capture.outcome import Made, Ref
 from talweg.capture.surroundings import Place
 from talweg.capture.symbols import same
 from talweg.capture.text import Text, tuple_of
 from talweg.capture.tree import display
+from talweg.engine.arranged import arranged_on
 from talweg.engine.state import STATE
 from talweg.engine.tape import clock
 from talweg.engine.tensor import AccumulateGrad, Storage, Writes, edge_of, wrap
@@ -40,7 +41,7 @@ _NAMES: dict[str, Any] = {
     f.__name__: f
     for f in (
         *(IndexOutOfRange, AccumulateGrad, Storage, Writes, Buffer, at_its_line, edge_of, held),
-        *(alike, getrefcount, input_node, make, move, next, same, spare, wrap),
+        *(alike, arranged_on, getrefcount, input_node, make, move, next, same, spare, wrap),
     )
 } | {"MISS": MISS, "STATE": STATE, "WATCHERS": WATCHERS, "clock": clock, "overflow": struct.error}
 
@@ -131,7 +132,7 @@ class Writer:
         leaves = {a.number for a in self.recipe.arguments}
         for i in sorted(leaves | {key[1] for key in given if key[0] == "argument"}):
             text.add(f"a{i} = leaves[{i}]")
-        for i, kind, type, edge, grad, chain in self.recipe.arguments:
+        for i, kind, type, edge, grad, chain, arranged, last in self.recipe.arguments:
             tests = [f"v{i}.type is not {text.name(type)}"]
             if edge is None:
                 tests.append("e is not None")
@@ -145,18 +146,19 @@ class Writer:
             text.add(
                 f"if a{i}.__class__ is not {text.name(kind)}: return MISS",
                 f"if a{i}._view is None: v{i} = a{i}._storage.node; e = a{i}._edge",
-                f"else: v{i} = a{i}.node(); e = edge_of(a{i})",
+                f"elif a{i}._view.last is not {last}: return MISS",
+                f"else: v{i} = a{i}.{'_storage.node' if arranged else 'node()'}; e = edge_of(a{i})",
                 f"if {' or '.join(tests)}: return MISS",
             )
 
     def is_whole(self, s: int) -> bool:
         """Return whether a source is certain to see all of its storage in order."""
-        kind, where, _, _ = self.recipe.sources[s]
+        kind, where, *_ = self.recipe.sources[s]
         return kind != "argument" or self.chains[where] == ()
 
     def source(self, s: int) -> str:
         """Return how a source is written."""
-        kind, where, _, _ = self.recipe.sources[s]
+        kind, where, *_ = self.recipe.sources[s]
         if kind == "argument":
             return f"a{where}"
         return self.text.name(where) if kind == "tensor" else f"x{s}"
@@ -179,14 +181,14 @@ class Writer:
         stored = {g.value for g in recipe.given if g.kind == "storage"}
         needed = stored | {w.source for w in recipe.effects.writes} | set(recipe.distinct)
         needed.update(s for pair in recipe.same for s in pair)
-        for s, (kind, where, type, tracked) in enumerate(recipe.sources):
+        for s, (kind, where, type, tracked, chain) in enumerate(recipe.sources):
             x = self.source(s)
             if kind in ("place", "gradient"):
                 found = text.at(where) if kind == "place" else f"a{where}._grad"
+                seen = f"{x}._chain != {text.name(chain)}" if chain else f"{x}._view is not None"
                 text.add(
                     f"{x} = {found}",
-                    f"if {x}._view is not None or {x}._edge is {'' if tracked else 'not '}None:"
-                    " return MISS",
+                    f"if {seen} or {x}._edge is {'' if tracked else 'not '}None: return MISS",
                 )
             if kind != "argument" or s in needed or self.is_whole(s):
                 text.add(f"s{s} = {x}._storage", f"n{s} = s{s}.node")
@@ -360,14 +362,17 @@ class Writer:
         if j in self.reused:
             s = self.reused[j]
             node = _REFERENCES[0] + (self.recipe.sources[s].kind == "argument")
+            if self.recipe.sources[s].chain:
+                text.add(f"{self.source(s)}._view.forget()")
             text.add(
                 f"if getrefcount(n{s}) == {node} and getrefcount(bn{s}) == {_REFERENCES[1]}"
                 f" and bn{s}.stamp >= 0: o{at} = bn{s}; m{j} = n{s}; o{at}.stamp = 0",
                 f"else: o{at} = {fresh}; m{j} = None",
             )
         elif made is not None:
+            turned = is_turned(self.recipe.effects.made[made])
             text.add(
-                f"o{at} = spare({text.at(self.spares[made])}, {text.name(type)})",
+                f"o{at} = spare({text.at(self.spares[made])}, {text.name(type)}, {turned})",
                 f"m{j} = o{at} is None",
                 f"if m{j}: o{at} = {fresh}",
             )
@@ -423,7 +428,7 @@ class Writer:
             if n not in simple:
                 self._make(n)
                 continue
-            text.add(f"r{n} = wrap(m{effects.fresh[m.fresh]})")
+            text.add(f"r{n} = {_wrapping(m)}(m{effects.fresh[m.fresh]})")
             if m.edge >= 0:
                 text.add(f"r{n}._edge = steps[{m.edge}]")
         for s, e in effects.edges:
@@ -474,7 +479,9 @@ class Writer:
             if ref.kind == "made" and ref.value in self.spares:
                 j = self.output_of(ref.value)
                 type = text.name(self.recipe.types[j])
-                text.add(f"if m{j}: {text.at(place)} = wrap(input_node({type}, {self.memory(j)}))")
+                wrapping = _wrapping(effects.made[ref.value])
+                new = f"{wrapping}(input_node({type}, {self.memory(j)}))"
+                text.add(f"if m{j}: {text.at(place)} = {new}")
             else:
                 text.add(f"{text.at(place)} = {self.ref(ref)}")
         for i, ref in effects.gradients:
@@ -491,6 +498,11 @@ class Writer:
             number: str = self.wanted[value]
             return number
         return tuple_of([*map(self.ref, value)]) if kind == "tuple" else self.text.name(value)
+
+
+def _wrapping(m: Made) -> str:
+    """Return what makes a Tensor that is all of its storage."""
+    return "arranged_on" if is_turned(m) else "wrap"
 
 
 def _references() -> tuple[int, int]:

@@ -23,6 +23,7 @@ from talweg.base.source import describe, here
 from talweg.capture.guards import settled
 from talweg.capture.surroundings import MISSING, Place, Surroundings
 from talweg.capture.symbols import Formulas, plain
+from talweg.engine.arranged import is_arranged
 from talweg.engine.barrier import evaluate, flush
 from talweg.engine.state import CONFIG, STATE
 from talweg.engine.tape import Edge, GradFn, end_of
@@ -165,7 +166,7 @@ class Capture:
         self.states = [(t._storage, t._view, t._storage.version) for t in self.tensors]
         self.edges = [edge_of(t) for t in self.tensors]
         self.types = [
-            t.node().type if s.kind == "argument" else t._storage.node.type
+            t.node().type if s.kind == "argument" and not is_arranged(t) else t._storage.node.type
             for t, s in zip(self.tensors, self.sources, strict=True)
         ]
         self.marked: dict[int, Any] = {}
@@ -201,8 +202,8 @@ class Capture:
             storage.node = self._known(storage.node)
             self.origins[storage.node] = number
         view = t._view
-        if view is not None and source.kind == "place":
-            view.node = None
+        if view is not None and (source.kind == "place" or is_arranged(t)):
+            view.forget()
         elif view is not None:
             view.node = self._known(t.node())
             view.root, view.taped = t._storage.node, t._storage.taped

@@ -10,6 +10,7 @@ from talweg.autodiff.reverse import settled
 from talweg.base.errors import GradientError, ShapeError
 from talweg.base.source import describe, here
 from talweg.engine.anomaly import refuse_nan
+from talweg.engine.arranged import is_last, new
 from talweg.engine.barrier import note
 from talweg.engine.modes import set_grad_enabled
 from talweg.engine.reach import leading_to, leaves_below, reachable
@@ -109,7 +110,7 @@ def grad(
     out: list[Tensor | None] = []
     for t, node in zip(asked, found, strict=True):
         if node is not None:
-            out.append(step.tensor(node))
+            out.append(step.tensor(node, t))
         elif materialize_grads:
             b = STATE.builder
             out.append(wrap(b.expand(b.scalar(0, t.dtype), t.shape)))
@@ -452,9 +453,12 @@ class Pass:
             )
         return self._node(changed)
 
-    def tensor(self, node: Node) -> Tensor:
-        """Return a cotangent as a Tensor, taped when the pass is recorded."""
-        t = wrap(node)
+    def tensor(self, node: Node, like: Tensor | None = None) -> Tensor:
+        """Return a cotangent as a Tensor, taped when the pass is recorded.
+
+        Its channels stand last where those of `like` do.
+        """
+        t = wrap(node) if like is None or like._view is None else new(node, is_last(like))
         if self.tape is not None:
             t._edge = self.tape.get(node)
         return t
@@ -478,7 +482,7 @@ class Pass:
         """Add a cotangent to `.grad`."""
         before = t._grad
         if before is None:
-            t._grad = self.tensor(node)
+            t._grad = self.tensor(node, t)
         elif self.tape is None and not before.requires_grad:
             total = self.builder.add(before.node(), node)
             if before._chain:
@@ -487,4 +491,4 @@ class Pass:
                 before._storage.replace(total)
                 note(before, total, renewed=True)
         else:
-            t._grad = self.tensor(self._sum(self._node(before), node))
+            t._grad = self.tensor(self._sum(self._node(before), node), t)

@@ -117,7 +117,7 @@ def _alive(now: Recording) -> list[Tensor]:
         t = pending.pop()
         if getrefcount(t) > _UNUSED:
             if t._view is not None:
-                t._view.node = None
+                t._view.forget()
             alive.append(t)
     return alive
 

@@ -10,8 +10,16 @@ import numpy as np
 from talweg.base import dtypes
 from talweg.base.dtypes import DType, as_dtype
 from talweg.base.errors import GradientError, IndexOutOfRange, ShapeError
+from talweg.base.formats import (
+    RANKS,
+    MemoryFormat,
+    contiguous_format,
+    last_strides,
+    preserve_format,
+)
 from talweg.base.shapes import contiguous_strides
 from talweg.base.source import describe, here
+from talweg.engine.arranged import arranged, is_last, put_in
 from talweg.engine.creation import Number, check_device, check_range, tensor
 from talweg.engine.functions import FUNCTIONS, METHODS
 from talweg.engine.record import assign, lift
@@ -71,29 +79,6 @@ class layout:
 
 
 strided = layout()
-
-
-class memory_format:
-    """An order of the elements; accepted everywhere, as the compiler chooses the order.
-
-    Args:
-        name: as printed.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __repr__(self) -> str:
-        return f"talweg.{self.name}"
-
-    def __reduce__(self) -> str:
-        return self.name
-
-
-contiguous_format = memory_format("contiguous_format")
-preserve_format = memory_format("preserve_format")
-channels_last = memory_format("channels_last")
-channels_last_3d = memory_format("channels_last_3d")
 
 
 def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
@@ -202,17 +187,29 @@ _cast = lift(_to_dtype)
 _clone = FUNCTIONS["clone"]
 
 
-def clone(self: Tensor, memory_format: object = None) -> Tensor:
-    """Return a copy with its own storage, through which gradients flow."""
+def clone(self: Tensor, memory_format: MemoryFormat | None = None) -> Tensor:
+    """Return a copy with its own storage, through which gradients flow.
+
+    Args:
+        memory_format: the order of its axes in memory; default: images keep theirs.
+
+    Raises:
+        ShapeError: for images that have not so many axes as the format.
+    """
     made: Tensor = _clone(self)
-    return made
+    return put_in(made, memory_format)
 
 
 def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """Return this Tensor in another dtype: `to(dtype)`, `to(device)`, `to(device, dtype)`, `to(x)`.
 
-    The Tensor itself is returned when nothing changes, unless `copy=True`.
+    With `memory_format=`, its axes stand in memory in another order. The Tensor itself is returned
+    when nothing changes, unless `copy=True`.
+
+    Raises:
+        ShapeError: for images that have not so many axes as the format.
     """
+    wanted = kwargs.get("memory_format")
     dtype = kwargs.get("dtype")
     check_device(kwargs.get("device"))
     for a in args:
@@ -222,19 +219,25 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
             dtype = a
         elif isinstance(a, str) and a in dtypes.BY_NAME:
             dtype = as_dtype(a)
-        elif not isinstance(a, bool | memory_format):
+        elif not isinstance(a, bool | MemoryFormat):
             check_device(a)
     if dtype is None or as_dtype(dtype) is self.dtype:
-        return clone(self) if kwargs.get("copy") else self
+        if kwargs.get("copy") or not _lies_in(self, wanted):
+            return clone(self, wanted)
+        return self
     made: Tensor = _cast(self, as_dtype(dtype))
-    return made
+    return put_in(made, wanted)
+
+
+def _lies_in(t: Tensor, format: MemoryFormat | None) -> bool:
+    return format is None or format is preserve_format or is_contiguous(t, format)
 
 
 def caster(dtype: DType, name: str) -> Any:
     """Return the method that converts to one dtype, such as `float()`."""
 
-    def method(self: Tensor, memory_format: object = None) -> Tensor:
-        return to(self, dtype)
+    def method(self: Tensor, memory_format: MemoryFormat | None = None) -> Tensor:
+        return to(self, dtype, memory_format=memory_format)
 
     method.__name__ = name
     method.__doc__ = f"Return this Tensor as {dtype.name}; the Tensor itself when it is."
@@ -285,14 +288,22 @@ def cuda(self: Tensor, device: object = None, non_blocking: bool = False) -> Ten
     return to(self, "cuda")
 
 
-def contiguous(self: Tensor, memory_format: object = None) -> Tensor:
-    """Return this Tensor, or a copy in row-major order when its strides are not."""
-    return self if is_contiguous(self) else clone(self)
+def contiguous(self: Tensor, memory_format: MemoryFormat = contiguous_format) -> Tensor:
+    """Return this Tensor, or a copy in row-major order, or the given one, when it is in another.
+
+    Raises:
+        ShapeError: for images that have not so many axes as the format.
+    """
+    return self if _lies_in(self, memory_format) else clone(self, memory_format)
 
 
-def is_contiguous(self: Tensor, memory_format: object = None) -> bool:
-    """Return whether the elements lie in row-major order without gaps."""
+def is_contiguous(self: Tensor, memory_format: MemoryFormat = contiguous_format) -> bool:
+    """Return whether the elements lie in row-major order, or in the given one, without gaps."""
     wanted = contiguous_strides(self.shape)
+    if memory_format in RANKS:
+        if self.ndim != RANKS[memory_format]:
+            return False
+        wanted = last_strides(self.shape)
     rows = zip(self.shape, self.header()[0], wanted, strict=True)
     return 0 in self.shape or all(n == 1 or s == w for n, s, w in rows)
 
@@ -418,7 +429,8 @@ def deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
         return found
     if not self.is_leaf:
         raise GradientError("only leaf Tensors support deepcopy; detach() this one first")
-    made = wrap(STATE.builder.copy(self.node()), type(self))
+    copied = STATE.builder.copy(self.node())
+    made = arranged(copied, type(self)) if is_last(self) else wrap(copied, type(self))
     made.__dict__.update(self.__dict__)
     made.__dict__.pop("_idle", None)
     made.requires_grad = self.requires_grad

@@ -13,7 +13,9 @@ import numpy as np
 from talweg.base import dtypes
 from talweg.base.dtypes import DType, as_dtype
 from talweg.base.errors import DeviceError, InvalidValue, ShapeError
+from talweg.base.formats import RANKS, channels_last, channels_last_3d, preserve_format
 from talweg.base.source import describe, here
+from talweg.engine.arranged import is_last, put_in
 from talweg.engine.barrier import observed
 from talweg.engine.state import STATE
 from talweg.engine.tensor import Tensor, requires, values, wrap
@@ -23,11 +25,14 @@ from talweg.ir.node import Node
 
 Number = bool | int | float | complex
 _F = TypeVar("_F", bound=Callable[..., Any])
-_WITHOUT_EFFECT = ("layout", "memory_format", "pin_memory")
+_WITHOUT_EFFECT = ("layout", "pin_memory")
 
 
 def creator(function: _F) -> _F:
-    """Let a creation function take PyTorch's keywords that mean nothing on the CPU, and `size=`."""
+    """Let a creation function take PyTorch's keywords that mean nothing on the CPU, and `size=`.
+
+    Also `memory_format=`: the default is that of the Tensor whose shape is taken.
+    """
     starred = bool(function.__code__.co_flags & inspect.CO_VARARGS)
 
     @functools.wraps(function)
@@ -36,7 +41,12 @@ def creator(function: _F) -> _F:
             options.pop(name, None)
         if starred and "size" in options:
             args = (*args, options.pop("size"))
-        return function(*args, **options)
+        wanted = options.pop("memory_format", preserve_format)
+        made = function(*args, **options)
+        like = args[0] if args else options.get("input")
+        if isinstance(like, Tensor) and wanted is preserve_format and is_last(like):
+            wanted = channels_last if like.ndim == RANKS[channels_last] else channels_last_3d
+        return made if wanted is preserve_format or made is like else put_in(made, wanted)
 
     return cast(_F, created)
 

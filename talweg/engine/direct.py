@@ -177,9 +177,10 @@ def arithmetic(
 
     def operator(self: Tensor, other: Any) -> Any:
         nonlocal pair, alone
-        x = self._storage.node if self._view is None else self.node()
+        view = self._view
+        x = self._storage.node if view is None else self.node()
         type = x.type
-        if type.inexact:
+        if type.inexact and (view is None or not view.last):
             if isinstance(other, Tensor):
                 y = other._storage.node if other._view is None else other.node()
                 if y.type is type and not reflected and (x is not y or self is other):

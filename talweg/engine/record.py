@@ -11,6 +11,7 @@ from talweg.base.errors import DTypeError, GradientError, ShapeError, TalwegErro
 from talweg.base.shapes import inverse_order
 from talweg.base.source import describe, here
 from talweg.engine.arguments import NodeFunction, by_own_names, misuse, shown_signature
+from talweg.engine.arranged import arranged, is_last, keeping
 from talweg.engine.barrier import note
 from talweg.engine.direct import Learned, learn, record_pair, record_sole
 from talweg.engine.header import Header, chain_between, header_after
@@ -55,20 +56,20 @@ def lift(function: NodeFunction) -> Callable[..., Any]:
                 if isinstance(t, Tensor):
                     x = t._storage.node if t._view is None else t.node()
                     found = learned.get(x.type)
-                    if found is not None:
+                    if found is not None and (t._view is None or not t._view.last):
                         return record_sole(found, t, x)
             elif len(args) == 2:
                 t, u = args
                 if type(u) is int and isinstance(t, Tensor):
                     x = t._storage.node if t._view is None else t.node()
                     found = learned.get((x.type, u))
-                    if found is not None:
+                    if found is not None and (t._view is None or not t._view.last):
                         return record_sole(found, t, x)
                 elif isinstance(t, Tensor) and isinstance(u, Tensor):
                     x = t._storage.node if t._view is None else t.node()
                     y = u._storage.node if u._view is None else u.node()
                     found = learned.get((x.type, y.type))
-                    if found is not None and (x is not y or t is u):
+                    if found is not None and (x is not y or t is u) and not _is_last(t, u):
                         return record_pair(found, t, x, u, y)
         return general(args, named)
 
@@ -123,10 +124,11 @@ class _General:
             return _several(out, self._name, tensors, nodes, tracked, made, reverse)
         if out in nodes:
             return tensors[nodes.index(out)]
+        last = any([t._view is not None and t._view.last for t in tensors])  # noqa: C419 - few
         step = None
         if tracked and out.type.inexact:
             step = taped(self._name, tensors, nodes, (out,), made, reverse)
-        t = wrap(out)
+        t = arranged(out) if last and keeping((out,), tensors, made) else wrap(out)
         if step is not None:
             step.rows.append((out, t._storage))
             t._edge = step
@@ -152,6 +154,11 @@ def _called(function: NodeFunction, b: Builder, given: list[Any], named: dict[st
         raise _at_the_users_line(error, b) from None
     except (TypeError, AttributeError) as error:
         raise misuse(function, tuple(given), named, error) from None
+
+
+def _is_last(t: Tensor, u: Tensor) -> bool:
+    t_view, u_view = t._view, u._view
+    return (t_view is not None and t_view.last) or (u_view is not None and u_view.last)
 
 
 def _any_tracked(tensors: Sequence[Tensor]) -> bool:
@@ -184,7 +191,8 @@ def _several(
     nodes = tuple(dict.fromkeys(o for o in out if o.__class__ is Node))
     recorded = tracked and any(n.type.inexact for n in nodes)
     step = taped(name, tensors, given, nodes, made, reverse) if recorded else None
-    tensor_of = {o: wrap(o) for o in nodes}
+    last = keeping(nodes, tensors, made) if any(map(is_last, tensors)) else ()
+    tensor_of = {o: arranged(o) if o in last else wrap(o) for o in nodes}
     if step is not None:
         for i, n in enumerate(nodes):
             step.rows.append((n, tensor_of[n]._storage))

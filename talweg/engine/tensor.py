@@ -17,6 +17,7 @@ import numpy as np
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import GradientError, InvalidValue, ShapeError
+from talweg.base.formats import lies_last
 from talweg.base.shapes import Size, contiguous_strides
 from talweg.engine.barrier import evaluate, note, observed
 from talweg.engine.header import Header
@@ -102,19 +103,25 @@ class View:
         header: strides and offset.
         counted: whether writes through it raise the version.
         node: the Tensor's value, as it was made of `root`; None when it was forgotten.
-        root: the storage's value at that time.
+        root: the storage's value at that time; None when that was forgotten.
         taped: how many writes to the storage its place on the tape knows of.
+        last: whether these are images whose channels stand last.
     """
 
-    __slots__ = ("base", "chain", "counted", "header", "node", "root", "taped")
+    __slots__ = ("base", "chain", "counted", "header", "last", "node", "root", "taped")
 
     base: Tensor | None
     chain: tuple[Op, ...]
     header: Header
     counted: bool
     node: Node | None
-    root: Node
+    root: Node | None
     taped: int
+    last: bool
+
+    def forget(self) -> None:
+        """Let go of the value, which is made of the storage's when it is wanted."""
+        self.node = self.root = None
 
 
 class Tensor:
@@ -369,6 +376,7 @@ def view_of(
     view.node = node
     view.root = storage.node
     view.taped = storage.taped
+    view.last = len(header[0]) > 3 and lies_last(node.type.shape, header[0])
     return view
 
 
@@ -467,6 +475,9 @@ def concrete(t: Tensor) -> np.ndarray:
     observed("the value of a Tensor is looked at while the function runs")
     node = t.node()
     if node.value is None:
+        root = t._storage.node
+        if root.value is None and t._view is not None and root.type.size == node.type.size:
+            evaluate([root])
         array = _part_of_known(t)
         if array is not None:
             return array

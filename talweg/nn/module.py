@@ -8,6 +8,7 @@ from typing import Any, Self, overload
 from talweg.base.dtypes import BY_NAME, DType, as_dtype, float16, float32, float64
 from talweg.base.dtypes import bfloat16 as bfloat16_
 from talweg.base.errors import DTypeError, InvalidValue
+from talweg.base.formats import RANKS
 from talweg.engine.creation import check_device, empty_like
 from talweg.engine.modes import no_grad
 from talweg.engine.tape import Removable
@@ -339,6 +340,8 @@ class Module:
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Convert the floating Parameters and buffers: `to(dtype)`, `to(device)`, `to(tensor)`.
 
+        With `memory_format=tw.channels_last`, all of 4 axes are stored so; of 5 with the other one.
+
         Returns:
             This Module, changed.
         """
@@ -351,7 +354,13 @@ class Module:
                 dtype = as_dtype(a)
             elif not isinstance(a, bool):
                 check_device(a)
-        return self if dtype is None else self._convert(as_dtype(dtype))
+        if dtype is not None:
+            self._convert(as_dtype(dtype))
+        wanted = kwargs.get("memory_format")
+        if wanted is not None:
+            ranks = (RANKS[wanted],) if wanted in RANKS else RANKS.values()
+            self._apply(lambda t: t.to(memory_format=wanted) if t.ndim in ranks else t)
+        return self
 
     def _convert(self, dtype: DType) -> Self:
         if not dtype.is_inexact:

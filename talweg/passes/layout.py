@@ -2,7 +2,8 @@
 
 Convolutions sum over channels, so images whose channels fill vectors are stored channels last, and
 whatever elementwise or pooling Ops make of them as well: no value is reordered on the way from one
-convolution to the next. Inputs, outputs and values that are reshaped stay row-major. Loop nests
+convolution to the next. Inputs and outputs stand as the caller has them (`borders.py`), values that
+are reshaped row-major. Loop nests
 read and write through the order; only the gradient of a kernel is moved, once, when it is complete.
 
 Where channels would leave many lanes idle and the batch fills them, all images are stored with the
@@ -11,6 +12,7 @@ batch last: then convolutions read a row of every example at once and copy nothi
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TypeAlias
 
 from talweg.base.frozen import frozen
@@ -18,6 +20,7 @@ from talweg.base.shapes import Shape
 from talweg.ir.node import Graph, Node, make_node
 from talweg.ir.rewrite import rewrite, same
 from talweg.ops.kinds import Contract, Effect, Elementwise, Move, Reduce, View, Window
+from talweg.passes.borders import Borders, channels_last, name_borders
 from talweg.passes.simplify import has_one_result
 
 Order: TypeAlias = tuple[int, ...]
@@ -82,12 +85,20 @@ def _normalizes(graph: Graph) -> bool:
 
 def choose_orders(graph: Graph) -> tuple[Graph, dict[Node, Order]]:
     """Return the Graph with Moves put in, and the order of axes of what is not stored row-major."""
-    images = images_of(graph)
-    graph, orders = _with_moves(graph, images)
-    fixed = set(graph.outputs) | set(graph.inputs)
+    borders = name_borders(graph)
+    images = Images() if _meets_images(borders) else images_of(borders.graph)
+    graph, orders = _with_moves(borders, images)
+    last = [graph.outputs[i] for i in sorted(borders.last)]
+    fixed = {o for i, o in enumerate(graph.outputs) if i not in borders.last}
     fixed |= {n.inputs[0] for n in graph.order if isinstance(n.op, View) and n.op.relabels}
     fixed |= {i for n in graph.order if isinstance(n.op, Effect) for i in n.inputs}
-    for node in graph.order if _has_images(graph) else ():
+    orders = {n: order for n, order in orders.items() if n not in fixed}
+    fixed |= set(graph.inputs)
+    if not images.batch:
+        for node in last:
+            if node not in fixed and _has_orders(node) and not _sums_kernels(node):
+                orders[node] = images.order(node.rank)
+    for node in graph.order if orders or _has_images(graph) else ():
         if node not in fixed and has_one_result(node):
             order = _order_of(node, orders, images)
             if order is not None:
@@ -101,27 +112,56 @@ def choose_orders(graph: Graph) -> tuple[Graph, dict[Node, Order]]:
                 continue
             if images.fills_vectors(image.shape):
                 orders[image] = images.order(image.rank)
-    return graph, orders
+    return _with_channels_last(graph, orders, borders.last), orders
+
+
+def _with_channels_last(graph: Graph, orders: dict[Node, Order], last: Collection[int]) -> Graph:
+    """Put Moves before outputs that are wanted with the channels last and are not stored so."""
+    outputs = list(graph.outputs)
+    for i in last:
+        node, order = outputs[i], channels_last(outputs[i].rank)
+        if orders.get(node) != order:
+            outputs[i] = make_node(Move(), (node,), node.type, node.source)
+            orders[outputs[i]] = order
+    return Graph(graph.inputs, outputs) if last else graph
+
+
+def _has_orders(node: Node) -> bool:
+    """Whether a Node may be stored in any order."""
+    return has_one_result(node) and isinstance(node.op, Elementwise | Contract | Window | Move)
+
+
+def _meets_images(borders: Borders) -> bool:
+    """Whether images come with the channels last."""
+    return any(
+        n.inputs[i] in borders.orders
+        for n in borders.graph.order
+        if isinstance(n.op, Contract)
+        for i in n.op.images
+        if i >= 0
+    )
 
 
 def _has_images(graph: Graph) -> bool:
     return any(isinstance(n.op, Contract) and n.op.images for n in graph.order)
 
 
-def _with_moves(graph: Graph, images: Images) -> tuple[Graph, dict[Node, Order]]:
+def _with_moves(borders: Borders, images: Images) -> tuple[Graph, dict[Node, Order]]:
     """Put Moves in where values of other orders meet convolutions.
 
-    Gradients of kernels O, I, *spatial are summed with O last. Inputs and results of the Graph,
-    which are row-major, are copied where kernels slide over them. Few channels, computed ones too,
-    get their border of zeros with a copy, so that no element needs to be tested. Kernels of single
-    channels are copied with the channels last. Returns the orders of the copies.
+    Gradients of kernels O, I, *spatial are summed with O last. Inputs and results of the Graph that
+    are row-major are copied where kernels slide over them. Few channels, computed ones too, get
+    their border of zeros with a copy, so that no element needs to be tested. Kernels of single
+    channels are copied with the channels last. Returns the orders of the copies, and of inputs.
     """
+    graph, orders = borders.graph, dict(borders.orders)
     if not _has_images(graph):
-        return graph, {}
+        return graph, orders
     kernels: dict[Node, Node] = {}
     copies: dict[tuple[Node, Move], Node] = {}
-    orders: dict[Node, Order] = {}
-    slid, given, trains = _slid(graph, images), set(graph.inputs), _trains(graph)
+    given, trains = set(graph.inputs) - orders.keys(), _trains(graph)
+    slid = _slid(graph, given, images)
+    turned = {n.shape for n in (*orders, *(graph.outputs[i] for i in borders.last))}
 
     def moved(node: Node, move: Move, order: Order | None) -> Node:
         if (node, move) not in copies:
@@ -164,11 +204,13 @@ def _with_moves(graph: Graph, images: Images) -> tuple[Graph, dict[Node, Order]]
             made = same(node, tuple(found))
         if _sums_kernels(made) and _fills(made.shape[0]):
             kernels[made] = make_node(Move(), (made,), made.type, made.source)
+            if made.shape in turned:
+                orders[kernels[made]] = channels_last(made.rank)
         return made
 
     found = rewrite(graph, rule)
-    for old, new in zip(graph.outputs, found.outputs, strict=True):
-        if old in slid and new not in kernels:
+    for i, (old, new) in enumerate(zip(graph.outputs, found.outputs, strict=True)):
+        if old in slid and new not in kernels and i not in borders.last:
             kernels[new] = make_node(Move(), (new,), new.type, new.source)
     outputs = [kernels.get(o, o) for o in found.outputs]
     return Graph(found.inputs, outputs), orders
@@ -191,10 +233,10 @@ def _is_short(node: Node, given: set[Node]) -> bool:
     return node.inputs[0] in given and node.inputs[0].dtype.itemsize < node.dtype.itemsize
 
 
-def _slid(graph: Graph, images: Images) -> set[Node]:
+def _slid(graph: Graph, given: set[Node], images: Images) -> set[Node]:
     """The images that are made by sliding kernels, and what is made of them at the same place."""
     found: set[Node] = set()
-    given, trains = set(graph.inputs), _trains(graph)
+    trains = _trains(graph)
     for node in graph.order:
         if isinstance(node.op, Contract):
             made = node.op.slides and -1 in node.op.images

@@ -129,7 +129,7 @@ def make_plan(
         root = fusion.root(node)
         if root not in places:
             places[root] = Place(OUTPUT, len(buffers))
-            buffers.append(root.type)
+            buffers.append(_stored(root, orders))
     reads = [tuple(fusion.root(n) for n in k.inputs) for k in kernels]
     writes = [k.outputs for k in kernels]
     arena = lay_out(kernels, reads, writes, frozenset(places), parts)
@@ -141,11 +141,19 @@ def make_plan(
     return Plan(
         steps,
         arena.nbytes,
-        tuple(n.type for n in graph.inputs),
+        tuple(_stored(n, orders) for n in graph.inputs),
         tuple(buffers),
         tuple(places[fusion.root(o)] for o in graph.outputs),
         parts,
     )
+
+
+def _stored(node: Node, orders: Mapping[Node, Order]) -> TensorType:
+    """The type of a value as it lies in memory, row-major."""
+    order = orders.get(node)
+    if order is None:
+        return node.type
+    return node.type.with_shape(tuple(node.shape[a] for a in order))
 
 
 def _step(

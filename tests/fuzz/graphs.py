@@ -8,6 +8,7 @@ import numpy as np
 
 from talweg.base import dtypes
 from talweg.ir.node import Graph, Node, input_node
+from talweg.ir.rewrite import rewrite, same
 from talweg.ir.types import tensor_type
 from talweg.ops import OpBuilder
 
@@ -218,6 +219,26 @@ def random_graph(seed: int, steps: int = 12) -> Graph:
     outputs = [made.nodes[-1]]
     outputs += [made.nodes[int(i)] for i in rng.integers(0, steps, count - 1)]
     return Graph(_known(outputs), list(dict.fromkeys(outputs)))
+
+
+def turned_graph(seed: int) -> Graph:
+    """Return a random graph of images, some of whose borders have the channels last in memory."""
+    rng = np.random.default_rng(seed)
+    graph = random_graph(seed)
+    b = OpBuilder()
+    stands: dict[Node, Node] = {}
+    for node in graph.inputs:
+        if node.rank == 4 and rng.random() < 0.7:
+            assert node.array is not None
+            stored = input_node(tensor_type(node.dtype, tuple(node.shape[a] for a in (0, 2, 3, 1))))
+            stored.array = np.ascontiguousarray(node.array.transpose(0, 2, 3, 1))
+            stands[node] = b.permute(stored, (0, 3, 1, 2))
+    graph = rewrite(graph, lambda n, inputs: same(n, tuple(stands.get(i, i) for i in inputs)))
+    outputs = [stands.get(o, o) for o in graph.outputs]
+    turned = [b.permute(o, (0, 2, 3, 1)) for o in outputs if o.rank == 4 and rng.random() < 0.7]
+    rest = [o for o in outputs if o.rank != 4 or not turned or rng.random() < 0.3]
+    outputs = list(dict.fromkeys((*turned, *rest)))
+    return Graph(_known(outputs), outputs)
 
 
 def _known(outputs: list[Node]) -> list[Node]:

@@ -24,15 +24,15 @@ from talweg.ir.node import Graph, Node
 from talweg.passes.apart import is_small, plan_graph
 from talweg.passes.pipeline import compile_graph
 
-from .graphs import random_graph
+from .graphs import random_graph, turned_graph
 
 TOLERANCE = {dtypes.float32: 1e-3, dtypes.float64: 1e-9}
 ROUNDINGS = 16  # of each value, by which a result may move instead: the sine of a large number
 
 
-def check(seed: int) -> None:
+def check(seed: int, made: Callable[[int], Graph] = random_graph) -> None:
     """The graph gives what the references give: fused, cut into its Nodes, and run once."""
-    graph = random_graph(seed)
+    graph = made(seed)
     scalars = [is_scalar(n) for n in graph.inputs]
     arrays = [n.array for n in graph.inputs if n.array is not None]
     expected = interpret(graph, arrays)
@@ -106,6 +106,11 @@ def test_compiled_graphs_agree_with_the_references(seed: int) -> None:
     check(seed)
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_graphs_whose_borders_have_the_channels_last_agree_with_the_references(seed: int) -> None:
+    check(seed, turned_graph)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("start", range(1000, 1400, 50))
 def test_many_compiled_graphs_agree_with_the_references(start: int) -> None:
@@ -125,6 +130,7 @@ def main() -> None:
     for seed in range(int(sys.argv[1])):
         try:
             check(seed)
+            check(seed, turned_graph)
         except Exception:
             wrong += 1
             print(f"seed {seed}:", traceback.format_exc(limit=1), flush=True)
