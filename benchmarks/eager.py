@@ -32,7 +32,7 @@ class Eager:
     Args:
         module: `talweg` or `torch`.
         compiled: whether functions go through the module's `compile`.
-        channels_last: whether PyTorch keeps images with the channels innermost.
+        channels_last: whether images are given with the channels innermost, and kernels too.
 
     Raises:
         Skipped: when there is no `compile`.

@@ -15,6 +15,7 @@ from benchmarks.case import Case, Function, Own, Program, Skipped
 FRAMEWORKS = {
     "talweg": "talweg",
     "talweg-compile": "talweg, tw.compile",
+    "talweg-channels-last": "talweg, tw.compile, channels last",
     "torch": "PyTorch",
     "torch-channels-last": "PyTorch, channels last",
     "torch-compile": "torch.compile",
@@ -24,11 +25,12 @@ FRAMEWORKS = {
 }
 """Names on the command line, and what tables call them."""
 
-OURS = ("talweg", "talweg-compile")
+OURS = ("talweg", "talweg-compile", "talweg-channels-last")
 
 PACKAGES = {
     "talweg": ("talweg", "numpy", "llvmlite"),
     "talweg-compile": ("talweg", "numpy", "llvmlite"),
+    "talweg-channels-last": ("talweg", "numpy", "llvmlite"),
     "torch": ("torch",),
     "torch-channels-last": ("torch",),
     "torch-compile": ("torch",),
@@ -95,9 +97,11 @@ def prepare(case: Case, framework: str, threads: int) -> Program:
 def chosen(framework: str, case: Case) -> eager.Eager:
     """Return talweg or PyTorch as a framework's name says."""
     module, _, way = framework.partition("-")
-    if way == "channels-last" and not has_images(case):
+    last = way == "channels-last"
+    if last and not has_images(case):
         raise Skipped("no images")
-    return eager.Eager(module, compiled=way == "compile", channels_last=way == "channels-last")
+    compiled = way == "compile" or (last and module == "talweg")
+    return eager.Eager(module, compiled, channels_last=last)
 
 
 def has_images(case: Case) -> bool:

@@ -144,7 +144,7 @@ MEASURES: dict[str, Callable[[Request], float]] = {
 
 def takes_part(measure: str, framework: str) -> str:
     """Return why a framework is not measured; empty when it is."""
-    if framework in ("numpy", "onnxruntime", "torch-channels-last"):
+    if framework in ("numpy", "onnxruntime") or framework.endswith("-channels-last"):
         return "trains nothing, or is measured under another name"
     if measure in ("import", "size") and framework.endswith("-compile"):
         return "the same package"

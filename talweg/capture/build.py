@@ -29,7 +29,13 @@ from talweg.capture.ready import Cut, cut
 from talweg.capture.surroundings import Place
 from talweg.capture.symbols import Symbol, plain
 from talweg.capture.watched import Anchor, Capture, Refusal
-from talweg.engine.arranged import is_arranged, is_last
+from talweg.engine.arranged import (
+    is_arranged,
+    is_last,
+    seen_of,
+    stored_of,
+    with_channels_last,
+)
 from talweg.engine.evaluate import compiled, pending_graph
 from talweg.engine.modes import set_grad_enabled
 from talweg.engine.state import STATE
@@ -45,16 +51,20 @@ class Gradients(NamedTuple):
 
     Args:
         ends: the sources that they are for.
-        nodes: they, computed from `cotangents` and the inputs of the function.
-        cotangents: of the results that have one.
-        kept: what the forward pass keeps for them.
-        steps: see `Tape`.
+        nodes: they, computed from `cotangents` and the inputs of the function; as storages have
+            them where those sources have their channels last.
+        cotangents: of the results that have one, as the storages of those results have them.
+        kept: what the forward pass keeps for them, and what it keeps of that: images with their
+            channels last as a storage has them.
+        turned, seen, steps: see `Tape`.
     """
 
     ends: list[int]
     nodes: list[Node]
     cotangents: list[Node]
-    kept: list[Node]
+    kept: dict[Node, Node]
+    turned: list[bool]
+    seen: list[bool]
     steps: list[int | str]
 
 
@@ -85,7 +95,7 @@ class Building:
                 self._use(s)
         self._use_variable()
         gradients = self._differentiate() if outcome.taped else None
-        kept = gradients.kept if gradients is not None else []
+        kept = gradients.kept.values() if gradients is not None else ()
         # As they were recorded: so values are computed in the order in which a run computes them.
         self.outputs = sorted(dict.fromkeys((*outcome.nodes, *kept)), key=attrgetter("at"))
         self.number = {n: i for i, n in enumerate(self.outputs)}
@@ -335,12 +345,16 @@ class Building:
 
     def _differentiate(self) -> Gradients:
         capture, taped = self.capture, self.outcome.taped
-        roots = [(t._edge, input_node(t.node().type)) for t in taped]
         steps: list[int | str] = []
-        live: list[Any] = []
+        live: list[tuple[Edge, Node]] = []
+        cotangents: list[Node] = []
+        turned: list[bool] = []
         with capture.watching(), set_grad_enabled(False):
             b = STATE.builder
-            for root in roots:
+            for t in taped:
+                last = is_last(t)
+                given = input_node(stored_of(t.node()).type if last else t.node().type)
+                root = t._edge, seen_of(given) if last else given
                 try:
                     derive(b, [root])
                 except GradientError as error:
@@ -348,13 +362,19 @@ class Building:
                 else:
                     steps.append(len(live))
                     live.append(root)
-            ends, found = derive(b, live)
+                    cotangents.append(given)
+                    turned.append(last)
+            found, results = derive(b, live)
+            pairs = [(e, g) for e, g in zip(found, results, strict=True) if g is not None]
+            ends = [self._end(e) for e, _ in pairs]
+            seen = [is_last(capture.tensors[s]) for s in ends]
+            nodes = [stored_of(g) if s else g for (_, g), s in zip(pairs, seen, strict=True)]
+            kept = split(pending_graph(nodes), cotangents, self.outcome.nodes)
+            last_ones = with_channels_last(pending_graph(kept).order)
+            stored = {n: stored_of(n) if n in last_ones else n for n in kept}
         if capture.reason is not None:
             raise Refusal(capture.reason)
-        pairs = [(e, g) for e, g in zip(ends, found, strict=True) if g is not None]
-        nodes, cotangents = [g for _, g in pairs], [ct for _, ct in live]
-        kept = split(pending_graph(nodes), cotangents, self.outcome.nodes)
-        return Gradients([self._end(e) for e, _ in pairs], nodes, cotangents, kept, steps)
+        return Gradients(ends, nodes, cotangents, stored, turned, seen, steps)
 
     def _end(self, end: GradFn) -> int:
         """The source at which the tape ends."""
@@ -366,9 +386,13 @@ class Building:
         raise Refusal("gradients flow to a leaf that the function makes itself")
 
     def _tape(self, found: Gradients) -> Tape:
-        stands = {n: input_node(n.type) for n in found.kept}
+        of = {input_node(n.type): n for n in found.kept.values()}
+        at = {n: stand for stand, n in of.items()}
+        stands = {
+            n: at[stored] if stored is n else seen_of(at[stored])
+            for n, stored in found.kept.items()
+        }
         graph = pending_graph(detached(found.nodes, stands)) if found.nodes else None
-        of = {stand: n for n, stand in stands.items()}
         cotangent = {ct: i for i, ct in enumerate(found.cotangents)}
         inputs: list[tuple[str, int]] = []
         read: list[int] = []
@@ -389,6 +413,8 @@ class Building:
             [self._use(s) for s in found.ends],
             [ct.type for ct in found.cotangents],
             [n.type for n in found.nodes],
+            found.turned,
+            found.seen,
             found.steps,
             read,
         )

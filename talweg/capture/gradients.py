@@ -7,7 +7,7 @@ kept: views, constants and cheap elementwise results are computed again instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import NamedTuple, final
 
@@ -16,6 +16,7 @@ import numpy as np
 from talweg.base.errors import GradientError
 from talweg.base.source import Source, describe, here
 from talweg.capture.watched import Anchor, Refusal
+from talweg.engine.arranged import seen_of, stored_of
 from talweg.engine.barrier import evaluate
 from talweg.engine.program import Program
 from talweg.engine.state import STATE
@@ -160,6 +161,8 @@ class Tape(NamedTuple):
         ends: for each gradient, the source it belongs to.
         types: of the results whose cotangents it takes.
         results: types of the gradients.
+        turned: for each of those cotangents, whether it is taken as a storage has it.
+        seen: for each gradient, whether it is computed so.
         numbers: for each result on the tape, its number among those, or why it has none.
         read: the sources whose values it reads.
     """
@@ -170,6 +173,8 @@ class Tape(NamedTuple):
     ends: Sequence[int]
     types: Sequence[TensorType]
     results: Sequence[TensorType]
+    turned: Sequence[bool]
+    seen: Sequence[bool]
     numbers: Sequence[int | str]
     read: Sequence[int]
 
@@ -179,7 +184,8 @@ class Tape(NamedTuple):
             return []
         rest = iter(saved)
         given = [cotangents[i] if kind == "cotangent" else next(rest) for kind, i in self.inputs]
-        return input_nodes(self.results, self.backward.run(given))
+        found = input_nodes(self.results, self.backward.run(given))
+        return [seen_of(n) if seen else n for n, seen in zip(found, self.seen, strict=True)]
 
     def steps(self, sources: Sequence[Tensor], saved: Sequence[Node]) -> list[Edge]:
         """Return where the results of a replay stand on the tape.
@@ -190,7 +196,7 @@ class Tape(NamedTuple):
         """
         edges = tuple(edge_of(sources[s]) for s in self.ends)
         versions = [(sources[s]._storage, sources[s]._storage.version) for s in self.read]
-        step = CompiledStep(self.name, edges, self.run, self.types, saved, versions, here())
+        step = CompiledStep(self, edges, saved, versions, here())
         return [
             FreedStep(n) if isinstance(n, str) else (step, n) if n else step for n in self.numbers
         ]
@@ -201,38 +207,32 @@ class CompiledStep(GradFn):
     """The step of a replayed function, from cotangents of its results to those of its sources.
 
     Args:
-        name: of the function.
+        tape: how they go through.
         edges: where the cotangents go.
-        run: computes them: called with what was saved and the cotangents of the results.
-        types: of the results.
         saved: what the backward pass reads.
         versions: storages that it reads, and their versions.
         source: the user's line that called the function.
     """
 
-    __slots__ = ("_edges", "_name", "_source", "run", "saved", "types", "versions")
+    __slots__ = ("_edges", "_source", "saved", "tape", "versions")
 
     def __init__(
         self,
-        name: str,
+        tape: Tape,
         edges: tuple[Edge, ...],
-        run: Callable[[Sequence[Node], Sequence[Node]], Sequence[Node | None]],
-        types: Sequence[TensorType],
         saved: Sequence[Node],
         versions: Sequence[tuple[Storage, int]],
         source: Source | None,
     ) -> None:
         super().__init__()
-        self._name = name
+        self.tape = tape
         self._edges = edges
         self._source = source
-        self.run = run
-        self.types = types
         self.saved: Sequence[Node] | None = saved
         self.versions = versions
 
     def name(self) -> str:
-        return f"Compiled{self._name}Backward"
+        return f"Compiled{self.tape.name}Backward"
 
     @property
     def edges(self) -> tuple[Edge, ...]:
@@ -244,7 +244,7 @@ class CompiledStep(GradFn):
 
     @property
     def width(self) -> int:
-        return len(self.types)
+        return len(self.tape.types)
 
     def apply(
         self, b: Builder, cotangents: list[Node | None], tape: dict[Node, Edge] | None
@@ -268,12 +268,13 @@ class CompiledStep(GradFn):
         capture = STATE.now.capture
         if capture is not None:
             capture.observed("a backward pass goes through a function that is compiled itself")
+        passed = self.tape
         given = [
-            zeros(type) if ct is None else ct
-            for ct, type in zip(cotangents, self.types, strict=True)
+            zeros(type) if ct is None else stored_of(ct) if turned else ct
+            for ct, type, turned in zip(cotangents, passed.types, passed.turned, strict=True)
         ]
         evaluate(given)
-        return self.run(self.saved, given)
+        return passed.run(self.saved, given)
 
     def release(self) -> None:
         self.saved = None

@@ -16,6 +16,7 @@ from talweg.engine.barrier import note
 from talweg.engine.state import STATE
 from talweg.engine.tensor import Storage, Tensor, View, wrap
 from talweg.ir.node import Node
+from talweg.ir.op import INPUT
 from talweg.ops.kinds import Contract, Elementwise, Window
 from talweg.ops.kinds import View as ViewOp
 from talweg.ops.view import Pad, Permute
@@ -138,7 +139,21 @@ def keeping(outs: Sequence[Node], tensors: Sequence[Tensor], made: Iterable[Node
         tensors: the operands.
         made: the Nodes of the function, in order.
     """
-    found = {t.node() for t in tensors if is_last(t)}
+    found = _spread({t.node() for t in tensors if is_last(t)}, made)
+    kept = {o for o in outs if o in found and can_lie_last(o)}
+    return {o for o in kept if not _follows_rows(o, tensors)}
+
+
+def with_channels_last(nodes: Iterable[Node]) -> set[Node]:
+    """Return the images of a Graph whose channels stand last, since those of its inputs do."""
+    nodes = list(nodes)
+    seen = {n for n in nodes if isinstance(n.op, Permute) and (n.op,) in SEEN.values()}
+    found = _spread({n for n in seen if n.inputs[0].op is INPUT}, nodes)
+    return {n for n in found if can_lie_last(n)} - seen
+
+
+def _spread(found: set[Node], made: Iterable[Node]) -> set[Node]:
+    """Return these images and what is made of them with its channels last too."""
     for node in made:
         op, inputs = node.op, node.inputs
         if isinstance(op, Elementwise):
@@ -152,8 +167,7 @@ def keeping(outs: Sequence[Node], tensors: Sequence[Tensor], made: Iterable[Node
             keeps = isinstance(op, Window) and inputs[0] in found
         if keeps:
             found.add(node)
-    kept = {o for o in outs if o in found and can_lie_last(o)}
-    return {o for o in kept if not _follows_rows(o, tensors)}
+    return found
 
 
 def _follows_rows(out: Node, tensors: Sequence[Tensor]) -> bool:

@@ -229,6 +229,12 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return put_in(made, wanted)
 
 
+def images_in(t: Tensor, format: MemoryFormat) -> Tensor:
+    """Return a Tensor in a format, or the Tensor itself where it has not as many axes."""
+    ranks = (RANKS[format],) if format in RANKS else RANKS.values()
+    return to(t, memory_format=format) if t.ndim in ranks else t
+
+
 def _lies_in(t: Tensor, format: MemoryFormat | None) -> bool:
     return format is None or format is preserve_format or is_contiguous(t, format)
 

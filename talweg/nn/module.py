@@ -8,7 +8,7 @@ from typing import Any, Self, overload
 from talweg.base.dtypes import BY_NAME, DType, as_dtype, float16, float32, float64
 from talweg.base.dtypes import bfloat16 as bfloat16_
 from talweg.base.errors import DTypeError, InvalidValue
-from talweg.base.formats import RANKS
+from talweg.engine.conversion import images_in
 from talweg.engine.creation import check_device, empty_like
 from talweg.engine.modes import no_grad
 from talweg.engine.tape import Removable
@@ -339,7 +339,6 @@ class Module:
     def to(self, *args: Any, **kwargs: Any) -> Self: ...
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Convert the floating Parameters and buffers: `to(dtype)`, `to(device)`, `to(tensor)`.
-
         With `memory_format=tw.channels_last`, all of 4 axes are stored so; of 5 with the other one.
 
         Returns:
@@ -357,10 +356,7 @@ class Module:
         if dtype is not None:
             self._convert(as_dtype(dtype))
         wanted = kwargs.get("memory_format")
-        if wanted is not None:
-            ranks = (RANKS[wanted],) if wanted in RANKS else RANKS.values()
-            self._apply(lambda t: t.to(memory_format=wanted) if t.ndim in ranks else t)
-        return self
+        return self if wanted is None else self._apply(lambda t: images_in(t, wanted))
 
     def _convert(self, dtype: DType) -> Self:
         if not dtype.is_inexact:
