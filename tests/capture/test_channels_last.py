@@ -69,7 +69,8 @@ def test_rows_and_channels_last_are_arguments_of_different_kinds() -> None:
         found = compiled(x)
         assert is_last(found) is last
         assert_same(found, F.conv2d(x, w), exactly=True)
-    assert len(compiled.reports) == 2 and replays(compiled) == 3
+    assert len(compiled.reports) == 2
+    assert replays(compiled) == 3
     stored = images(4, 16, 8, 8).permute(0, 2, 3, 1).contiguous()
     assert is_last(compiled(stored.permute(0, 3, 1, 2))), "a view of a Tensor like that is one too"
     part = images(8, 16, 8, 8)[::2]
@@ -122,7 +123,8 @@ def test_a_training_step_writes_in_place() -> None:
     compiled = both(make, 6)
     assert replays(compiled) == 4
     _, grad, weight = compiled(images(4, 16, 12, 12))
-    assert is_last(grad) and is_last(weight)
+    assert is_last(grad)
+    assert is_last(weight)
     assert all(len(shape) == 4 and shape[2] <= 3 for shape in moved(compiled))
 
 
@@ -151,7 +153,8 @@ def test_parameters_and_gradients_stay_where_they_are() -> None:
     for _ in range(3):
         step(x)
         again = places()
-    assert again is not None and before[1:] == again[1:]
+    assert again is not None
+    assert before[1:] == again[1:]
     kept = weight.grad.detach()
     values = kept.numpy().copy()
     step(images(4, 16, 12, 12, seed=1))
@@ -177,7 +180,8 @@ def test_gradients_through_a_replay(last: bool) -> None:
     assert any(found.tape.turned) is any(found.tape.seen) is last
     if last:
         kept = [t.shape for t in found.types if t.rank == 4 and t.shape[2] > 1]
-        assert kept and all(shape[1] == shape[2] for shape in kept), "as storages have them"
+        assert kept
+        assert all(shape[1] == shape[2] for shape in kept), "as storages have them"
         images_moved = [
             n.shape
             for launch in found.tape.backward.plan.launches
@@ -210,7 +214,8 @@ def test_a_result_that_is_written_afterwards_is_not_an_argument() -> None:
         assert same is x
         alias.add_(1)
         np.testing.assert_array_equal(alias.numpy(), x.numpy())
-    assert is_last(twice) and is_last(x)
+    assert is_last(twice)
+    assert is_last(x)
 
 
 def test_an_argument_is_written_in_place() -> None:
@@ -224,4 +229,5 @@ def test_an_argument_is_written_in_place() -> None:
         write(plain)
         compiled(other)
         assert_same(other, plain, exactly=True)
-    assert is_last(other) and replays(compiled) == 2
+    assert is_last(other)
+    assert replays(compiled) == 2

@@ -36,19 +36,26 @@ def test_an_order_of_axes_is_what_the_strides_say() -> None:
     x = images(2, 3, 4, 5, last=False)
     y = x.to(memory_format=LAST)
     assert (x.stride(), y.stride()) == ((60, 20, 5, 1), (60, 1, 15, 3))
-    assert x.is_contiguous() and not x.is_contiguous(memory_format=LAST)
-    assert is_last(y) and not y.is_contiguous()
+    assert x.is_contiguous()
+    assert not x.is_contiguous(memory_format=LAST)
+    assert is_last(y)
+    assert not y.is_contiguous()
     np.testing.assert_array_equal(x.numpy(), y.numpy())
     assert y.numpy().strides == (240, 4, 60, 12)
-    assert y.to(memory_format=LAST) is y and y.contiguous(memory_format=LAST) is y
-    assert y.to(memory_format=tw.preserve_format) is y and x.contiguous() is x
+    assert y.to(memory_format=LAST) is y
+    assert y.contiguous(memory_format=LAST) is y
+    assert y.to(memory_format=tw.preserve_format) is y
+    assert x.contiguous() is x
     back = y.contiguous()
-    assert back.stride() == x.stride() and back is not y
+    assert back.stride() == x.stride()
+    assert back is not y
     assert y.clone().stride() == y.stride()
     assert y.clone(memory_format=tw.contiguous_format).stride() == x.stride()
     assert x.clone(memory_format=LAST).stride() == y.stride()
-    assert y.double().stride() == y.stride() and y.half(memory_format=LAST).dtype is tw.float16
-    assert y.permute(0, 2, 3, 1).is_contiguous() and y._base is None
+    assert y.double().stride() == y.stride()
+    assert y.half(memory_format=LAST).dtype is tw.float16
+    assert y.permute(0, 2, 3, 1).is_contiguous()
+    assert y._base is None
 
 
 def test_images_of_three_dimensions_have_a_format_of_their_own() -> None:
@@ -66,7 +73,9 @@ def test_images_of_three_dimensions_have_a_format_of_their_own() -> None:
 def test_one_channel_or_one_pixel_stands_in_both_orders() -> None:
     for shape in ((2, 1, 4, 5), (2, 3, 1, 1)):
         x = images(*shape, last=False)
-        assert x.to(memory_format=LAST) is x and is_last(x) and x.is_contiguous()
+        assert x.to(memory_format=LAST) is x
+        assert is_last(x)
+        assert x.is_contiguous()
     assert not lies_last((2, 3, 1, 1), last_strides((2, 3, 1, 1)))
     assert lies_last((1, 2, 3, 4), last_strides((1, 2, 3, 4)))
     assert not lies_last((2, 3, 4), (12, 1, 3))
@@ -107,7 +116,8 @@ KEEPING: dict[str, Callable[[Any], Any]] = {
 def test_functions_of_images_keep_the_order(name: str) -> None:
     x = images(2, 3, 6, 5)
     found, wanted = KEEPING[name](x), KEEPING[name](x.contiguous())
-    assert is_last(found) and not found.is_contiguous()
+    assert is_last(found)
+    assert not found.is_contiguous()
     np.testing.assert_allclose(found.numpy(), wanted.numpy(), 1e-5, 1e-6)
 
 
@@ -117,7 +127,8 @@ def test_other_functions_give_rows() -> None:
     for made in (rows + x, x.sum(1), x.flatten(1), x.reshape(6, 20), rows.relu()):
         assert made.is_contiguous()
     np.testing.assert_array_equal(x.flatten(1).numpy(), rows.flatten(1).numpy())
-    assert x[:, 1].stride() == (60, 15, 3) and x[:, :2].stride() == x.stride()
+    assert x[:, 1].stride() == (60, 15, 3)
+    assert x[:, :2].stride() == x.stride()
     np.testing.assert_array_equal(x[1:, ::2, 1].numpy(), rows.numpy()[1:, ::2, 1])
 
 
@@ -134,11 +145,13 @@ def test_writes_in_place_keep_the_order() -> None:
     x.relu_()
     array = np.maximum(array, 0)
     for t in (x, detached):
-        assert is_last(t) and not t.is_contiguous()
+        assert is_last(t)
+        assert not t.is_contiguous()
         np.testing.assert_array_equal(t.numpy(), array)
     np.testing.assert_array_equal(view.numpy(), array[:, 1])
     x.copy_(images(2, 3, 4, 5, seed=2, last=False))
-    assert is_last(x) and not x.is_contiguous()
+    assert is_last(x)
+    assert not x.is_contiguous()
 
 
 def gradients(last: bool) -> list[tw.Tensor]:
@@ -147,13 +160,16 @@ def gradients(last: bool) -> list[tw.Tensor]:
     y = F.max_pool2d(F.conv2d(x, w, padding=1).tanh(), 2)
     y.square().sum().backward()
     (again,) = tw.autograd.grad((x * x).sum(), x)
-    assert x.grad is not None and w.grad is not None
+    assert x.grad is not None
+    assert w.grad is not None
     return [y, x.grad, w.grad, again]
 
 
 def test_gradients_have_the_order_of_what_they_belong_to() -> None:
     for found, wanted in zip(gradients(True), gradients(False), strict=True):
-        assert is_last(found) and not found.is_contiguous() and wanted.is_contiguous()
+        assert is_last(found)
+        assert not found.is_contiguous()
+        assert wanted.is_contiguous()
         np.testing.assert_allclose(
             found.detach().numpy(), wanted.detach().numpy(), rtol=1e-5, atol=1e-6
         )
@@ -163,7 +179,9 @@ def test_gradients_are_added_up_in_their_order() -> None:
     x = images(2, 3, 6, 5).requires_grad_()
     for _ in range(2):
         (x * x).sum().backward()
-    assert x.grad is not None and is_last(x.grad) and not x.grad.is_contiguous()
+    assert x.grad is not None
+    assert is_last(x.grad)
+    assert not x.grad.is_contiguous()
     np.testing.assert_allclose(x.grad.numpy(), 4 * x.detach().numpy(), rtol=1e-6)
 
 
@@ -174,7 +192,8 @@ def test_values_looked_at_before_their_gradient_is_taken() -> None:
     y.sum().backward()
     rows = x.detach().contiguous().requires_grad_()
     F.conv2d(rows, W.contiguous()).sigmoid().sum().backward()
-    assert x.grad is not None and rows.grad is not None
+    assert x.grad is not None
+    assert rows.grad is not None
     np.testing.assert_allclose(x.grad.numpy(), rows.grad.numpy(), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(y.detach().numpy(), seen)
 
@@ -184,7 +203,9 @@ def test_modules_convert_what_has_four_axes() -> None:
     before = {name: t.numpy() for name, t in net.state_dict().items()}
     assert net.to(memory_format=LAST) is net
     weight: Any = net[0].weight
-    assert is_last(weight) and not weight.is_contiguous() and weight.is_leaf
+    assert is_last(weight)
+    assert not weight.is_contiguous()
+    assert weight.is_leaf
     for name, t in net.state_dict().items():
         np.testing.assert_array_equal(t.numpy(), before[name])
     file = io.BytesIO()
@@ -194,15 +215,18 @@ def test_modules_convert_what_has_four_axes() -> None:
         weight.zero_()
     net.load_state_dict(tw.load(file))
     np.testing.assert_array_equal(weight.detach().numpy(), before["0.weight"])
-    assert is_last(weight) and not weight.is_contiguous()
+    assert is_last(weight)
+    assert not weight.is_contiguous()
     assert copy.deepcopy(net)[0].weight.stride() == weight.stride()
     net.to(memory_format=tw.contiguous_format)
     assert weight.is_contiguous()
 
 
 def test_formats_have_names() -> None:
-    assert repr(LAST) == "talweg.channels_last" and isinstance(LAST, tw.memory_format)
-    assert pickle.loads(pickle.dumps(LAST)) is LAST and copy.deepcopy(LAST) is LAST
+    assert repr(LAST) == "talweg.channels_last"
+    assert isinstance(LAST, tw.memory_format)
+    assert pickle.loads(pickle.dumps(LAST)) is LAST
+    assert copy.deepcopy(LAST) is LAST
     x = images(2, 3, 4, 5)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(x)).numpy(), x.numpy())
     np.testing.assert_array_equal(np.from_dlpack(x), x.numpy())
@@ -216,4 +240,5 @@ def test_a_result_does_not_hold_what_it_was_computed_from() -> None:
     y.numpy()
     del x
     gc.collect()
-    assert buffer() is None and is_last(y)
+    assert buffer() is None
+    assert is_last(y)
