@@ -127,7 +127,26 @@ def new(node: Node, last: bool) -> Tensor:
     return arranged(node) if last and can_lie_last(node) else wrap(node)
 
 
-def keeping(outs: Sequence[Node], tensors: Sequence[Tensor], made: Iterable[Node]) -> set[Node]:
+KEEPING: Final = frozenset(
+    (
+        *(
+            "adaptive_avg_pool2d",
+            "adaptive_avg_pool3d",
+            "adaptive_max_pool2d",
+            "flip",
+            "glu",
+            "group_norm",
+        ),
+        *("adaptive_max_pool3d", "interpolate", "lp_pool2d", "lp_pool3d", "max_unpool2d"),
+        *("max_unpool3d", "pad", "pixel_shuffle", "pixel_unshuffle", "roll", "upsample"),
+    )
+)
+"""Functions that keep the order of their first operand, however they are made."""
+
+
+def keeping(
+    name: str, outs: Sequence[Node], tensors: Sequence[Tensor], made: Iterable[Node]
+) -> set[Node]:
     """Return those results of a function whose channels stand last since its operands' do.
 
     As PyTorch has it: images that are convolved, pooled, padded or computed element by element
@@ -135,10 +154,13 @@ def keeping(outs: Sequence[Node], tensors: Sequence[Tensor], made: Iterable[Node
     decides.
 
     Args:
+        name: of the function.
         outs: the results.
         tensors: the operands.
         made: the Nodes of the function, in order.
     """
+    if name in KEEPING:
+        return {o for o in outs if is_last(tensors[0]) and can_lie_last(o)}
     found = _spread({t.node() for t in tensors if is_last(t)}, made)
     kept = {o for o in outs if o in found and can_lie_last(o)}
     return {o for o in kept if not _follows_rows(o, tensors)}

@@ -128,7 +128,7 @@ class _General:
         step = None
         if tracked and out.type.inexact:
             step = taped(self._name, tensors, nodes, (out,), made, reverse)
-        t = arranged(out) if last and keeping((out,), tensors, made) else wrap(out)
+        t = arranged(out) if last and keeping(self._name, (out,), tensors, made) else wrap(out)
         if step is not None:
             step.rows.append((out, t._storage))
             t._edge = step
@@ -191,7 +191,7 @@ def _several(
     nodes = tuple(dict.fromkeys(o for o in out if o.__class__ is Node))
     recorded = tracked and any(n.type.inexact for n in nodes)
     step = taped(name, tensors, given, nodes, made, reverse) if recorded else None
-    last = keeping(nodes, tensors, made) if any(map(is_last, tensors)) else ()
+    last = keeping(name, nodes, tensors, made) if any(map(is_last, tensors)) else ()
     tensor_of = {o: arranged(o) if o in last else wrap(o) for o in nodes}
     if step is not None:
         for i, n in enumerate(nodes):
