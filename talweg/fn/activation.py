@@ -95,14 +95,13 @@ def gelu(b: Builder, x: Node, approximate: str = "none") -> Node:
         InvalidValue: for another approximation.
     """
     check_floating("gelu", x)
-    half = b.mul(x, b.scalar(0.5, x.dtype))
     if approximate == "none":
-        return b.mul(half, b.erfc(_times(b, x, -math.sqrt(0.5))))
+        return b.gelu(x, _times(b, b.erfc(_times(b, x, -math.sqrt(0.5))), 0.5))
     if approximate != "tanh":
         raise InvalidValue(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
     cube = _times(b, b.mul(b.mul(x, x), x), 0.044715)
     bend = b.tanh(_times(b, b.add(x, cube), math.sqrt(2 / math.pi)))
-    return b.mul(half, b.add(bend, b.scalar(1, x.dtype)))
+    return b.mul(_times(b, x, 0.5), b.add(bend, b.scalar(1, x.dtype)))
 
 
 def silu(b: Builder, x: Node) -> Node:

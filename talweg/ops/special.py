@@ -11,7 +11,7 @@ import numpy as np
 from talweg.base import dtypes, special
 from talweg.base.frozen import frozen
 from talweg.ir.op import Draw, Op, Sample
-from talweg.ops.kinds import Unary
+from talweg.ops.kinds import Elementwise, Unary
 
 if TYPE_CHECKING:
     from talweg.ir.build import Builder
@@ -48,6 +48,30 @@ class Erfc(Unary):
 
     def slope(self, b: Builder, x: Node, y: Node) -> Node:
         return _gauss(b, x, -1.0, -_DENSITY)
+
+
+@frozen
+class Gelu(Elementwise):
+    """x times the probability that a standard normal number is below x.
+
+    1. Operands are x and that probability. The value is their product.
+    2. The gradient is that of a function of x alone: what arrives meets the slope, which is
+       known as soon as x is.
+    """
+
+    accepts = dtypes.FLOATS
+    arity = 2
+    function = np.multiply
+    symbol = "mul"
+
+    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+        x, below = node.inputs
+        density = _gauss(b, x, -0.5, _DENSITY * math.sqrt(0.125))
+        return b.mul(cotangents[0], b.add(below, b.mul(x, density))), None
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        yield Sample(cls(), (Draw((3, 4)),) * 2, dtypes.FLOATS, gradient=False)
 
 
 @frozen
@@ -113,4 +137,4 @@ class Polygamma(Unary):
             yield Sample(cls(n), (Draw((3, 4), 0.3, 4.0),), dtypes.FLOATS)
 
 
-OPS: tuple[type[Op], ...] = (Erf, Erfc, Erfinv, Lgamma, Digamma, Polygamma)
+OPS: tuple[type[Op], ...] = (Erf, Erfc, Gelu, Erfinv, Lgamma, Digamma, Polygamma)

@@ -104,7 +104,7 @@ class Adam(Optimizer):
             if largest is None:
                 largest = state["max_exp_avg_sq"] = zeros_like(param)
             square = largest.copy_(largest.maximum(square))
-        root = square.sqrt() / (1 - beta2**step) ** 0.5 + group["eps"]
+        root = square.sqrt() * (1 - beta2**step) ** -0.5 + group["eps"]
         rate = rate_of(group) / (1 - beta1**step)
         param.sub_(state["exp_avg"] / root * rate)
 

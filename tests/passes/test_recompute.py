@@ -38,6 +38,14 @@ def test_the_gradient_of_a_softmax_reads_its_result_and_what_arrives() -> None:
     assert len(over) == 4, "x, the shares, what arrives at them, and the gradient"
 
 
+def test_the_gradient_of_gelu_reads_the_slope_and_what_arrives() -> None:
+    x, g = known(64, 128).requires_grad_(), known(64, 128)
+    y = F.gelu(x)
+    kept = plan_of(y, *tw.autograd.grad(y * y, [x], g))
+    full = {n for launch in kept.launches for n in launch.operands if n.shape == (64, 128)}
+    assert len(full) <= 4, "x, g, y and the gradient"
+
+
 def test_what_follows_a_product_computes_cheap_values_again() -> None:
     rng = np.random.default_rng(0)
     a, x, w = rng.normal(size=(64, 128)), rng.normal(size=(64, 50)), rng.normal(size=(50, 128))
