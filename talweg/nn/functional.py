@@ -33,6 +33,7 @@ from talweg.fn import (
     resize,
     vision,
 )
+from talweg.nn.averages import LOSSES, with_averages
 from talweg.nn.lookup import embedding as embedding
 from talweg.nn.lookup import embedding_bag as embedding_bag
 from talweg.nn.stochastic import alpha_dropout as alpha_dropout
@@ -102,6 +103,8 @@ def _collect() -> dict[str, Callable[..., Any]]:
     public = [f for m in (conv, pool, adaptive, norm, vision, resize) for f in m.PUBLIC]
     for f in (*own, *public):
         table[f.__name__] = FUNCTIONS.get(f.__name__) or lift(f)
+    for name in LOSSES:
+        table[name] = with_averages(table[name])
     for name in _INPLACE:
         table[f"{name}_"] = _writing(table[name], f"{name}_")
         table[name] = _with_inplace(table[name])

@@ -329,12 +329,12 @@ def test_losses_as_layers_equal_the_functions() -> None:
         (nn.SmoothL1Loss(beta=0.5), F.smooth_l1_loss, (x, y), {"beta": 0.5}),
         (nn.HuberLoss(delta=0.5), F.huber_loss, (x, y), {"delta": 0.5}),
         (
-            nn.CrossEntropyLoss(w, 1, "sum", 0.1),
+            nn.CrossEntropyLoss(w, None, 1, None, "sum", 0.1),
             F.cross_entropy,
             (x, target),
             {"weight": w, "ignore_index": 1, "reduction": "sum", "label_smoothing": 0.1},
         ),
-        (nn.NLLLoss(w, 0), F.nll_loss, (x, target), {"weight": w, "ignore_index": 0}),
+        (nn.NLLLoss(w, ignore_index=0), F.nll_loss, (x, target), {"weight": w, "ignore_index": 0}),
         (nn.BCELoss(w), F.binary_cross_entropy, (p, y.sigmoid()), {"weight": w}),
         (
             nn.BCEWithLogitsLoss(pos_weight=w),
@@ -342,7 +342,7 @@ def test_losses_as_layers_equal_the_functions() -> None:
             (x, y.sigmoid()),
             {"pos_weight": w},
         ),
-        (nn.KLDivLoss("batchmean"), F.kl_div, (x, p), {"reduction": "batchmean"}),
+        (nn.KLDivLoss(reduction="batchmean"), F.kl_div, (x, p), {"reduction": "batchmean"}),
         (nn.PoissonNLLLoss(full=True), F.poisson_nll_loss, (x, y.abs()), {"full": True}),
         (nn.GaussianNLLLoss(), F.gaussian_nll_loss, (x, y, p), {}),
         (nn.HingeEmbeddingLoss(0.5), F.hinge_embedding_loss, (x, sign), {"margin": 0.5}),

@@ -150,7 +150,7 @@ RANDOM = {
     "RReLU",
 }
 CONTAINERS = {"Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList"}
-ELSEWHERE = {"MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d", "CTCLoss"}
+ELSEWHERE = {"MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d", "CTCLoss", "DataParallel"}
 
 
 def named(cases: list[tuple[Make, Arrays]]) -> list[Any]:
