@@ -68,7 +68,9 @@ __all__ = [
     "TalwegError",
     "Tensor",
     "autograd",
+    "bartlett_window",
     "bfloat16",
+    "blackman_window",
     "bool",
     "channels_last",
     "channels_last_3d",
@@ -85,12 +87,15 @@ __all__ = [
     "e",
     "enable_grad",
     "explain",
+    "fft",
     "finfo",
     "float",
     "float16",
     "float32",
     "float64",
     "half",
+    "hamming_window",
+    "hann_window",
     "iinfo",
     "inf",
     "inference_mode",
@@ -101,6 +106,7 @@ __all__ = [
     "int8",
     "is_grad_enabled",
     "is_inference_mode_enabled",
+    "kaiser_window",
     "layout",
     "linalg",
     "load",
@@ -134,21 +140,34 @@ globals().update(FUNCTIONS)
 globals().update({f.__name__: f for f in (*creation.PUBLIC, *random.PUBLIC, *dependent.PUBLIC)})
 
 if TYPE_CHECKING:
-    from talweg import data, linalg, models
+    from talweg import data, fft, linalg, models
     from talweg.capture.compiled import compile
     from talweg.engine.explain import explain
     from talweg.engine.profile import profile
     from talweg.engine.search import tune
     from talweg.engine.tracing import no_sync
+    from talweg.engine.windows import (
+        bartlett_window,
+        blackman_window,
+        hamming_window,
+        hann_window,
+        kaiser_window,
+    )
     from talweg.nn.state import load, save
 
     def __getattr__(name: str) -> Any: ...
 
 else:
     _LATER = {
+        "bartlett_window": "talweg.engine.windows",
+        "blackman_window": "talweg.engine.windows",
         "compile": "talweg.capture.compiled",
         "data": "talweg.data",
         "explain": "talweg.engine.explain",
+        "fft": "talweg.fft",
+        "hamming_window": "talweg.engine.windows",
+        "hann_window": "talweg.engine.windows",
+        "kaiser_window": "talweg.engine.windows",
         "linalg": "talweg.linalg",
         "load": "talweg.nn.state",
         "models": "talweg.models",

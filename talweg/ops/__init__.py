@@ -19,6 +19,7 @@ from talweg.ops import (
     control,
     convert,
     effect,
+    fourier,
     generate,
     index,
     linalg,
@@ -47,6 +48,7 @@ OPS: tuple[type[Op], ...] = (
     *control.OPS,
     *effect.OPS,
     *linalg.OPS,
+    *fourier.OPS,
 )
 _NAMED: tuple[type[Op], ...] = (*OPS, Input, Pick)
 BY_NAME: dict[str, type[Op]] = {op.name(): op for op in _NAMED}
