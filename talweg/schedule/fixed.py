@@ -11,11 +11,21 @@ from dataclasses import replace
 
 from talweg.base import dtypes
 from talweg.loops.count import extent
-from talweg.loops.nest import Block, Buffer, Loop, LoopNest, map_scalars
-from talweg.loops.scalar import Argument, Number, Scalar, constant, substitute
+from talweg.loops.nest import Block, Buffer, Loop, LoopNest, map_scalars, scalars, statements
+from talweg.loops.scalar import (
+    Argument,
+    Call,
+    Index,
+    Number,
+    Scalar,
+    constant,
+    substitute,
+    walk,
+)
 from talweg.schedule.moves import each_loop
 
 SMALL = 4
+WINDOW = 7  # elements that a window has along an axis at most
 
 
 def small_extents(nest: LoopNest, values: Mapping[str, Number]) -> tuple[tuple[str, int], ...]:
@@ -32,6 +42,34 @@ def small_extents(nest: LoopNest, values: Mapping[str, Number]) -> tuple[tuple[s
             if not isinstance(last, Argument) or extent(last, values) > SMALL:
                 break
             found[last.name] = extent(last, values)
+    return tuple(sorted(found.items()))
+
+
+def window_extents(nest: LoopNest, values: Mapping[str, Number]) -> tuple[tuple[str, int], ...]:
+    """Return the extents of windows that slide over longer axes, by their arguments.
+
+    Where there is a result for every element of a window, only if the axes are much longer.
+    """
+    loops = {s.index: s for s in statements(nest.body) if isinstance(s, Loop)}
+    sizes = {
+        index: extent(loop.extent, values)
+        for index, loop in loops.items()
+        if isinstance(loop.extent, Argument)
+    }
+    found: dict[str, int] = {}
+    for part in scalars(nest.body):
+        if not isinstance(part, Call) or part.function not in ("ge", "lt"):
+            continue
+        together = sorted(
+            (sizes[p.name], p.name) for p in walk(part) if isinstance(p, Index) and p.name in sizes
+        )
+        if len(together) != 2 or together[0][0] > min(WINDOW, together[1][0] - 1):
+            continue
+        size, index = together[0]
+        argument = loops[index].extent
+        assert isinstance(argument, Argument)
+        if loops[index].order == "reduction" or together[1][0] > 2 * WINDOW:
+            found[argument.name] = size
     return tuple(sorted(found.items()))
 
 

@@ -13,13 +13,15 @@ from talweg.loops.nest import Buffer, Loop, LoopNest, Statement, Store, expressi
 from talweg.loops.scalar import Index, Load, Number, walk
 from talweg.schedule.abreast import abreast
 from talweg.schedule.ahead import fetched_ahead
-from talweg.schedule.fixed import fixed, small_extents
+from talweg.schedule.borders import bordered, bordered_sums, slides
+from talweg.schedule.fixed import fixed, small_extents, window_extents
 from talweg.schedule.jam import jammed
 from talweg.schedule.moves import collapsed, parallel_loops, unrolled
 from talweg.schedule.parts import parted
 from talweg.schedule.place import placed
 from talweg.schedule.reductions import chunked
 from talweg.schedule.stages import Staged, split
+from talweg.schedule.taps import inside
 from talweg.schedule.target import Target
 from talweg.schedule.tiles import tiled
 from talweg.schedule.vectors import Choice, choose
@@ -55,9 +57,10 @@ class Loops:
 def staged(nest: LoopNest, schedule: Loops, target: Target) -> Staged:
     """Apply a schedule to a verified nest."""
     moved = parted(placed(fixed(nest, schedule.sizes)))
-    moved = jammed(collapsed(unrolled(moved)), rows=False)
+    moved = jammed(collapsed(unrolled(bordered(inside(moved)))), rows=False)
     if schedule.chunks:
         moved = chunked(moved)
+    moved = bordered_sums(moved)
     moved = jammed(moved, rows=True)
     if schedule.vectors:
         moved = abreast(moved)
@@ -81,6 +84,8 @@ def choose_loops(nest: LoopNest, values: Mapping[str, Number]) -> Loops:
     chunks = any(_is_narrow(block, values) for block in listed)
     large = max((_bytes(b, values) for b in nest.inputs), default=0) >= FAR
     streams, sizes = _streams(nest, values), small_extents(nest, values)
+    if slides(nest.body):
+        sizes = tuple(sorted({*sizes, *window_extents(nest, values)}))
     return Loops(chunks=chunks, streams=streams, large=large, sizes=sizes)
 
 
