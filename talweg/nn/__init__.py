@@ -33,6 +33,7 @@ from talweg.nn.activation import (
     Tanhshrink,
     Threshold,
 )
+from talweg.nn.cells import GRUCell, LSTMCell, RNNCell, RNNCellBase
 from talweg.nn.container import (
     ModuleDict,
     ModuleList,
@@ -145,6 +146,7 @@ from talweg.nn.pooling import (
     MaxUnpool2d,
     MaxUnpool3d,
 )
+from talweg.nn.recurrent import GRU, LSTM, RNN, RNNBase
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -165,8 +167,8 @@ __all__ = [
     "Bilinear",
     "Buffer",
     "CELU",
-    "ChannelShuffle",
     "CTCLoss",
+    "ChannelShuffle",
     "CircularPad1d",
     "CircularPad2d",
     "CircularPad3d",
@@ -195,6 +197,8 @@ __all__ = [
     "Fold",
     "GELU",
     "GLU",
+    "GRU",
+    "GRUCell",
     "GaussianNLLLoss",
     "GroupNorm",
     "Hardshrink",
@@ -212,6 +216,8 @@ __all__ = [
     "LPPool1d",
     "LPPool2d",
     "LPPool3d",
+    "LSTM",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -243,6 +249,10 @@ __all__ = [
     "PixelUnshuffle",
     "PoissonNLLLoss",
     "RMSNorm",
+    "RNN",
+    "RNNBase",
+    "RNNCell",
+    "RNNCellBase",
     "RReLU",
     "ReLU",
     "ReLU6",

@@ -478,13 +478,16 @@ class Concat(View):
 
     def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
         (ct,) = cotangents
+        axis, end = self.axis, 0
+        begins, ends, steps = [0] * ct.rank, list(ct.shape), (1,) * ct.rank
+        if isinstance(ct.op, Slice) and ct.op.steps == steps:  # of what is joined with others
+            begins, ends, end = list(ct.op.starts), list(ct.op.stops), ct.op.starts[axis]
+            (ct,) = ct.inputs
         parts = []
-        end = 0
         for i in node.inputs:
-            starts, stops = [0] * ct.rank, list(ct.shape)
-            starts[self.axis], end = end, end + i.shape[self.axis]
-            stops[self.axis] = end
-            parts.append(b.slice(ct, tuple(starts), tuple(stops), (1,) * ct.rank))
+            begins[axis], end = end, end + i.shape[axis]
+            ends[axis] = end
+            parts.append(b.slice(ct, tuple(begins), tuple(ends), steps))
         return tuple(parts)
 
     @classmethod

@@ -71,6 +71,16 @@ def test_cat_and_stack(b: Any, axis: int) -> None:
     b.check_gradient(lambda b, x, y: shaping.stack(b, [x, y], axis), X, X)
 
 
+def test_what_is_joined_twice(b: Any) -> None:
+    def nested(b: Any, x: Any, y: Any) -> Any:
+        inner = shaping.cat(b, [shaping.cat(b, [x, y, x], 1), y], 1)
+        return shaping.cat(b, [inner, shaping.cat(b, [inner, inner], 0)], 0)
+
+    inner = np.concatenate([M, -M, M, -M], 1)
+    np.testing.assert_array_equal(b.run(nested, M, -M), np.concatenate([inner] * 3, 0))
+    b.check_gradient(nested, M, -M)
+
+
 @pytest.mark.parametrize(
     ("function", "oracle"),
     [

@@ -150,7 +150,10 @@ RANDOM = {
     "RReLU",
 }
 CONTAINERS = {"Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList"}
-ELSEWHERE = {"MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d", "CTCLoss", "DataParallel"}
+ELSEWHERE = {
+    *("MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d", "CTCLoss", "DataParallel"),
+    *("RNN", "GRU", "LSTM", "RNNBase", "RNNCell", "GRUCell", "LSTMCell", "RNNCellBase"),
+}
 
 
 def named(cases: list[tuple[Make, Arrays]]) -> list[Any]:
