@@ -33,6 +33,7 @@ from talweg.nn.activation import (
     Tanhshrink,
     Threshold,
 )
+from talweg.nn.attention import MultiheadAttention
 from talweg.nn.cells import GRUCell, LSTMCell, RNNCell, RNNCellBase
 from talweg.nn.container import (
     ModuleDict,
@@ -147,6 +148,13 @@ from talweg.nn.pooling import (
     MaxUnpool3d,
 )
 from talweg.nn.recurrent import GRU, LSTM, RNN, RNNBase
+from talweg.nn.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -239,6 +247,7 @@ __all__ = [
     "MultiLabelMarginLoss",
     "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",
+    "MultiheadAttention",
     "NLLLoss",
     "PReLU",
     "PairwiseDistance",
@@ -277,6 +286,11 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "TripletMarginLoss",
     "TripletMarginWithDistanceLoss",
     "Unflatten",

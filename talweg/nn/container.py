@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import Any, Self, overload
 
 from talweg.base.errors import DTypeError, IndexOutOfRange, InvalidValue
@@ -161,6 +162,19 @@ class ModuleList(_Listed):
 
     def __add__(self, other: Iterable[Module]) -> ModuleList:
         return ModuleList([*self, *other])
+
+    def __repr__(self) -> str:
+        """Return a text in which equal neighbours are written once."""
+        lines = []
+        start = 0
+        for text, group in groupby(map(repr, self)):
+            count = len(list(group))
+            name = f"({start})" if count == 1 else f"({start}-{start + count - 1})"
+            times = "" if count == 1 else f"{count} x "
+            lines.append(f"\n  {name}: {times}" + text.replace("\n", "\n  "))
+            start += count
+        body = "".join(lines)
+        return f"{self._get_name()}({body}\n)" if lines else f"{self._get_name()}()"
 
 
 class ModuleDict(Module):

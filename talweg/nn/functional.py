@@ -33,6 +33,8 @@ from talweg.fn import (
     resize,
     vision,
 )
+from talweg.nn.attending import multi_head_attention_forward as multi_head_attention_forward
+from talweg.nn.attending import scaled_dot_product_attention as scaled_dot_product_attention
 from talweg.nn.averages import LOSSES, with_averages
 from talweg.nn.lookup import embedding as embedding
 from talweg.nn.lookup import embedding_bag as embedding_bag

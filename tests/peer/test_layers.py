@@ -153,6 +153,8 @@ CONTAINERS = {"Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterL
 ELSEWHERE = {
     *("MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d", "CTCLoss", "DataParallel"),
     *("RNN", "GRU", "LSTM", "RNNBase", "RNNCell", "GRUCell", "LSTMCell", "RNNCellBase"),
+    *("MultiheadAttention", "Transformer", "TransformerEncoder", "TransformerDecoder"),
+    *("TransformerEncoderLayer", "TransformerDecoderLayer"),
 }
 
 
