@@ -15,7 +15,16 @@ from tests.peer.peer import torch
 pytestmark = pytest.mark.peer
 
 SPACES = (
-    *("nn", "nn.functional", "nn.init", "nn.utils", "nn.Module", "optim", "optim.lr_scheduler"),
+    *(
+        "nn",
+        "nn.functional",
+        "nn.init",
+        "nn.utils",
+        "nn.utils.rnn",
+        "nn.Module",
+        "optim",
+        "optim.lr_scheduler",
+    ),
     *("utils.data", "autograd", "Generator", "Tensor", ""),
 )
 HERE = {"utils.data": "data"}
