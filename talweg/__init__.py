@@ -40,7 +40,7 @@ from talweg.base.formats import (
 )
 from talweg.base.shapes import Size
 from talweg.base.version import VERSION
-from talweg.engine import creation, dependent, random
+from talweg.engine import creation, dependent, random, reforming
 from talweg.engine.conversion import device, layout, strided
 from talweg.engine.counters import counters, reset_counters
 from talweg.engine.functions import FUNCTIONS
@@ -137,6 +137,7 @@ __all__ = [
 
 _attach()
 globals().update(FUNCTIONS)
+globals().update(reforming.FUNCTIONS)
 globals().update({f.__name__: f for f in (*creation.PUBLIC, *random.PUBLIC, *dependent.PUBLIC)})
 
 if TYPE_CHECKING:

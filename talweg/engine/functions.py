@@ -28,6 +28,7 @@ from talweg.fn import (
     norm,
     pool,
     reduction,
+    replacing,
     resize,
     scans,
     shaping,
@@ -48,6 +49,7 @@ MODULES: tuple[ModuleType, ...] = (
     shaping,
     indexing,
     gathering,
+    replacing,
     linalg,
     matrix_systems,
     matrix_factors,
@@ -97,6 +99,16 @@ def _of_each(function: Callable[..., Any]) -> Callable[..., Any]:
     return applied
 
 
+# In-place forms that are functions, too: `tw.relu_(x)`.
+WRITING = (
+    *("abs", "acos", "acosh", "addmv", "arccos", "arccosh", "arcsin", "arcsinh", "arctan"),
+    *("arctanh", "asin", "asinh", "atan", "atanh", "ceil", "clamp", "clamp_max", "clamp_min"),
+    *("clip", "cos", "cosh", "deg2rad", "erf", "erfc", "exp2", "exp", "expm1", "fix", "floor"),
+    *("frac", "index_put", "ldexp", "log10", "log1p", "log2", "log", "logit", "nan_to_num"),
+    *("neg", "negative", "rad2deg", "reciprocal", "relu", "round", "rsqrt", "sigmoid", "sin"),
+    *("sinc", "sinh", "sqrt", "square", "tan", "tanh", "trunc", "xlogy"),
+)
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 METHODS: dict[str, Callable[..., Any]] = {}
 PROPERTIES: dict[str, Callable[..., Any]] = {}
@@ -119,5 +131,6 @@ for _module, _table in _lifted():
         if f"{_name}_" in METHODS:
             METHODS[f"{_alias}_"] = METHODS[f"{_name}_"]
 
+FUNCTIONS.update({f"{_name}_": METHODS[f"{_name}_"] for _name in WRITING})
 for _name in ("atleast_1d", "atleast_2d", "atleast_3d"):
     FUNCTIONS[_name] = _of_each(FUNCTIONS[_name])

@@ -13,6 +13,7 @@ from talweg.engine import (
     differentiated,
     printing,
     random,
+    reforming,
     subscript,
 )
 from talweg.engine.direct import arithmetic
@@ -104,9 +105,25 @@ CASTS = {
     "bool": dtypes.bool_,
 }
 
+
+def _yes(self: Tensor) -> bool:
+    """Whether the values are on the CPU."""
+    return True
+
+
+def _no(self: Tensor) -> bool:
+    """Whether the values are of a kind that talweg does not have."""
+    return False
+
+
+KINDS = ("is_sparse", "is_sparse_csr", "is_quantized", "is_meta", "is_mkldnn", "is_nested")
+PLACES = ("is_mps", "is_xpu", "is_xla", "is_ipu", "is_vulkan")
+
 READ_ONLY: dict[str, Callable[..., Any]] = {
     "device": conversion.place,
+    "is_cpu": _yes,
     "is_cuda": conversion.is_cuda,
+    **dict.fromkeys((*KINDS, *PLACES), _no),
     "itemsize": conversion.element_size,
     "layout": conversion.layout_of,
     "nbytes": conversion.nbytes,
@@ -152,7 +169,7 @@ def _operand(other: Any) -> Any:
 
 def attach() -> None:
     """Give Tensor its methods, operators and properties."""
-    for table in (METHODS, CONVERSIONS, random.METHODS, dependent.METHODS):
+    for table in (METHODS, CONVERSIONS, random.METHODS, dependent.METHODS, reforming.METHODS):
         for name, method in table.items():
             setattr(Tensor, name, method)
     for name, dtype in CASTS.items():

@@ -175,6 +175,7 @@ MODULES: dict[str, dict[str, Any]] = {
         "current_device_index": absent("torch.accelerator.current_device_index"),
         "empty_cache": _none,
     },
+    "": {"autocast": autocast},
     "amp": _AMP,
     "amp.autocast_mode": _AMP,
     "amp.grad_scaler": _AMP,

@@ -1,0 +1,108 @@
+"""Settings of PyTorch that programs make: each is accepted, and says how things are here."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from talweg.base import config, dtypes
+from talweg.base.dtypes import DType
+from talweg.engine import creation
+from talweg.engine.conversion import CPU, device
+from talweg.engine.creation import check_device
+from talweg.engine.tensor import Tensor
+
+
+def get_num_threads() -> int:
+    """Return the number of threads that compute; `TALWEG_NUM_THREADS` sets it."""
+    return config.read().threads
+
+
+def set_num_threads(int: int) -> None:
+    """Set how many threads compute in processes started later; this one's stay as they are.
+
+    Raises:
+        InvalidValue: unless positive.
+    """
+    os.environ["TALWEG_NUM_THREADS"] = str(int)
+    config.read()
+
+
+def set_default_device(device: Any) -> None:
+    """Accept the CPU.
+
+    Raises:
+        DeviceError: for any other device.
+    """
+    check_device(device)
+
+
+def get_default_device() -> device:
+    """Return the CPU."""
+    return CPU
+
+
+def accepted(*args: Any, **options: Any) -> None:
+    """Accept a setting that changes nothing here."""
+
+
+def yes() -> bool:
+    """Return True: results depend on nothing but inputs and seeds."""
+    return True
+
+
+def refused(mode: bool) -> bool:
+    """Return False: it is not supported."""
+    return False
+
+
+def range_inclusive(
+    start: float, end: float | None = None, step: float = 1, dtype: DType | None = None
+) -> Tensor:
+    """Return numbers from start to end, the end included, as float32 unless said otherwise."""
+    if end is None:
+        start, end = 0, start
+    kind = dtype or creation.get_default_dtype()
+    count = int((end - start) / step + 1)
+    return creation.arange(count, dtype=kind) * step + start
+
+
+def scalar_tensor(
+    s: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Return a 0-d Tensor, floating unless said otherwise."""
+    kind = dtype or creation.get_default_dtype()
+    return creation.tensor(s, kind, device, requires_grad)
+
+
+def _highest() -> str:
+    return "highest"
+
+
+def _zero() -> int:
+    return 0
+
+
+MODULES: dict[str, dict[str, Any]] = {
+    "": {
+        "are_deterministic_algorithms_enabled": yes,
+        "cdouble": dtypes.complex128,
+        "cfloat": dtypes.complex64,
+        "get_default_device": get_default_device,
+        "get_deterministic_debug_mode": _zero,
+        "get_float32_matmul_precision": _highest,
+        "get_num_interop_threads": get_num_threads,
+        "get_num_threads": get_num_threads,
+        "newaxis": None,
+        "range": range_inclusive,
+        "scalar_tensor": scalar_tensor,
+        "set_default_device": set_default_device,
+        "set_deterministic_debug_mode": accepted,
+        "set_float32_matmul_precision": accepted,
+        "set_flush_denormal": refused,
+        "set_num_interop_threads": accepted,
+        "set_num_threads": set_num_threads,
+        "set_warn_always": accepted,
+        "use_deterministic_algorithms": accepted,
+    },
+}
