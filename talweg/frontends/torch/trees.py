@@ -61,6 +61,7 @@ TREE: dict[str, tuple[str, ...]] = {
     "autograd.functional": ("talweg.engine.functional",),
     "cuda": ("talweg.cuda",),
     "functional": ("talweg",),
+    "fft": ("talweg.fft",),
     "linalg": ("talweg.linalg",),
     "nn": ("talweg.nn",),
     "nn.functional": ("talweg.nn.functional",),
