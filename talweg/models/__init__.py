@@ -20,6 +20,7 @@ from talweg.models.efficientnet import (
     efficientnet_b7,
 )
 from talweg.models.googlenet import GoogLeNet, GoogLeNetOutputs, googlenet
+from talweg.models.gpt import GPT, GPTConfig, gpt2, gpt2_large, gpt2_medium, gpt2_xl
 from talweg.models.inception import Inception3, InceptionOutputs, inception_v3
 from talweg.models.lenet import LeNet, lenet
 from talweg.models.mobilenet import (
@@ -57,8 +58,26 @@ from talweg.models.vgg import (
     vgg19,
     vgg19_bn,
 )
+from talweg.models.vision_transformer import (
+    VisionTransformer,
+    vit_b_16,
+    vit_b_32,
+    vit_l_16,
+    vit_l_32,
+)
 
 __all__ = [
+    "GPT",
+    "GPTConfig",
+    "gpt2",
+    "gpt2_large",
+    "gpt2_medium",
+    "gpt2_xl",
+    "VisionTransformer",
+    "vit_b_16",
+    "vit_b_32",
+    "vit_l_16",
+    "vit_l_32",
     "AlexNet",
     "alexnet",
     "DenseNet",

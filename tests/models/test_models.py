@@ -50,6 +50,10 @@ PUBLISHED = {
     "wide_resnet101_2": (126_886_696, "4f088c0a152b8f5c"),
     "squeezenet1_0": (1_248_424, "4654d26ad581241f"),
     "squeezenet1_1": (1_235_496, "1d365589393f9c1e"),
+    "vit_b_16": (86_567_656, "b124b34d9346c58c"),
+    "vit_b_32": (88_224_232, "f8bc3a1f2fd0c4c4"),
+    "vit_l_16": (304_326_632, "0fd5127fe79be5b3"),
+    "vit_l_32": (306_535_400, "8b7397ee7b872a2b"),
     "vgg11": (132_863_336, "cb3dc23f2a13e182"),
     "vgg11_bn": (132_868_840, "8b6717e727c0ecf9"),
     "vgg13": (133_047_848, "67c1dc8b57fde74b"),
@@ -110,6 +114,10 @@ SMALL: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
         (3, 32, 32),
     ),
     "mobilenet_v3": (lambda: models.MobileNetV3(ROWS, 24, 7), (3, 32, 32)),
+    "vit": (
+        lambda: models.VisionTransformer(16, 8, 2, 2, 8, 16, 0.1, 0.1, 7, representation_size=5),
+        (3, 16, 16),
+    ),
     "efficientnet": (lambda: models.EfficientNet(0.25, 0.25, num_classes=7), (3, 32, 32)),
 }
 
