@@ -24,6 +24,7 @@ from talweg.engine.workers import disk_cache, pool
 from talweg.loops.nest import LoopNest
 from talweg.loops.scalar import Number
 from talweg.passes.plan import Launch
+from talweg.runtime.buffer import Buffer
 from talweg.runtime.executor import Executor, Place
 from talweg.runtime.executor import Launch as Run
 from talweg.runtime.jit import Kernel
@@ -172,10 +173,11 @@ def _measured(launch: Launch, schedules: int) -> Tuned:
 
 
 def _made_up(launch: Launch) -> Iterator[np.ndarray]:
-    """Yield an array for each input and each result."""
+    """Yield an array for each input and each result, in memory such as Programs use."""
     chance = np.random.default_rng(0)
     for node in launch.operands:
-        array = np.zeros(node.type.shape, node.type.dtype.storage)
+        array = Buffer(node.type.nbytes).array(node.type.dtype.storage, node.type.shape)
+        array[...] = 0
         if array.dtype.kind in "fc":
             array[...] = chance.random(array.shape)
         yield array
