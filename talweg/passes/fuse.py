@@ -17,7 +17,7 @@ on earlier ones only: no cycle can arise, and the pass is linear.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import final
 
 from talweg.base.shapes import Shape, size_of
@@ -48,6 +48,7 @@ FEW_ROWS = 16  # fewer rows than this do not keep all threads busy
 LONG = 1 << 12  # elements whose order in memory matters
 SHORT_AXIS = 8
 SHORT = 1 << 15  # elements that one thread may well do alone
+NEAR = 8  # groups that a contraction may be put behind
 
 
 def fuse(graph: Graph, orders: Mapping[Node, Order]) -> Fusion:
@@ -248,9 +249,32 @@ class _Fuser(Wiring):
             group = self.groups[number]
             if group.has_room and self._fits(node, group):
                 return group
+            product = self._product(node, bases, number)
+            if product is not None:
+                return product
         for reader in later:
             if reader.has_room and reader.space == node.shape and self.in_order(node, reader):
                 return reader
+        return None
+
+    def _product(self, node: Node, bases: Sequence[Node], last: int) -> Group | None:
+        """The contraction that a Node reads, if its group can run after all else that is read.
+
+        So a bias that is computed after the product, before it is added, is added in its kernel.
+        """
+        for base in bases:
+            number = self._number(base)
+            group = self.groups[number]
+            if not (isinstance(base.op, Contract) and max(last - NEAR, 0) <= number < last):
+                continue
+            between = self.groups[number + 1 : last + 1]
+            if any(self.group_of.get(root) is group for g in between for root in g.reads):
+                continue
+            if group.has_room and self._fits(node, group):
+                self.groups[number : last + 1] = *between, group
+                for n in range(number, last + 1):
+                    self.groups[n].number = n
+                return group
         return None
 
     def _join(self, node: Node) -> bool:

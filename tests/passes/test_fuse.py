@@ -45,6 +45,16 @@ def test_bias_and_activation_are_computed_where_the_sum_ends(layer: tw.nn.Module
     assert kernels(tw.relu(layer(x))) == 1
 
 
+def test_what_is_added_to_a_product_may_be_computed_after_it() -> None:
+    x, w, one, other = known(7, 6), known(6, 4), known(4), known(4)
+    product = x @ w
+    plan = plan_of(tw.relu(product + (one + other)))
+    assert [launch.nest.name for launch in plan.launches] == ["add", "relu_add_dot"]
+    product = x @ w
+    plan = plan_of(product + (one + product[0]), product)
+    assert len(plan.launches) == 3, "what depends on the product comes after it"
+
+
 def test_reductions_of_the_same_rows_share_a_kernel() -> None:
     x = known(32, 9)
     assert kernels(x.sum(-1), x.amax(-1), (x * x).sum(-1)) == 1
