@@ -217,7 +217,7 @@ def _steps(piece: Piece, plan: Plan, places: Mapping[Node, Place]) -> Iterable[L
             launch,
             places=tuple(found),
             operands=tuple(operands),
-            own=launch.operands if len(plan.launches) > 1 else (),
+            own=launch.operands if len(plan.launches) > 1 or any(launch.orders) else (),
             owners=(node,) * len(launch.owners),
             nodes=(node,),
         )

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from talweg.base.shapes import inverse_order
 from talweg.ir.node import Graph, Node, input_node, make_node
 from talweg.ir.rewrite import same
-from talweg.ops.kinds import Effect, Move, View
+from talweg.ops.kinds import Contract, Effect, Move, View
 from talweg.passes.reads import indices_of, place_of
 
 RANKS = (4, 5)
@@ -49,6 +49,8 @@ def name_borders(graph: Graph) -> Borders:
     for node in graph.order:
         if node not in seen:
             given.difference_update(node.inputs)
+        if isinstance(node.op, Contract) and not node.op.images:  # reads through views as well
+            given.difference_update(i.inputs[0] for i in node.inputs if i in seen)
     given.difference_update(graph.outputs)
     if not given and not last:
         return Borders(graph, {}, frozenset())

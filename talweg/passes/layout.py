@@ -96,7 +96,7 @@ def choose_orders(graph: Graph) -> tuple[Graph, dict[Node, Order]]:
     fixed |= set(graph.inputs)
     if not images.batch:
         for node in last:
-            if node not in fixed and _has_orders(node) and not _sums_kernels(node):
+            if node not in fixed and _has_orders(node):
                 orders[node] = images.order(node.rank)
     for node in graph.order if orders or _has_images(graph) else ():
         if node not in fixed and has_one_result(node):
@@ -128,7 +128,9 @@ def _with_channels_last(graph: Graph, orders: dict[Node, Order], last: Collectio
 
 def _has_orders(node: Node) -> bool:
     """Whether a Node may be stored in any order."""
-    return has_one_result(node) and isinstance(node.op, Elementwise | Contract | Window | Move)
+    if isinstance(node.op, Contract):
+        return -1 in node.op.images
+    return has_one_result(node) and isinstance(node.op, Elementwise | Window | Move)
 
 
 def _meets_images(borders: Borders) -> bool:
