@@ -137,7 +137,14 @@ KEEPING: Final = frozenset(
             "glu",
             "group_norm",
         ),
-        *("adaptive_max_pool3d", "interpolate", "lp_pool2d", "lp_pool3d", "max_unpool2d"),
+        *(
+            "adaptive_max_pool3d",
+            "interpolate",
+            "local_response_norm",
+            "lp_pool2d",
+            "lp_pool3d",
+            "max_unpool2d",
+        ),
         *("max_unpool3d", "pad", "pixel_shuffle", "pixel_unshuffle", "roll", "upsample"),
     )
 )

@@ -60,6 +60,7 @@ FUNCTIONS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "adaptive maximum": lambda T, x, k: T.nn.functional.adaptive_max_pool2d(x, 3),
     "reflected": lambda T, x, k: T.nn.functional.pad(x, (1, 1, 1, 1), mode="reflect"),
     "group norm": lambda T, x, k: T.nn.functional.group_norm(x, 2),
+    "neighbours": lambda T, x, k: T.nn.functional.local_response_norm(x, 3),
     "flip": lambda T, x, k: x.flip(2),
     "roll": lambda T, x, k: T.roll(x, 1, 2),
     "flat": lambda T, x, k: x.flatten(1),
