@@ -70,6 +70,7 @@ __all__ = [
     "autograd",
     "bartlett_window",
     "bfloat16",
+    "binomial",
     "blackman_window",
     "bool",
     "channels_last",
@@ -82,6 +83,7 @@ __all__ = [
     "cuda",
     "data",
     "device",
+    "distributions",
     "double",
     "dtype",
     "e",
@@ -119,6 +121,7 @@ __all__ = [
     "no_sync",
     "optim",
     "pi",
+    "poisson",
     "preserve_format",
     "profile",
     "promote_types",
@@ -141,8 +144,9 @@ globals().update(reforming.FUNCTIONS)
 globals().update({f.__name__: f for f in (*creation.PUBLIC, *random.PUBLIC, *dependent.PUBLIC)})
 
 if TYPE_CHECKING:
-    from talweg import data, fft, linalg, models
+    from talweg import data, distributions, fft, linalg, models
     from talweg.capture.compiled import compile
+    from talweg.engine.drawing import binomial, poisson
     from talweg.engine.explain import explain
     from talweg.engine.profile import profile
     from talweg.engine.search import tune
@@ -161,9 +165,11 @@ if TYPE_CHECKING:
 else:
     _LATER = {
         "bartlett_window": "talweg.engine.windows",
+        "binomial": "talweg.engine.drawing",
         "blackman_window": "talweg.engine.windows",
         "compile": "talweg.capture.compiled",
         "data": "talweg.data",
+        "distributions": "talweg.distributions",
         "explain": "talweg.engine.explain",
         "fft": "talweg.fft",
         "hamming_window": "talweg.engine.windows",
@@ -173,6 +179,7 @@ else:
         "load": "talweg.nn.state",
         "models": "talweg.models",
         "no_sync": "talweg.engine.tracing",
+        "poisson": "talweg.engine.drawing",
         "profile": "talweg.engine.profile",
         "save": "talweg.nn.state",
         "tune": "talweg.engine.search",

@@ -21,7 +21,7 @@ PACKAGE = Path(__file__).parents[1] / "talweg"
 
 COMPILER = ("passes", "schedule", "codegen")
 ENGINE = ("base", "ir", "loops", "ops", "fn", "autodiff", *COMPILER, "runtime")
-BUILDING = ("nn", "optim", "data", "models")
+BUILDING = ("nn", "optim", "data", "models", "distributions")
 USER = ("base", "fn", "autodiff", "engine")
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -40,6 +40,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "nn": USER,
     "optim": USER,
     "data": USER,
+    "distributions": USER,
     "models": (*USER, "nn"),
     "frontends": (*USER, *BUILDING, "capture", ""),
     # `import talweg` and its single files such as `talweg.autograd`; the programs that stand on it.

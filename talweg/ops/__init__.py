@@ -18,6 +18,7 @@ from talweg.ops import (
     contract,
     control,
     convert,
+    draws,
     effect,
     fourier,
     generate,
@@ -49,6 +50,7 @@ OPS: tuple[type[Op], ...] = (
     *effect.OPS,
     *linalg.OPS,
     *fourier.OPS,
+    *draws.OPS,
 )
 _NAMED: tuple[type[Op], ...] = (*OPS, Input, Pick)
 BY_NAME: dict[str, type[Op]] = {op.name(): op for op in _NAMED}

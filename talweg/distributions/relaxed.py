@@ -1,0 +1,99 @@
+"""Categories made smooth, so that samples have gradients."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from talweg.distributions import constraints as c
+from talweg.distributions.arrays import F, clamped
+from talweg.distributions.discrete import Categorical, Chance
+from talweg.distributions.distribution import Distribution
+from talweg.engine.tensor import Tensor
+
+
+class RelaxedBernoulli(Chance):
+    """Numbers between 0 and 1 that come near 0 or 1 for low temperatures, with gradients.
+
+    Source: Maddison, Mnih and Teh, "The concrete distribution", 2017.
+    """
+
+    support = c.unit_interval
+    has_rsample = True
+
+    def __init__(
+        self,
+        temperature: Any,
+        probs: Any = None,
+        logits: Any = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        super().__init__(probs, logits, validate_args)
+        self.temperature = temperature
+
+    def rsample(self, sample_shape: Any = ()) -> Any:
+        probs = clamped(self.probs.expand(self._extended_shape(sample_shape)))
+        u = clamped(F.rand(probs.shape, dtype=probs.dtype))
+        odds = u.log() - (-u).log1p() + probs.log() - (-probs).log1p()
+        return (odds / self.temperature).sigmoid()
+
+    def log_prob(self, value: Any) -> Any:
+        self._validate_sample(value)
+        value = clamped(value)
+        odds = value.log() - (-value).log1p()
+        away = self.logits - odds * self.temperature
+        scale = F.log(self.temperature) if isinstance(self.temperature, Tensor) else 0.0
+        density = scale + away - 2 * away.exp().log1p()
+        return density - value.log() - (-value).log1p()
+
+
+class RelaxedOneHotCategorical(Distribution):
+    """Vectors that add up to 1 and come near a category for low temperatures, with gradients."""
+
+    arg_constraints: ClassVar = {"probs": c.simplex, "logits": c.real_vector}
+    support = c.simplex
+    has_rsample = True
+
+    def __init__(
+        self,
+        temperature: Any,
+        probs: Any = None,
+        logits: Any = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        self.temperature = temperature
+        self._categorical = Categorical(probs, logits, validate_args)
+        count = self._categorical._num_events
+        super().__init__(self._categorical.batch_shape, (count,), validate_args)
+
+    @property
+    def probs(self) -> Any:
+        """The probabilities."""
+        return self._categorical.probs
+
+    @property
+    def logits(self) -> Any:
+        """Their logarithms."""
+        return self._categorical.logits
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+        made = Distribution.expand(self, batch_shape)
+        made._categorical = self._categorical.expand(batch_shape)
+        return made
+
+    def rsample(self, sample_shape: Any = ()) -> Any:
+        logits = self.logits.expand(self._extended_shape(sample_shape))
+        u = clamped(F.rand(logits.shape, dtype=logits.dtype))
+        return F.softmax((logits - (-u.log()).log()) / self.temperature, -1)
+
+    def log_prob(self, value: Any) -> Any:
+        self._validate_sample(value)
+        count, scale = self._event_shape[0], self.temperature
+        near = self.logits - scale * value.log()
+        near = (near - near.logsumexp(-1, keepdim=True)).sum(-1)
+        scale = scale if isinstance(scale, Tensor) else F.tensor(float(scale))
+        return (
+            near
+            + (count - 1) * scale.log()
+            + F.lgamma(F.tensor(float(count)))
+            - value.log().sum(-1)
+        )
