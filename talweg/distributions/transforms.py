@@ -263,7 +263,9 @@ class LowerCholeskyTransform(Transform):
 class ReshapeTransform(Transform):
     """The last dimensions under another shape."""
 
-    def __init__(self, in_shape: Sequence[int], out_shape: Sequence[int], cache_size: int = 0):
+    def __init__(
+        self, in_shape: Sequence[int], out_shape: Sequence[int], cache_size: int = 0
+    ) -> None:
         super().__init__()
         self.in_shape, self.out_shape = tuple(in_shape), tuple(out_shape)
         if math.prod(self.in_shape) != math.prod(self.out_shape):
@@ -290,7 +292,9 @@ class ReshapeTransform(Transform):
 class IndependentTransform(Transform):
     """A transform whose last batch dimensions make one value."""
 
-    def __init__(self, base: Transform, reinterpreted_batch_ndims: int, cache_size: int = 0):
+    def __init__(
+        self, base: Transform, reinterpreted_batch_ndims: int, cache_size: int = 0
+    ) -> None:
         super().__init__()
         self.base_transform, self.count = base, reinterpreted_batch_ndims
         self.domain = c.independent(base.domain, self.count)
