@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from talweg.nn.clip import (
     clip_grad_norm_,
     clip_grad_value_,
@@ -14,8 +17,46 @@ from talweg.nn.utils import rnn
 __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
+    "fuse_conv_bn_eval",
+    "fuse_conv_bn_weights",
+    "fuse_linear_bn_eval",
+    "fuse_linear_bn_weights",
     "get_total_norm",
     "parameters_to_vector",
+    "parametrizations",
+    "parametrize",
+    "remove_spectral_norm",
+    "remove_weight_norm",
     "rnn",
+    "spectral_norm",
+    "stateless",
     "vector_to_parameters",
+    "weight_norm",
 ]
+
+if TYPE_CHECKING:
+    from talweg.nn.utils import parametrizations, parametrize, stateless
+    from talweg.nn.utils.fusion import (
+        fuse_conv_bn_eval,
+        fuse_conv_bn_weights,
+        fuse_linear_bn_eval,
+        fuse_linear_bn_weights,
+    )
+    from talweg.nn.utils.normed import (
+        remove_spectral_norm,
+        remove_weight_norm,
+        spectral_norm,
+        weight_norm,
+    )
+else:
+    _LATER = {
+        **{name: name for name in ("parametrizations", "parametrize", "stateless")},
+        **{name: "fusion" for name in __all__ if name.startswith("fuse_")},
+        **{name: "normed" for name in __all__ if name.endswith(("l_norm", "ht_norm"))},
+    }
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = import_module(f"{__name__}.{_LATER[name]}")
+        return module if name == _LATER[name] else getattr(module, name)
