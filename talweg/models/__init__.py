@@ -46,6 +46,7 @@ from talweg.models.resnet import (
     wide_resnet101_2,
 )
 from talweg.models.squeezenet import SqueezeNet, squeezenet1_0, squeezenet1_1
+from talweg.models.tagger import LSTMTagger
 from talweg.models.unet import UNet, unet
 from talweg.models.vgg import (
     VGG,
@@ -67,6 +68,7 @@ from talweg.models.vision_transformer import (
 )
 
 __all__ = [
+    "LSTMTagger",
     "GPT",
     "GPTConfig",
     "gpt2",

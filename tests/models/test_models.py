@@ -162,6 +162,23 @@ def test_u_nets_give_scores_for_every_place() -> None:
         assert model(tw.randn(1, 1, 19, 33)).shape == (1, 4, 19, 33)
 
 
+def test_a_tagger_learns_tags_that_depend_on_the_next_word() -> None:
+    tw.manual_seed(0)
+    model = models.LSTMTagger(6, 2, 8, 16)
+    words = tw.randint(0, 6, (16, 8))
+    tags = (words > words.roll(-1, 1)).to(tw.int64)[:, :-1]
+    optimizer = tw.optim.Adam(model.parameters(), lr=0.03)
+    for _ in range(40):
+        optimizer.zero_grad()
+        scores = model(words)[:, :-1]
+        loss = tw.nn.functional.cross_entropy(scores.reshape(-1, 2), tags.reshape(-1))
+        loss.backward()
+        optimizer.step()
+    assert (scores.argmax(-1) == tags).float().mean().item() > 0.95
+    with pytest.raises(InvalidValue, match="must be even"):
+        models.LSTMTagger(6, 2, 8, 15)
+
+
 def test_dilation_keeps_the_size() -> None:
     block = models.resnet50(replace_stride_with_dilation=(False, True, True)).eval()
     with tw.no_grad():
