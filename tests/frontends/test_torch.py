@@ -198,3 +198,55 @@ def test_sizes_know_their_product() -> None:
     assert (x.shape.numel(), x.shape[1:].numel(), (x.shape + x.shape).numel()) == (24, 12, 576)
     assert torch.Tensor(x.size()).shape == (2, 3, 4)
     assert x.new_zeros(x.shape[1:]).shape == (3, 4)
+
+
+class Own(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 3)
+
+
+class Plain:
+    pass
+
+
+def test_whole_modules_are_saved(tmp_path: Any) -> None:
+    file = tmp_path / "model.pt"
+    model = Own()
+    torch.save(model, file)
+    found = torch.load(file)
+    assert type(found) is Own
+    assert tw.equal(found.layer.weight, model.layer.weight)
+    assert isinstance(found.layer.weight, nn.Parameter)
+    assert found.layer.weight.requires_grad
+    torch.save({"model": model, "step": 3}, file)
+    assert torch.load(file)["model"].layer.bias.shape == (3,)
+    torch.save(model.state_dict(), file)
+    assert list(tw.load(file)) == ["layer.weight", "layer.bias"]
+
+
+def test_files_name_only_what_is_allowed(tmp_path: Any) -> None:
+    file = tmp_path / "plain.pt"
+    torch.save([Plain()], file)
+    with pytest.raises(tw.TalwegError, match="add_safe_globals"):
+        torch.load(file)
+    assert isinstance(torch.load(file, weights_only=False)[0], Plain)
+    with torch.serialization.safe_globals([Plain]):
+        assert isinstance(torch.load(file)[0], Plain)
+    assert torch.serialization.get_safe_globals() == []
+    with pytest.raises(FileNotFoundError):
+        torch.load(tmp_path / "none.pt")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("os\nsystem", "builtins\neval", "talweg.base.extras\nrequire"),
+        *("talweg.nn.state\nsave", "talweg.tools.programs\nrun_program"),
+    ],
+)
+def test_files_run_nothing(name: str, tmp_path: Any) -> None:
+    file = tmp_path / "bad.pt"
+    file.write_bytes(f"talweg pickle 1\nc{name}\n(S'echo'\ntR.".encode())
+    with pytest.raises(tw.TalwegError, match="the file names"):
+        torch.load(file)

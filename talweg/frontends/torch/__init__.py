@@ -7,13 +7,13 @@ that only older versions had. `talweg run program.py` runs a program that says `
 from __future__ import annotations
 
 from talweg.base.facade import build
-from talweg.frontends.torch import devices, legacy, programs, settings, trees
+from talweg.frontends.torch import devices, legacy, programs, saving, settings, trees
 
 __version__ = programs.VERSION
 
 build(
     __name__,
     trees.TREE,
-    *(part.MODULES for part in (legacy, devices, programs, settings)),
+    *(part.MODULES for part in (legacy, devices, programs, saving, settings)),
 )
 legacy.install()
