@@ -21,6 +21,7 @@ from talweg.data.images import ImageFolder, read_image, to_array
 from talweg.data.loader import DataLoader
 from talweg.data.sampler import (
     BatchSampler,
+    DistributedSampler,
     RandomSampler,
     Sampler,
     SequentialSampler,
@@ -38,6 +39,7 @@ __all__ = [
     "ConcatDataset",
     "DataLoader",
     "Dataset",
+    "DistributedSampler",
     "FashionMNIST",
     "ImageFolder",
     "IterableDataset",

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from talweg.base.errors import InvalidValue
-from talweg.data.chance import numbers, seed_from
+from talweg.data.chance import mixed, numbers, seed_from
 from talweg.engine.random import Generator
 
 T_co = TypeVar("T_co", covariant=True)
@@ -180,3 +180,61 @@ class BatchSampler(Sampler[list[int]]):
     def __len__(self) -> int:
         count = len(self.sampler)  # type: ignore[arg-type]
         return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+
+
+class DistributedSampler(Sampler[int]):
+    """The part of the indices that one of several processes takes, all of equal length.
+
+    Args:
+        dataset: its length counts.
+        num_replicas: how many processes there are; 1 unless given.
+        rank: which of them this one is, from 0 on; 0 unless given.
+        shuffle: draw the order anew for each epoch, the same for all processes.
+        seed: of the order.
+        drop_last: leave out what does not divide evenly, instead of giving some indices twice.
+
+    Raises:
+        InvalidValue: unless 0 <= rank < num_replicas.
+
+    >>> list(tw.data.DistributedSampler(range(5), 2, 1, shuffle=False))
+    [1, 3, 0]
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+    ) -> None:
+        self.num_replicas = 1 if num_replicas is None else num_replicas
+        self.rank = 0 if rank is None else rank
+        if not 0 <= self.rank < self.num_replicas:
+            raise InvalidValue(
+                f"Invalid rank {self.rank}, rank should be in the interval "
+                f"[0, {self.num_replicas - 1}]"
+            )
+        self.dataset, self.shuffle, self.seed, self.drop_last = dataset, shuffle, seed, drop_last
+        self.epoch = 0
+        count = len(dataset)
+        even = count // self.num_replicas
+        uneven = count % self.num_replicas != 0 and not drop_last
+        self.num_samples = even + uneven
+        self.total_size = self.num_samples * self.num_replicas
+
+    def __iter__(self) -> Iterator[int]:
+        count = len(self.dataset)
+        order = list(range(count))
+        if self.shuffle:
+            order = numbers(mixed(self.seed, self.epoch)).permutation(count).tolist()
+        repeated = order * -(-self.total_size // max(count, 1))
+        return iter(repeated[: self.total_size][self.rank :: self.num_replicas])
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of an epoch."""
+        self.epoch = epoch

@@ -96,3 +96,18 @@ def test_nothing_to_draw_from() -> None:
         list(data.RandomSampler([], num_samples=2))
     with pytest.raises(InvalidValue, match="positive"):
         data.RandomSampler([], num_samples=0)
+
+
+def test_processes_share_all_indices() -> None:
+    for drop_last, count in ((False, 4), (True, 3)):
+        parts = [tw.data.DistributedSampler(range(10), 3, k, drop_last=drop_last) for k in range(3)]
+        for part in parts:
+            part.set_epoch(1)
+        found = [list(part) for part in parts]
+        assert [len(part) for part in parts] == [len(f) for f in found] == [count] * 3
+        seen = {i for f in found for i in f}
+        assert len(seen) == (9 if drop_last else 10)
+    parts[0].set_epoch(2)
+    assert list(parts[0]) != found[0]
+    with pytest.raises(ValueError, match="rank"):
+        tw.data.DistributedSampler(range(2), 2, 2)

@@ -44,7 +44,7 @@ _OPTIMIZERS = {
 }
 _DATA = ("dataloader", "dataset", "distributed", "sampler")
 _AUTOGRAD = ("forward_ad", "function", "grad_mode", "gradcheck", "variable")
-_NN_UTILS = ("clip_grad", "convert_parameters", "rnn", "parametrizations", "stateless")
+_NN_UTILS = ("clip_grad", "convert_parameters", "parametrizations", "stateless")
 
 
 def _below(package: str, names: dict[str, str], parent: str) -> dict[str, tuple[str, ...]]:
@@ -74,6 +74,7 @@ TREE: dict[str, tuple[str, ...]] = {
     "nn.parameter": ("talweg.nn.parameter",),
     "nn.utils": ("talweg.nn.utils",),
     **{f"nn.utils.{name}": ("talweg.nn.utils",) for name in _NN_UTILS},
+    "nn.utils.rnn": ("talweg.nn.utils.rnn",),
     "optim": ("talweg.optim",),
     "optim.lr_scheduler": ("talweg.optim.lr_scheduler",),
     **_below("talweg.optim", _OPTIMIZERS, "optim"),
