@@ -38,6 +38,7 @@ FORMAT = "files have another format"
 CLASSES = "made by talweg, never by programs"
 CHECKS = "checks of kinds of derivatives that talweg does not have"
 DEFAULT = "the default means the same"
+FRAMES = "align_to_window: frames are aligned as by default"
 
 EXCEPTIONS = {
     "nn": {"Hardtanh": "min_value and max_value are the names of before 2017"},
@@ -62,7 +63,10 @@ EXCEPTIONS = {
         "enable_grad": DEFAULT,
         "no_grad": DEFAULT,
     },
-    "Tensor": {"split": "the function's name is accepted, and PyTorch's"},
+    "Tensor": {
+        "split": "the function's name is accepted, and PyTorch's",
+        "stft": FRAMES,
+    },
     "": {
         **dict.fromkeys(("atleast_1d", "atleast_2d", "atleast_3d"), WIDER),
         "cdist": "there is one way to compute it",
@@ -82,6 +86,7 @@ EXCEPTIONS = {
         "save": FORMAT,
         "set_default_dtype": WIDER,
         "split": WIDER,
+        "stft": FRAMES,
         "tensordot": WIDER,
     },
 }
