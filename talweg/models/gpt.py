@@ -13,7 +13,7 @@ from talweg.base.errors import InvalidValue
 from talweg.engine import creation, random
 from talweg.engine.modes import no_grad
 from talweg.engine.tensor import Tensor
-from talweg.models.parts import attention, cat, untrained
+from talweg.models.parts import cat, untrained
 from talweg.nn import functional as F
 from talweg.nn import init
 from talweg.nn.state_dict import Incompatible
@@ -67,7 +67,7 @@ class CausalSelfAttention(nn.Module):
         q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)
         if past is not None:
             k, v = cat([past[0], k], 2), cat([past[1], v], 2)
-        y = attention(q, k, v, mask, self.dropout if self.training else 0.0)
+        y = F.scaled_dot_product_attention(q, k, v, mask, self.dropout if self.training else 0.0)
         y = y.transpose(1, 2).reshape(n, length, width)
         return self.resid_dropout(self.c_proj(y)), (k, v)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -148,30 +147,6 @@ def initialise(model: nn.Module, linear: Callable[[nn.Linear], Any]) -> None:
 def normal_linear(layer: nn.Linear) -> None:
     """Set a Linear layer's weight to normal numbers of deviation 0.01."""
     init.normal_(layer.weight, 0.0, 0.01)
-
-
-def attention(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float
-) -> Tensor:
-    """Return means of the values, weighted by how well queries and keys agree.
-
-    softmax(query @ key.T / sqrt(width)) @ value (Vaswani et al., 2017).
-
-    Args:
-        query: [N, heads, T, width].
-        key, value: [N, heads, S, width].
-        mask: bool, broadcast to [N, heads, T, S]: True where a query reads a key; None: all.
-        dropout: the share of weights set to 0.
-
-    Returns:
-        [N, heads, T, width].
-    """
-    scores = query @ key.transpose(-2, -1) * (1 / math.sqrt(query.shape[-1]))
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -math.inf)
-    shares = F.dropout(F.softmax(scores, -1), dropout, dropout > 0)
-    read: Tensor = shares @ value
-    return read
 
 
 norm_6 = partial(nn.LayerNorm, eps=1e-6)

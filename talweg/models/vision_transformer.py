@@ -10,7 +10,7 @@ from talweg import nn
 from talweg.base.errors import InvalidValue, ShapeError
 from talweg.engine.creation import empty, zeros
 from talweg.engine.tensor import Tensor
-from talweg.models.parts import Layer, attention, cat, norm_6, untrained
+from talweg.models.parts import Layer, cat, norm_6, untrained
 from talweg.nn import functional as F
 from talweg.nn import init
 
@@ -42,7 +42,9 @@ class SelfAttention(nn.Module):
         parts = F.linear(x, self.in_proj_weight, self.in_proj_bias)
         parts = parts.view(n, length, 3, self.heads, width // self.heads)
         q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)
-        y = attention(q, k, v, None, self.dropout if self.training else 0.0)
+        y = F.scaled_dot_product_attention(
+            q, k, v, dropout_p=self.dropout if self.training else 0.0
+        )
         out: Tensor = self.out_proj(y.transpose(1, 2).reshape(n, length, width))
         return out
 
