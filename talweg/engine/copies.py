@@ -9,7 +9,7 @@ the stage that makes it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from talweg.codegen.cpu import host
@@ -23,6 +23,7 @@ from talweg.schedule.choose import Schedule
 from talweg.schedule.ready import Copy, made_before, sharing
 
 LEAST = 1 << 16  # bytes of an operand: of less a copy is made in no time
+TIMES = 3  # launches from which on they share a copy
 
 Name: TypeAlias = tuple[str, tuple[Node, ...]]
 
@@ -46,13 +47,13 @@ def sharing_schedules(launches: Sequence[Launch]) -> list[Sharing | None]:
     """
     chosen: dict[Any, Schedule] = {}
     found: list[Sharing | None] = []
-    for step, common in zip(launches, _times(launches), strict=True):
+    for step, common in zip(launches, _common(launches), strict=True):
         if not common:
             found.append(None)
             continue
         nest, values = step.nest, step.nest.named(step.values)
         alone = schedule_of(nest, step.values)
-        key = nest, alone, tuple(common.items())
+        key = nest, alone, common
         if key not in chosen:
             chosen[key] = sharing(nest, alone, values, common, host())
         schedule = chosen[key]
@@ -70,8 +71,8 @@ def name_of(step: Launch, copy: Copy) -> Name:
     return copy.key, tuple(step.operands[n] for n in copy.reads)
 
 
-def _times(launches: Sequence[Launch]) -> list[Mapping[int, int]]:
-    """For each launch: which of its buffers others with its kernel read too, and how many."""
+def _common(launches: Sequence[Launch]) -> list[tuple[int, ...]]:
+    """For each launch: which of its buffers enough others with its kernel read too."""
     read = [
         [
             (step.nest, n, node)
@@ -81,7 +82,7 @@ def _times(launches: Sequence[Launch]) -> list[Mapping[int, int]]:
         for step in launches
     ]
     counts = Counter(key for keys in read for key in keys)
-    return [{key[1]: counts[key] for key in keys if counts[key] > 1} for keys in read]
+    return [tuple(key[1] for key in keys if counts[key] >= TIMES) for keys in read]
 
 
 def laid_out(

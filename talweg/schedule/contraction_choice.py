@@ -6,7 +6,7 @@ import functools
 import itertools
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -50,6 +50,7 @@ SAME, FAIR = (
     1.5,
 )  # a schedule that was chosen before is taken again if it costs so many times the best
 NEAR = 1.1  # times the cost of one that takes the depth in other pieces
+SAVED = 15 / 16  # of the cycles of a copy that several contractions share
 MANY = 4  # schedules of a nest from which on one is taken again at twice the cost of the best
 
 _CHOSEN: dict[tuple[LoopNest, tuple[int, ...]], tuple[Tiles, ...]] = {}
@@ -83,38 +84,38 @@ def choose_sharing(
     contraction: Contraction,
     values: Mapping[str, Number],
     alone: Tiles,
-    times: Mapping[int, int],
+    common: Collection[int],
     target: Target,
 ) -> Tiles:
     """Return how a contraction is tiled that shares a copy of its right operand with others.
 
-    It adds in the order of the schedule that it has without others: the same bits.
+    It adds in the order of the schedule that it has without others: the same bits. How many others
+    there are makes no difference, so recurrences of any length have the same kernels.
 
     Args:
         contraction: what is computed.
         values: of the arguments.
         alone: the schedule of this contraction without others.
-        times: for numbers of buffers, how many contractions read the same there.
+        common: the numbers of buffers in which others read the same.
         target: the machine.
     """
     if alone.splits > 1:
         return alone
     source, names = contraction.source, [b.name for b in contraction.nest.inputs]
-    common = {names[n]: count for n, count in times.items()}
+    shared = {names[n] for n in common}
     prices, costs = priced(contraction, values, target), dict[Tiles, float]()
     for facts in _arrangements(source, target):
         read = {load.buffer for load in loads(facts.contraction.right)}
         sizes = _Sizes(facts, values, target)
-        if facts.order.inner != alone.order.inner or not read <= common.keys() or sizes.expanded:
+        if facts.order.inner != alone.order.inner or not read <= shared or sizes.expanded:
             continue
-        saved = 1 - 1 / min((common[name] for name in read), default=1)
         for tiles, cost in prices.items():
             if tiles.order == facts.order and tiles.packed and not tiles.near and tiles.splits == 1:
-                costs[tiles] = cost - saved * _Cost(facts, sizes, tiles).copy()
+                costs[tiles] = cost - SAVED * _Cost(facts, sizes, tiles).copy()
     best = min(costs, key=lambda tiles: costs[tiles], default=alone)
     if costs.get(best, math.inf) >= _cost_of(alone, prices):
         return alone
-    return _taken_again((source, tuple(sorted(times))), best, costs)
+    return _taken_again((source, tuple(sorted(common))), best, costs)
 
 
 def _taken_again(

@@ -40,7 +40,7 @@ def sharing(
     nest: LoopNest,
     schedule: Schedule,
     values: Mapping[str, Number],
-    times: Mapping[int, int],
+    common: Collection[int],
     target: Target,
 ) -> Schedule:
     """Return the schedule of a nest that may share a copy of its right operand with others.
@@ -49,14 +49,14 @@ def sharing(
         nest: the kernel.
         schedule: how it is computed otherwise; the other one adds in the same order.
         values: of its arguments.
-        times: for numbers of its buffers, how many kernels read the same there.
+        common: the numbers of its buffers in which others read the same.
         target: the machine.
     """
-    contraction = recognise(nest) if isinstance(schedule, Tiles) and times else None
+    contraction = recognise(nest) if isinstance(schedule, Tiles) and common else None
     if contraction is None:
         return schedule
     assert isinstance(schedule, Tiles)
-    return choose_sharing(contraction, values, schedule, times, target)
+    return choose_sharing(contraction, values, schedule, common, target)
 
 
 def made_before(

@@ -65,6 +65,15 @@ def test_products_with_one_operand_share_a_copy_of_it(monkeypatch: pytest.Monkey
         np.testing.assert_array_equal(one, expected)
 
 
+def test_recurrences_of_any_length_have_the_same_kernels() -> None:
+    def kernels(steps: int) -> set[int]:
+        return {id(step.kernel) for step in build(*recurrence(steps)).shared}
+
+    few, many = kernels(7), kernels(STEPS)
+    assert few
+    assert few == many
+
+
 def test_what_a_single_product_reads_is_not_shared() -> None:
     graph, scalars = recurrence(1)
     assert not build(graph, scalars).shared
