@@ -39,16 +39,13 @@ LONG = 32  # the depth from which on the ordinary loops are considered
 SAMPLE = 16  # tiles that are looked at
 NEARBY = 1 << 18  # bytes of the right operand from which on every item may copy its part
 SECOND = 1 << 20  # bytes of the right operand that the second cache holds
+FEW = 512  # rows across memory up to which one copy serves all items, though taken in pieces
 THIN = 32  # rows up to which the right operand may stream by
 STREAM, SPLITS = 32, 8  # piece and parts of the depth where rows are few: memory in its order
 FIRST = 20 << 10  # bytes of copied rows that stay in the first cache beside panels
 ITEMS = 8  # of a deep contraction, so that threads share the work
 
-
-SAME, FAIR = (
-    1.25,
-    1.5,
-)  # a schedule that was chosen before is taken again if it costs so many times the best
+SAME, FAIR = 1.25, 1.5  # times the cost of the best at which one that was chosen before is taken
 NEAR = 1.1  # times the cost of one that takes the depth in other pieces
 SAVED = 15 / 16  # of the cycles of a copy that several contractions share
 MANY = 4  # schedules of a nest from which on one is taken again at twice the cost of the best
@@ -242,8 +239,11 @@ def _cuts(sizes: _Sizes, tiles: Tiles) -> Iterator[Tiles]:
         yield whole
     least = SECOND if tiles.left == "taps" else NEARBY
     if (deep and expanded) or (tiles.packed and not expanded and sizes.copied > least):
-        across = tiles.left == "rows" and sizes.left_stride * sizes.itemsize >= _BANK
-        yield replace(whole, near=True, piece=STRIDED if across else PIECE)
+        piece = STRIDED if sizes.is_across(tiles) else PIECE
+        yield replace(whole, near=True, piece=piece)
+        turned = (tiles.left == "columns" and sizes.batch == 1) or sizes.waits(tiles)
+        if turned and not deep and sizes.depth > 2 * PIECE:
+            yield replace(tiles, piece=piece)
     if tiles.right == "direct" and sizes.rows <= THIN and sizes.depth > STREAM * SPLITS:
         yield replace(tiles, piece=STREAM, splits=SPLITS)
 
@@ -272,6 +272,7 @@ _STEP = 10.0  # of one more turn of a loop around a vector loop
 _MEET, _IN_PLACE = 40.0, 110.0  # of a tile with a panel that is packed, or is not
 _CACHES = ((1 << 18, 0.0), (3 << 19, 4.0), (math.inf, 10.0))  # more for a vector of so many bytes
 _STAGE, _SHARE = 20_000.0, 10.0  # of a stage before, and of a vector that another thread reads
+_LATE = 14.0  # of a vector that an item copies for few rows, which lie across memory as well
 _APART, _CROWDED = 0.6, 3.0  # for a vector in place: in rows apart, which meet in few cache sets
 _AGAIN = 3.0  # cycles for a vector of copied rows that have left the first cache
 _SLOW = {dtypes.int32: 2.0, dtypes.int64: 4.0}  # times the cycles of a multiplication of floats
@@ -362,7 +363,9 @@ class _Cost:
             memory *= 1.6 if met and sizes.depth > _PAGES else 1.0
         along = _COPY if self.facts.right_runs else _GATHER * sizes.lanes
         each = (_TURN if tiles.right == "depth" else along) + memory
-        return once * each + (0.0 if tiles.near else _STAGE + once * _SHARE)
+        if tiles.near:
+            return once * (each + (_LATE if sizes.waits(tiles) else 0.0))
+        return once * (each + _SHARE) + _STAGE
 
     def _right(self, meetings: int) -> float:
         sizes, tiles, panels, once = self.sizes, self.tiles, self.panels, self._once
@@ -473,6 +476,15 @@ class _Sizes:
         self.apart = max(
             (stride(store, column) for store in stored(contraction.epilogue)), default=1
         )
+
+    def is_across(self, tiles: Tiles) -> bool:
+        """Whether rows of the left operand are read in place, across memory."""
+        return tiles.left == "rows" and self.left_stride * self.itemsize >= _BANK
+
+    def waits(self, tiles: Tiles) -> bool:
+        """Whether items that copy panels for themselves have too few rows to make up for it."""
+        few = self.rows <= FEW and self.batch == 1
+        return few and self.is_across(tiles) and not is_turned(self._contraction, tiles)
 
     def met(self, height: int) -> float:
         """Return the part of the steps of the outer depth that any row of such a tile meets."""

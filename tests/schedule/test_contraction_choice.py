@@ -59,7 +59,15 @@ def test_a_gradient_by_weights_reads_its_rows_across_memory_in_short_pieces() ->
         orders = [(1, 0), (0, 1), (0, 1)]
         tiles = chosen(Laid(Dot(), dtypes.float32, [(m, k), (k, n)], orders))
         assert tiles is not None
-        assert (tiles.left, tiles.near, tiles.piece) == ("rows", True, 256)
+        assert (tiles.left, tiles.piece) == ("rows", 256)
+
+
+def test_few_rows_across_memory_meet_one_copy_for_all_items() -> None:
+    for rows, near in ((384, False), (2048, True)):
+        laid = Laid(Dot(), dtypes.float32, [(rows, 1024), (1024, 384)], [(1, 0), (0, 1), (0, 1)])
+        tiles = chosen(laid)
+        assert tiles is not None
+        assert (tiles.left, tiles.near) == ("rows", near)
 
 
 def test_one_row_meets_rows_in_the_ordinary_loops() -> None:
