@@ -42,6 +42,13 @@ _OPTIMIZERS = {
     "rprop": "adaptive",
     "sgd": "sgd",
 }
+_DISTRIBUTIONS = (
+    *("bernoulli", "beta", "binomial", "categorical", "dirichlet", "distribution"),
+    *("exponential", "gamma", "geometric", "gumbel", "independent", "laplace"),
+    *("log_normal", "mixture_same_family", "multinomial", "multivariate_normal", "normal"),
+    *("one_hot_categorical", "poisson", "relaxed_bernoulli", "relaxed_categorical", "studentT"),
+    *("transformed_distribution", "uniform"),
+)
 _DATA = ("dataloader", "dataset", "distributed", "sampler")
 _AUTOGRAD = ("forward_ad", "function", "grad_mode", "gradcheck", "variable")
 _NN_UTILS = ("clip_grad", "convert_parameters", "parametrizations", "stateless")
@@ -61,6 +68,11 @@ TREE: dict[str, tuple[str, ...]] = {
     "autograd.functional": ("talweg.engine.functional",),
     "cuda": ("talweg.cuda",),
     "functional": ("talweg",),
+    "distributions": ("talweg.distributions",),
+    **{f"distributions.{name}": ("talweg.distributions",) for name in _DISTRIBUTIONS},
+    "distributions.constraints": ("talweg.distributions.constraints",),
+    "distributions.kl": ("talweg.distributions.kl",),
+    "distributions.transforms": ("talweg.distributions.transforms",),
     "fft": ("talweg.fft",),
     "linalg": ("talweg.linalg",),
     "nn": ("talweg.nn",),
