@@ -14,7 +14,7 @@ from talweg.frontends.torchvision.transforms import functional as TF
 
 import talweg as tw
 from talweg.frontends import torchvision
-from talweg.frontends.torchvision import datasets, transforms, utils
+from talweg.frontends.torchvision import datasets, models, transforms, utils
 
 RANDOM = np.random.RandomState(0)
 
@@ -203,6 +203,24 @@ def test_grids_and_files(tmp_path: Path) -> None:
 def test_models_are_ours() -> None:
     names = "alexnet densenet121 efficientnet_b0 googlenet inception_v3 mobilenet_v2 resnet18 vgg16"
     for name in names.split():
-        assert getattr(torchvision.models, name) is getattr(tw.models, name)
+        shown = getattr(torchvision.models, name)
+        assert shown.__wrapped__ is getattr(tw.models, name)
     assert torchvision.models.resnet.Bottleneck is tw.models.resnet.Bottleneck
     assert torchvision.models.mobilenetv3.MobileNetV3 is tw.models.MobileNetV3
+
+
+def test_networks_as_older_programs_build_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    plain = models.squeezenet1_1(num_classes=3)
+    assert models.__dict__["squeezenet1_1"](False, num_classes=3).num_classes == 3
+    assert models.squeezenet.squeezenet1_1 is models.squeezenet1_1
+    with pytest.raises(FileNotFoundError, match="nothing is downloaded"):
+        models.squeezenet1_1(pretrained=True)
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    tw.save(plain.state_dict(), folder / "squeezenet1_1-b8a52dc0.pth")
+    again = models.squeezenet1_1(pretrained=True, num_classes=3)
+    for a, b in zip(again.parameters(), plain.parameters(), strict=True):
+        assert tw.equal(a, b)
