@@ -228,7 +228,7 @@ def histogram(
         density: divide so that the integral over the bins is 1.
 
     >>> [t.tolist() for t in tw.histogram(tw.tensor([1.0, 2.0, 1.0]), 2, range=(0.0, 3.0))]
-    [[0.0, 3.0], [0.0, 1.5, 3.0]]
+    [[2.0, 1.0], [0.0, 1.5, 3.0]]
     """
     array = values(input).reshape(-1)
     edges = values(bins) if isinstance(bins, Tensor) else bins
