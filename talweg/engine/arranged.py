@@ -127,27 +127,11 @@ def new(node: Node, last: bool) -> Tensor:
     return arranged(node) if last and can_lie_last(node) else wrap(node)
 
 
-KEEPING: Final = frozenset(
-    (
-        *(
-            "adaptive_avg_pool2d",
-            "adaptive_avg_pool3d",
-            "adaptive_max_pool2d",
-            "flip",
-            "glu",
-            "group_norm",
-        ),
-        *(
-            "adaptive_max_pool3d",
-            "interpolate",
-            "local_response_norm",
-            "lp_pool2d",
-            "lp_pool3d",
-            "max_unpool2d",
-        ),
-        *("max_unpool3d", "pad", "pixel_shuffle", "pixel_unshuffle", "roll", "upsample"),
-    )
-)
+KEEPING: Final = frozenset((
+    "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool2d", "adaptive_max_pool3d",
+    "flip", "glu", "group_norm", "interpolate", "local_response_norm", "lp_pool2d", "lp_pool3d",
+    "max_unpool2d", "max_unpool3d", "pad", "pixel_shuffle", "pixel_unshuffle", "roll", "upsample",
+))  # fmt: skip
 """Functions that keep the order of their first operand, however they are made."""
 
 

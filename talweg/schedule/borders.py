@@ -73,7 +73,7 @@ def _met(statement: Statement) -> list[Scalar]:
         condition
         for factor in product.operands
         if isinstance(factor, Select) and isinstance(factor.otherwise, Constant)
-        if not float(factor.otherwise.text)
+        if not factor.otherwise.value
         for condition in _conjuncts(factor.condition)
     ]
 

@@ -86,20 +86,19 @@ def choose_sharing(
 ) -> Tiles:
     """Return how a contraction is tiled that shares a copy of its right operand with others.
 
-    It adds in the order of the schedule that it has without others: the same bits. How many others
-    there are makes no difference, so recurrences of any length have the same kernels.
+    It adds in the order that it has without others, however many there are: the same bits.
 
     Args:
         contraction: what is computed.
         values: of the arguments.
-        alone: the schedule of this contraction without others.
+        alone: the schedule that it has without others.
         common: the numbers of buffers in which others read the same.
         target: the machine.
     """
     if alone.splits > 1:
         return alone
-    source, names = contraction.source, [b.name for b in contraction.nest.inputs]
-    shared = {names[n] for n in common}
+    source, inputs = contraction.source, contraction.nest.inputs
+    shared = {inputs[n].name for n in common}
     prices, costs = priced(contraction, values, target), dict[Tiles, float]()
     for facts in _arrangements(source, target):
         read = {load.buffer for load in loads(facts.contraction.right)}

@@ -11,7 +11,7 @@ import talweg as tw
 from tests.engine.in_place import CALLS
 
 VIEWS = ("squeeze", "unsqueeze", "transpose", "swapaxes", "swapdims", "t")
-COMPUTED = [n for n in CALLS if n not in (*VIEWS, "copy", "fill", "zero")]
+COMPUTED = [n for n in CALLS if n not in (*VIEWS, "copy", "fill", "fill_diagonal", "zero")]
 
 
 def prepared(name: str) -> tuple[tw.Tensor, list[Any]]:
@@ -69,5 +69,7 @@ def test_copy_fill_and_zero() -> None:
     assert column.fill_(tw.tensor(1.5)) is column
     assert x[0].zero_().tolist() == [0, 0, 0]
     assert x.tolist() == [[0, 0, 0], [3, 1.5, 5]]
+    assert x.fill_diagonal_(-1).tolist() == [[-1, 0, 0], [3, -1, 5]]
+    assert x.copy_(tw.tensor([[0, 0, 0], [3, 1.5, 5]])) is x
     assert x.apply_(lambda v: v + 1) is x
     assert x.tolist() == [[1, 1, 1], [4, 2.5, 6]]

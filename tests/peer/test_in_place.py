@@ -17,7 +17,7 @@ PLAIN = {
     *("asinh", "arcsinh", "acosh", "arccosh", "atanh", "arctanh"),  # PyTorch has no gradients
 }
 DRAWN = words("bernoulli cauchy exponential geometric log_normal normal random uniform")
-ELSEWHERE = words("detach requires_grad index_put apply")
+ELSEWHERE = words("detach requires_grad index_put apply map map2 resize resize_as")
 
 
 def call(T: Any, name: str, arguments: tuple[Any, ...], x: Any) -> Any:
@@ -28,6 +28,7 @@ def call(T: Any, name: str, arguments: tuple[Any, ...], x: Any) -> Any:
     return y
 
 
+@pytest.mark.filterwarnings("ignore:index_reduce.* is in beta")
 @pytest.mark.parametrize("name", CALLS)
 def test_equals_pytorch(name: str) -> None:
     array, arguments = CALLS[name]

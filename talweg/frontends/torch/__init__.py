@@ -16,4 +16,3 @@ build(
     trees.TREE,
     *(part.MODULES for part in (legacy, devices, programs, saving, settings)),
 )
-legacy.install()

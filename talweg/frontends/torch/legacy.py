@@ -22,6 +22,7 @@ from talweg.nn.normalization import _Running
 
 class _VariableMeta(type):
     def __call__(cls, data: Any = None, requires_grad: Any = False, volatile: Any = None) -> Tensor:
+        read_as_before()
         made = creation.zeros(0) if data is None else detached(creation.as_tensor(data))
         made.requires_grad = bool(requires_grad)
         return made
@@ -33,7 +34,8 @@ class _VariableMeta(type):
 class Variable(metaclass=_VariableMeta):
     """A Tensor: `Variable(data, requires_grad=False)` reads the memory of `data`.
 
-    `volatile=True` is accepted; `no_grad` does today what it did.
+    `volatile=True` is accepted; `no_grad` does today what it did. From the first Variable on, all
+    Tensors of the process read as they once did, see `read_as_before`.
 
     >>> from talweg.frontends.torch.autograd import Variable
     >>> Variable(tw.ones(2), requires_grad=True)
@@ -137,8 +139,8 @@ def getitem(self: Tensor, key: Any) -> Any:
         raise
 
 
-def install() -> None:
-    """Let Tensors read as older programs read them: `loss.data[0]`, `x.volatile`."""
+def read_as_before() -> None:
+    """Let Tensors read as programs with Variables read them: `loss.data[0]`, `x.volatile`."""
     setattr(Tensor, "__getitem__", getitem)  # noqa: B010
     setattr(Tensor, "volatile", False)  # noqa: B010
 
