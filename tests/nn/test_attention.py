@@ -213,6 +213,16 @@ def test_a_transformer_is_its_layers() -> None:
     assert moved.shape == (N, L, E)
 
 
+def test_a_decoder_is_its_layers_and_then_its_norm() -> None:
+    layer = nn.TransformerDecoderLayer(E, 2, 16, 0.0, batch_first=True)
+    model = nn.TransformerDecoder(layer, 2, norm=nn.LayerNorm(E))
+    x, memory = tw.rand(N, L, E), tw.rand(N, S, E)
+    (first, second), norm = model.layers, model.norm
+    assert first is not layer
+    want = norm(second(first(x, memory), memory)).detach().numpy()
+    np.testing.assert_allclose(model(x, memory).detach().numpy(), want, atol=1e-6)
+
+
 def test_the_future_is_not_seen() -> None:
     layer = nn.TransformerEncoder(nn.TransformerEncoderLayer(E, 2, 16, 0.0), 2)
     x = tw.rand(L, 1, E)
