@@ -160,7 +160,7 @@ def summaries(results: Sequence[Result]) -> str:
     for result in results:
         if result.group and result.ratios():
             groups.setdefault(result.group, []).append(result)
-    training = [r for r in results if "training step" in r.name or "AdamW step" in r.name]
+    training = [r for r in results if r.name.endswith(("training step", "AdamW step"))]
     if any(r.ratios() for r in training):
         groups["training steps"] = [r for r in training if r.ratios()]
     if not groups:
