@@ -361,12 +361,16 @@ class Categorical(Distribution):
         return values.expand(-1, *self._batch_shape) if expand else values
 
 
-class OneHotCategorical(Distribution):
-    """One of several categories, as a vector of one 1 among zeros; see `Categorical`."""
+class OfCategories(Distribution):
+    """What distributions of vectors with a number for each category share.
+
+    Args:
+        probs: the probabilities, up to a factor; or
+        logits: their logarithms, up to a summand.
+        validate_args: whether they are checked.
+    """
 
     arg_constraints: ClassVar = {"probs": c.simplex, "logits": c.real_vector}
-    support = c.one_hot
-    has_enumerate_support = True
 
     def __init__(
         self, probs: Any = None, logits: Any = None, validate_args: bool | None = None
@@ -385,15 +389,22 @@ class OneHotCategorical(Distribution):
         """Their logarithms."""
         return self._categorical.logits
 
-    @property
-    def param_shape(self) -> tuple[int, ...]:
-        """The shape of the parameter."""
-        return self._categorical.param_shape
-
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
         made = Distribution.expand(self, batch_shape)
         made._categorical = self._categorical.expand(batch_shape)
         return made
+
+
+class OneHotCategorical(OfCategories):
+    """One of several categories, as a vector of one 1 among zeros; see `Categorical`."""
+
+    support = c.one_hot
+    has_enumerate_support = True
+
+    @property
+    def param_shape(self) -> tuple[int, ...]:
+        """The shape of the parameter."""
+        return self._categorical.param_shape
 
     @property
     def mean(self) -> Any:
@@ -438,10 +449,8 @@ class OneHotCategoricalStraightThrough(OneHotCategorical):
         return self.sample(sample_shape) + (self.probs - self.probs.detach())
 
 
-class Multinomial(Distribution):
+class Multinomial(OfCategories):
     """How often each category comes up in `total_count` trials."""
-
-    arg_constraints: ClassVar = {"probs": c.simplex, "logits": c.real_vector}
 
     def __init__(
         self,
@@ -453,29 +462,12 @@ class Multinomial(Distribution):
         if not isinstance(total_count, int):
             raise NotImplementedError("inhomogeneous total_count is not supported")
         self.total_count = total_count
-        self._categorical = Categorical(probs, logits, validate_args)
-        count = self._categorical._num_events
-        super().__init__(self._categorical.batch_shape, (count,), validate_args)
+        super().__init__(probs, logits, validate_args)
 
     @property
     def support(self) -> Any:
         """Counts that add up to the number of trials at most."""
         return c.multinomial(self.total_count)
-
-    @property
-    def probs(self) -> Any:
-        """The probabilities."""
-        return self._categorical.probs
-
-    @property
-    def logits(self) -> Any:
-        """Their logarithms."""
-        return self._categorical.logits
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        made = Distribution.expand(self, batch_shape)
-        made._categorical = self._categorical.expand(batch_shape)
-        return made
 
     @property
     def mean(self) -> Any:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from talweg.distributions import constraints as c
 from talweg.distributions.arrays import F, clamped
-from talweg.distributions.discrete import Categorical, Chance
-from talweg.distributions.distribution import Distribution
+from talweg.distributions.discrete import Chance, OfCategories
 from talweg.engine.tensor import Tensor
 
 
@@ -46,10 +45,9 @@ class RelaxedBernoulli(Chance):
         return density - value.log() - (-value).log1p()
 
 
-class RelaxedOneHotCategorical(Distribution):
+class RelaxedOneHotCategorical(OfCategories):
     """Vectors that add up to 1 and come near a category for low temperatures, with gradients."""
 
-    arg_constraints: ClassVar = {"probs": c.simplex, "logits": c.real_vector}
     support = c.simplex
     has_rsample = True
 
@@ -61,24 +59,7 @@ class RelaxedOneHotCategorical(Distribution):
         validate_args: bool | None = None,
     ) -> None:
         self.temperature = temperature
-        self._categorical = Categorical(probs, logits, validate_args)
-        count = self._categorical._num_events
-        super().__init__(self._categorical.batch_shape, (count,), validate_args)
-
-    @property
-    def probs(self) -> Any:
-        """The probabilities."""
-        return self._categorical.probs
-
-    @property
-    def logits(self) -> Any:
-        """Their logarithms."""
-        return self._categorical.logits
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        made = Distribution.expand(self, batch_shape)
-        made._categorical = self._categorical.expand(batch_shape)
-        return made
+        super().__init__(probs, logits, validate_args)
 
     def rsample(self, sample_shape: Any = ()) -> Any:
         logits = self.logits.expand(self._extended_shape(sample_shape))

@@ -23,9 +23,8 @@ from talweg.fn.matrix_systems import (
     tolerances,
 )
 from talweg.fn.promotion import cast, expand_to
-from talweg.fn.reduction import Dim, amax, amin
+from talweg.fn.reduction import Dim, amax, amin, vector_norm
 from talweg.fn.reduction import sum as total
-from talweg.fn.reduction import vector_norm as vector_norm_of
 from talweg.fn.shaping import tril, triu
 from talweg.fn.views import movedim, slice_axis, squeeze, unsqueeze
 from talweg.ir.build import Builder
@@ -267,26 +266,6 @@ def svdvals(b: Builder, A: Node, *, driver: str | None = None) -> Node:
     return b.results(Svd(False), A)[1]
 
 
-def vector_norm(
-    b: Builder,
-    x: Node,
-    ord: float = 2,
-    dim: Dim = None,
-    keepdim: bool = False,
-    *,
-    dtype: DType | None = None,
-) -> Node:
-    """Return (sum |x|**ord) ** (1 / ord) over all dimensions or some.
-
-    Args:
-        ord: inf and -inf give the largest and smallest |x|, 0 counts what is not 0.
-
-    Raises:
-        DTypeError: for bools and integers.
-    """
-    return vector_norm_of(b, x, ord, dim, keepdim, dtype=dtype)
-
-
 def matrix_norm(
     b: Builder,
     A: Node,
@@ -312,7 +291,7 @@ def matrix_norm(
     if rows == columns:
         raise ShapeError(f"linalg.matrix_norm: dimensions {dim} must differ")
     if ord == "fro":
-        return vector_norm_of(b, A, 2, (rows, columns), keepdim)
+        return vector_norm(b, A, 2, (rows, columns), keepdim)
     if ord in ("nuc", 2, -2):
         check_inexact("linalg.matrix_norm", A)
         s = svdvals(b, movedim(b, A, (rows, columns), (-2, -1)))
@@ -323,7 +302,7 @@ def matrix_norm(
     if ord not in (1, -1, math.inf, -math.inf):
         raise InvalidValue(f"linalg.matrix_norm: order {ord} is not supported")
     first, second = (rows, columns) if abs(float(ord)) == 1 else (columns, rows)
-    sums = vector_norm_of(b, A, 1, first, True)
+    sums = vector_norm(b, A, 1, first, True)
     out = (amax if float(ord) > 0 else amin)(b, sums, second, True)
     return out if keepdim else squeeze(b, out, (rows, columns))
 
@@ -350,7 +329,7 @@ def norm(
     if isinstance(dim, int):
         dim = (dim,)
     if ord is None:
-        return vector_norm_of(b, x, 2, dim, keepdim, dtype=dtype)
+        return vector_norm(b, x, 2, dim, keepdim, dtype=dtype)
     if dim is None:
         if x.rank not in (1, 2):
             raise ShapeError(f"linalg.norm: with ord={ord}, x must have 1 or 2 dimensions or dim=")
@@ -359,7 +338,7 @@ def norm(
         return matrix_norm(b, x, ord, (dim[0], dim[1]), keepdim, dtype=dtype)
     if isinstance(ord, str):
         raise InvalidValue(f"linalg.norm: order {ord!r} needs two dimensions")
-    return vector_norm_of(b, x, ord, dim, keepdim, dtype=dtype)
+    return vector_norm(b, x, ord, dim, keepdim, dtype=dtype)
 
 
 def cond(b: Builder, A: Node, p: float | str | None = None) -> Node:

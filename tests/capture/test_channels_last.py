@@ -13,15 +13,10 @@ from talweg import nn, optim
 from talweg.ops.kinds import Move
 from tests.capture.replaying import assert_same, replays
 from tests.checked import unchecked
+from tests.images import images
 
 F = nn.functional
 LAST = tw.channels_last
-
-
-def images(*shape: int, seed: int = 0, last: bool = True) -> tw.Tensor:
-    values = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-    made = tw.from_numpy(values)
-    return made.to(memory_format=LAST) if last else made
 
 
 def is_last(t: tw.Tensor | None) -> bool:

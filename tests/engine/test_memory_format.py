@@ -17,15 +17,10 @@ import talweg as tw
 from talweg import nn
 from talweg.base.errors import ShapeError
 from talweg.base.formats import last_strides, lies_last
+from tests.images import images
 
 F = nn.functional
 LAST = tw.channels_last
-
-
-def images(*shape: int, seed: int = 0, last: bool = True) -> tw.Tensor:
-    values = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-    made = tw.from_numpy(values)
-    return made.to(memory_format=LAST) if last else made
 
 
 def is_last(t: tw.Tensor) -> bool:
