@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from talweg.base import dtypes
 from talweg.base.errors import DTypeError, InvalidValue, ShapeError
 from talweg.base.shapes import broadcast_shapes, normalize_axis, size_of
@@ -356,6 +358,34 @@ def cdist(b: Builder, x1: Node, x2: Node, p: float = 2.0) -> Node:
     return vector_norm(b, gap, p, -1)
 
 
+def pdist(b: Builder, x: Node, p: float = 2.0) -> Node:
+    """Return the p-norm distances of all pairs of rows: (0, 1), (0, 2), ..., (1, 2), ...
+
+    The gradient at distance 0 is 0.
+
+    Raises:
+        ShapeError: unless x is a matrix; InvalidValue: when p is negative;
+        DTypeError: for integers.
+
+    >>> import talweg as tw
+    >>> tw.nn.functional.pdist(tw.tensor([[0.0], [1.0], [3.0]])).tolist()
+    [1.0, 3.0, 2.0]
+    """
+    if x.rank != 2:
+        raise ShapeError(f"pdist only supports 2D tensors, got shape {x.shape}")
+    if p < 0:
+        raise InvalidValue(f"pdist: p must not be negative, got {p}")
+    if not x.dtype.is_floating_point:
+        raise DTypeError(f"pdist needs a floating dtype, got {x.dtype.name}")
+    first, second = np.triu_indices(x.shape[0], 1)
+    if not first.size or not x.shape[1]:
+        return full(b, (first.size,), 0, x.dtype)
+    gap = b.sub(b.take(x, b.constant(first), 0), b.take(x, b.constant(second), 0))
+    if p == 0:
+        return b.reduce_sum(b.abs(b.sign(gap)), (1,))
+    return vector_norm(b, gap, p, -1)
+
+
 def adjoint(b: Builder, x: Node) -> Node:
     """Return the last two dimensions swapped, and the complex conjugate.
 
@@ -369,7 +399,7 @@ def adjoint(b: Builder, x: Node) -> Node:
 
 PUBLIC: tuple[Callable[..., Node], ...] = (
     *(matmul, mm, bmm, mv, dot, vdot, outer, inner, addmm, addmv, addr, baddbmm, addbmm),
-    *(tensordot, chain_matmul, matrix_power, trace, cross, cdist, adjoint),
+    *(tensordot, chain_matmul, matrix_power, trace, cross, cdist, pdist, adjoint),
 )
 METHODS: tuple[str, ...] = (
     *("matmul", "mm", "bmm", "mv", "dot", "vdot", "outer", "inner", "addmm", "addmv", "addr"),

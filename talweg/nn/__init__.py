@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from talweg.nn import functional, init, parallel, utils
 from talweg.nn.activation import (
     CELU,
@@ -90,6 +93,7 @@ from talweg.nn.normalization import (
     BatchNorm1d,
     BatchNorm2d,
     BatchNorm3d,
+    CrossMapLRN2d,
     GroupNorm,
     InstanceNorm1d,
     InstanceNorm2d,
@@ -116,7 +120,7 @@ from talweg.nn.padding import (
     ZeroPad3d,
 )
 from talweg.nn.parallel import DataParallel
-from talweg.nn.parameter import Buffer, Parameter
+from talweg.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 from talweg.nn.pixel import (
     ChannelShuffle,
     Fold,
@@ -160,6 +164,7 @@ __all__ = [
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
+    "AdaptiveLogSoftmaxWithLoss",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3d",
@@ -192,6 +197,7 @@ __all__ = [
     "CosineEmbeddingLoss",
     "CosineSimilarity",
     "CrossEntropyLoss",
+    "CrossMapLRN2d",
     "DataParallel",
     "Dropout",
     "Dropout1d",
@@ -203,6 +209,8 @@ __all__ = [
     "FeatureAlphaDropout",
     "Flatten",
     "Fold",
+    "FractionalMaxPool2d",
+    "FractionalMaxPool3d",
     "GELU",
     "GLU",
     "GRU",
@@ -227,6 +235,19 @@ __all__ = [
     "LSTM",
     "LSTMCell",
     "LayerNorm",
+    "LazyBatchNorm1d",
+    "LazyBatchNorm2d",
+    "LazyBatchNorm3d",
+    "LazyConv1d",
+    "LazyConv2d",
+    "LazyConv3d",
+    "LazyConvTranspose1d",
+    "LazyConvTranspose2d",
+    "LazyConvTranspose3d",
+    "LazyInstanceNorm1d",
+    "LazyInstanceNorm2d",
+    "LazyInstanceNorm3d",
+    "LazyLinear",
     "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
@@ -283,6 +304,7 @@ __all__ = [
     "Softplus",
     "Softshrink",
     "Softsign",
+    "SyncBatchNorm",
     "Tanh",
     "Tanhshrink",
     "Threshold",
@@ -295,6 +317,8 @@ __all__ = [
     "TripletMarginWithDistanceLoss",
     "Unflatten",
     "Unfold",
+    "UninitializedBuffer",
+    "UninitializedParameter",
     "Upsample",
     "UpsamplingBilinear2d",
     "UpsamplingNearest2d",
@@ -306,3 +330,41 @@ __all__ = [
     "parallel",
     "utils",
 ]
+
+if TYPE_CHECKING:
+    from talweg.nn.adaptive import AdaptiveLogSoftmaxWithLoss
+    from talweg.nn.fractional import FractionalMaxPool2d, FractionalMaxPool3d
+    from talweg.nn.lazy import (
+        LazyBatchNorm1d,
+        LazyBatchNorm2d,
+        LazyBatchNorm3d,
+        LazyConv1d,
+        LazyConv2d,
+        LazyConv3d,
+        LazyConvTranspose1d,
+        LazyConvTranspose2d,
+        LazyConvTranspose3d,
+        LazyInstanceNorm1d,
+        LazyInstanceNorm2d,
+        LazyInstanceNorm3d,
+        LazyLinear,
+    )
+    from talweg.nn.synchronized import SyncBatchNorm
+else:
+    _LAZY = ("Conv", "ConvTranspose", "BatchNorm", "InstanceNorm")
+    _LATER = {
+        **{f"Lazy{kind}{n}d": "lazy" for kind in _LAZY for n in (1, 2, 3)},
+        "AdaptiveLogSoftmaxWithLoss": "adaptive",
+        "FractionalMaxPool2d": "fractional",
+        "FractionalMaxPool3d": "fractional",
+        "LazyLinear": "lazy",
+        "SyncBatchNorm": "synchronized",
+    }
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LATER:
+            raise AttributeError(f"module 'talweg.nn' has no attribute {name!r}")
+        return getattr(import_module(f"talweg.nn.{_LATER[name]}"), name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_LATER})

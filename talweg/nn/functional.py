@@ -31,11 +31,20 @@ from talweg.fn import (
     norm,
     pool,
     resize,
+    sampling,
     vision,
 )
 from talweg.nn.attending import multi_head_attention_forward as multi_head_attention_forward
 from talweg.nn.attending import scaled_dot_product_attention as scaled_dot_product_attention
 from talweg.nn.averages import LOSSES, with_averages
+from talweg.nn.fractional import fractional_max_pool2d as fractional_max_pool2d
+from talweg.nn.fractional import (
+    fractional_max_pool2d_with_indices as fractional_max_pool2d_with_indices,
+)
+from talweg.nn.fractional import fractional_max_pool3d as fractional_max_pool3d
+from talweg.nn.fractional import (
+    fractional_max_pool3d_with_indices as fractional_max_pool3d_with_indices,
+)
 from talweg.nn.lookup import embedding as embedding
 from talweg.nn.lookup import embedding_bag as embedding_bag
 from talweg.nn.stochastic import alpha_dropout as alpha_dropout
@@ -99,10 +108,27 @@ def _writing(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     return written
 
 
+_MAX_POOLS = [f"{kind}max_pool{n}d" for kind in ("", "adaptive_") for n in (1, 2, 3)]
+
+
+def _with_indices(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a pooling function that always gives the places beside the values."""
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        given = signature.bind(*args, **kwargs).arguments
+        return function(**{**given, "return_indices": True})
+
+    signature = inspect.signature(function)
+    wrapped.__name__ = f"{function.__name__}_with_indices"
+    wrapped.__doc__ = f"Return the maxima of `{function.__name__}`, and their places."
+    wrapped.__signature__ = signature  # type: ignore[attr-defined]
+    return wrapped
+
+
 def _collect() -> dict[str, Callable[..., Any]]:
     table: dict[str, Callable[..., Any]] = {}
     own = [f for module in (activation, dense, loss, margin) for f in module.FUNCTIONAL]
-    public = [f for m in (conv, pool, adaptive, norm, vision, resize) for f in m.PUBLIC]
+    public = [f for m in (conv, pool, adaptive, norm, vision, resize, sampling) for f in m.PUBLIC]
     for f in (*own, *public):
         table[f.__name__] = FUNCTIONS.get(f.__name__) or lift(f)
     for name in LOSSES:
@@ -118,6 +144,8 @@ _batch_norm_update = _table.pop("batch_norm_update")
 _batch_norm = _table.pop("batch_norm")
 _instance_norm = _table.pop("instance_norm")
 globals().update(_table)
+globals().update({f"{name}_with_indices": _with_indices(_table[name]) for name in _MAX_POOLS})
+pdist = FUNCTIONS["pdist"]
 rrelu_ = _writing(rrelu, "rrelu_")
 _one_hot = lift(gathering.one_hot)
 _ctc_loss = lift(ctc.ctc_loss)
@@ -219,6 +247,23 @@ def instance_norm(
             running_mean.mul_(1 - momentum).add_(mean * momentum)
             running_var.mul_(1 - momentum).add_(var * momentum)
     return out
+
+
+def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
+    """Return the cross-correlation along time of a sequence, with time in front.
+
+    Args:
+        input: [T, N, C].
+        weight: [K, C, C'].
+        bias: [C'].
+        pad: zeros on both ends of time.
+
+    Returns:
+        [T', N, C'].
+    """
+    rows, kernel = input.permute(1, 2, 0), weight.permute(2, 1, 0)
+    made: Tensor = _table["conv1d"](rows, kernel, bias, 1, pad).permute(2, 0, 1)
+    return made
 
 
 def ctc_loss(

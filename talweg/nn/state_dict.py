@@ -9,10 +9,13 @@ from talweg.base.errors import DTypeError, InvalidValue
 from talweg.engine.creation import as_tensor
 from talweg.engine.modes import no_grad
 from talweg.engine.tensor import Tensor
-from talweg.nn.parameter import Parameter
+from talweg.nn.parameter import Parameter, UninitializedBuffer, UninitializedParameter
 
 if TYPE_CHECKING:
     from talweg.nn.module import Module
+
+
+_UNKNOWN = (UninitializedParameter, UninitializedBuffer)
 
 
 class Incompatible(NamedTuple):
@@ -64,6 +67,7 @@ def load_into(
         missing = [k for k in missing if not k.endswith("num_batches_tracked")]
     unexpected = [k for k in state_dict if k not in known]
     found = [(s, as_tensor(state_dict[s.key])) for s in slots if s.key in state_dict]
+    found = [(s, value) for s, value in found if not isinstance(value, _UNKNOWN)]
     problems = []
     if strict and unexpected:
         problems.append(f"Unexpected key(s) in state_dict: {_quoted(unexpected)}. ")
@@ -73,7 +77,8 @@ def load_into(
         f"size mismatch for {slot.key}: copying a param with shape {value.shape} from "
         f"checkpoint, the shape in current model is {slot.table[slot.name].shape}."
         for slot, value in found
-        if value.shape != slot.table[slot.name].shape
+        if not isinstance(slot.table[slot.name], _UNKNOWN)
+        and value.shape != slot.table[slot.name].shape
     ]
     if problems:
         name = type(module).__name__
@@ -100,6 +105,8 @@ def _counts_batches(state_dict: Mapping[str, Any]) -> bool:
 
 def _load(slot: _Slot, value: Tensor, assign: bool) -> None:
     held = slot.table[slot.name]
+    if isinstance(held, _UNKNOWN):
+        held.materialize(value.shape)
     if not assign:
         held.copy_(value)
     elif isinstance(held, Parameter):

@@ -103,6 +103,7 @@ LAYERS: list[tuple[Make, Arrays]] = [
     (lambda nn: nn.Unflatten(1, (2, 3)), (ROWS,)),
     (lambda nn: nn.CosineSimilarity(dim=1), (ROWS, D.real(5, 6))),
     (lambda nn: nn.PairwiseDistance(p=3, keepdim=True), (ROWS, D.real(5, 6))),
+    (lambda nn: nn.SyncBatchNorm(4), (IMAGE,)),
     (lambda nn: nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3)), (ROWS,)),
     (
         lambda nn: nn.Sequential(
@@ -155,6 +156,10 @@ ELSEWHERE = {
     *("RNN", "GRU", "LSTM", "RNNBase", "RNNCell", "GRUCell", "LSTMCell", "RNNCellBase"),
     *("MultiheadAttention", "Transformer", "TransformerEncoder", "TransformerDecoder"),
     *("TransformerEncoderLayer", "TransformerDecoderLayer"),
+    "CrossMapLRN2d",  # PyTorch's never lets go of the first channel
+    *("AdaptiveLogSoftmaxWithLoss", "FractionalMaxPool2d", "FractionalMaxPool3d", "LazyLinear"),
+    *(f"Lazy{kind}{n}d" for kind in ("Conv", "ConvTranspose") for n in (1, 2, 3)),
+    *(f"Lazy{kind}{n}d" for kind in ("BatchNorm", "InstanceNorm") for n in (1, 2, 3)),
 }
 
 
