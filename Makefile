@@ -2,6 +2,7 @@
 #   make demo    train on handwritten digits, write the model and pictures to demo-out/
 #   make test    lint, types, and every test
 #   make peer    the tests that compare with PyTorch, which this installs for the purpose
+#   make docs    the pages of docs/ as a site, with the reference and its pictures, in site/
 #   make bench   talweg beside its peers, which this installs; the figures go to benchmarks/README.md
 #   make clean   forget the environment and every cache
 
@@ -15,7 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test peer bench clean
+.PHONY: demo test docs peer bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/talweg demo
@@ -26,6 +27,9 @@ test: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/pytest -q -n $(JOBS) --dist worksteal
 
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 peer: $(VENV)/.peer
 	$(BIN)/pytest -q -n $(JOBS) tests/peer
 
@@ -33,7 +37,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks --write --json benchmarks/results.json
 
 clean:
-	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache .cache build dist site
 	find talweg tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.made:
@@ -43,7 +47,7 @@ $(VENV)/.made:
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.demo $(VENV)/.test: $(VENV)/.%: $(VENV)/.made pyproject.toml
+$(VENV)/.demo $(VENV)/.docs $(VENV)/.test: $(VENV)/.%: $(VENV)/.made pyproject.toml
 	@echo 'talweg: installing what "make $*" needs into $(VENV) (once)'
 	@$(PIP) install -e '.[$*]'
 	@touch $@

@@ -1,0 +1,1 @@
+"""What the site is built of besides pages: pictures, and the reference."""
