@@ -44,7 +44,9 @@ def name_borders(graph: Graph) -> Borders:
     axes = {n: _axes(n) for n in graph.order if isinstance(n.op, View) and n.rank in RANKS}
     turned = {n for n, found in axes.items() if found == channels_last(n.rank)}
     seen = {n for n, found in axes.items() if found == inverse_order(channels_last(n.rank))}
-    last = frozenset(i for i, o in enumerate(graph.outputs) if o in turned)
+    last = frozenset(
+        i for i, o in enumerate(graph.outputs) if o in turned and o.inputs[0] not in seen
+    )
     given = {n.inputs[0] for n in seen}.intersection(graph.inputs)
     for node in graph.order:
         if node not in seen:

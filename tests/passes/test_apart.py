@@ -82,6 +82,14 @@ def test_inputs_that_are_outputs_numbers_and_empty_values() -> None:
     assert float(once[3].array(np.float32, ())) == 3.0
 
 
+def test_images_that_are_turned_there_and_back_are_results_all_the_same() -> None:
+    x = known(2, 3, 2, 16)
+    graph = graph_of((x * 2.5).permute(0, 3, 1, 2).permute(0, 2, 3, 1))
+    planned = assemble(plan_graph(graph, checking=True), [is_scalar(n) for n in graph.inputs])
+    for (result,) in (Once(graph).run(graph.inputs), planned.run(graph.inputs)):
+        np.testing.assert_array_equal(result.array(np.float32, x.shape), x.numpy() * 2.5)
+
+
 def test_an_index_out_of_range_names_the_line() -> None:
     x, index = known(4, 3), tw.tensor(np.array([1, 9]))
     y = x[index]  # here
