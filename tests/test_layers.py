@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "ops": ("base", "ir", "loops"),
     "fn": ("base", "ir", "ops"),
     "autodiff": ("base", "ir"),
-    "passes": ("base", "ir", "loops", "ops.kinds", "ops.strides"),
+    "passes": ("base", "ir", "loops", "ops.kinds", "ops.strides", "ops.halves"),
     "schedule": ("base", "loops"),
     "codegen": ("base", "loops", "schedule"),
     "runtime": ("base",),

@@ -34,6 +34,8 @@ def apply(name: str, dtype: DType, operands: Sequence[Parts]) -> Parts:
     if dtype.is_complex:
         return _complex(name, operands)
     plain = [parts[0] for parts in operands]
+    if name == "upto":
+        name = "le"
     if name in COMPARISONS:
         return (plain[0].compare(name, plain[1], signed=dtype.is_signed),)
     if name in SAME:

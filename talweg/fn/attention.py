@@ -54,12 +54,12 @@ def _masked(b: Builder, scores: Node, mask: Node | None, hidden: bool, is_causal
     Args:
         hidden: what True means in a mask of bools: not to be seen, instead of to be seen.
     """
-    low = b.scalar(_LOW, scores.dtype)
     if is_causal:
         seen = expand_to(b, _causal(b, *scores.shape[-2:]), scores.shape)
-        scores = b.where(seen, scores, low)
+        scores = b.masked(seen, scores, _LOW)
     if mask is None:
         return scores
+    low = b.scalar(_LOW, scores.dtype)
     wide = expand_to(b, mask, scores.shape)
     if mask.dtype is not dtypes.bool_:
         return b.add(scores, cast(b, wide, scores.dtype))

@@ -157,6 +157,7 @@ _LOGIC = {
     "ne": Function(2, ALL, "bool", np.not_equal),
     "lt": Function(2, ORDERED, "bool", np.less),
     "le": Function(2, ORDERED, "bool", np.less_equal),
+    "upto": Function(2, ORDERED, "bool", np.less_equal),  # le; beyond it products are zeros
     "gt": Function(2, ORDERED, "bool", np.greater),
     "ge": Function(2, ORDERED, "bool", np.greater_equal),
     "logical_and": Function(2, ("bool",), "same", np.logical_and),

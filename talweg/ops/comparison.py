@@ -12,7 +12,7 @@ from talweg.base.errors import DTypeError
 from talweg.base.frozen import frozen
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType
-from talweg.ops.kinds import INEXACT, Elementwise, elementwise_shape
+from talweg.ops.kinds import INEXACT, Elementwise, check_dtype, elementwise_shape
 
 if TYPE_CHECKING:
     from talweg.ir.build import Builder
@@ -242,6 +242,45 @@ class Where(Elementwise):
 
 
 @frozen
+class Masked(Elementwise):
+    """x where the condition holds, else a number that is part of the graph.
+
+    1. The condition is bool; x is a float.
+    2. The gradient is 0 elsewhere.
+    """
+
+    accepts = dtypes.FLOATS
+    arity = 2
+    tolerance = 0
+    otherwise: float
+
+    def infer(self, *types: TensorType) -> TensorType:
+        condition, x = types
+        if condition.dtype is not dtypes.bool_:
+            raise DTypeError(f"masked: the condition must be bool, got {condition.dtype.name}")
+        check_dtype(self, x.dtype, self.accepts)
+        return x.with_shape(elementwise_shape(self, types))
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        condition, x = arrays
+        return np.where(condition, x, np.asarray(self.otherwise).astype(x.dtype))
+
+    def lower(self, nest: NestBuilder, *ins: Scalar) -> Scalar:
+        condition, x = ins
+        return nest.select(condition, x, nest.constant(self.otherwise, x.dtype))
+
+    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+        (ct,) = cotangents
+        return None, b.masked(node.inputs[0], ct, 0.0)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        condition = Draw((3, 4), dtype=dtypes.bool_)
+        yield Sample(cls(0.0), (condition, Draw((3, 4))), tolerance=cls.tolerance)
+        yield Sample(cls(float("-inf")), (condition, Draw((3, 4))), (dtypes.float32,), 0, False)
+
+
+@frozen
 class Relu(Elementwise):
     """max(x, 0); NaN stays NaN. The gradient is 0 at 0, and is found from the result alone."""
 
@@ -264,6 +303,6 @@ class Relu(Elementwise):
 
 
 OPS: tuple[type[Op], ...] = (
-    *(Eq, Ne, Lt, Le, Gt, Ge, IsNan, IsInf, IsFinite, Where, Relu),
+    *(Eq, Ne, Lt, Le, Gt, Ge, IsNan, IsInf, IsFinite, Where, Masked, Relu),
     *(LogicalNot, BitAnd, BitOr, BitXor, BitNot, ShiftLeft, ShiftRight),
 )

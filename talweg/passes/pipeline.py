@@ -13,6 +13,7 @@ from talweg.passes.assemble import assemble
 from talweg.passes.blocks import compute_in_blocks
 from talweg.passes.cse import merge_equal
 from talweg.passes.fuse import fuse
+from talweg.passes.halves import leave_out_zeros
 from talweg.passes.layout import choose_orders
 from talweg.passes.lower import lower_group
 from talweg.passes.plan import Plan, make_plan
@@ -30,6 +31,7 @@ GRAPH_PASSES: tuple[Callable[[Graph], Graph], ...] = (
     join_terms,  # products that are added up are one: their sum stays in registers
     without_steps,  # products of whole rows where kernels meet every other pixel
     compute_in_blocks,  # scores of attention are made in blocks of rows and not stored
+    leave_out_zeros,  # products of triangles, and those that a causal mask hides
 )
 
 

@@ -40,6 +40,7 @@ from talweg.loops.nest import (
 from talweg.loops.scalar import (
     Call,
     Cast,
+    Constant,
     Index,
     Load,
     Local,
@@ -86,6 +87,8 @@ class Contraction:
         state: the name that the epilogue knows the sum by.
         initial: what is added to the sum.
         epilogue: what is done with every sum.
+        within: two indices: products where the first is above the second are zeros, or their sum is
+            not needed.
         paired: whether factors are int32s that hold two numbers of 16 bits each, which are
             multiplied and added; the depth has half as many elements.
     """
@@ -101,6 +104,7 @@ class Contraction:
     state: str
     initial: Scalar
     epilogue: Block
+    within: tuple[str, str] | None = None
     paired: bool = False
 
     @property
@@ -154,6 +158,7 @@ class _Form:
     state: Var
     left: Scalar
     right: Scalar
+    within: Call | None
     epilogue: Block
 
 
@@ -176,6 +181,7 @@ def _sums_products(nest: LoopNest) -> bool:
 def _is_product(value: Scalar) -> bool:
     while isinstance(value, Cast):
         value = value.operand
+    value = _cut(value)[0]
     return (isinstance(value, Call) and value.function == "mul") or isinstance(value, Local)
 
 
@@ -236,18 +242,28 @@ def _with(value: Scalar, let: Let) -> Scalar:
     return substitute(value, {let.name: let.value})
 
 
-def _factors(block: Block, state: Var) -> tuple[Scalar, Scalar] | None:
+def _cut(product: Scalar) -> tuple[Scalar, Call | None]:
+    """A product, and where it is looked at."""
+    if isinstance(product, Select) and isinstance(product.condition, Call):
+        other, within = product.otherwise, product.condition
+        zero = isinstance(other, Constant) and float(other.text) == 0.0
+        if zero and within.function == "upto":
+            return product.then, within
+    return product, None
+
+
+def _factors(block: Block, state: Var) -> tuple[Scalar, Scalar, Call | None] | None:
     if len(block) != 1 or not isinstance(block[0], Accumulate):
         return None
     (fold,) = block
     assert isinstance(fold, Accumulate)
-    product = fold.values[0]
+    product, within = _cut(fold.values[0])
     if fold.combine != "add" or fold.names != (state.name,) or product.dtype not in SUMMED:
         return None
     if not isinstance(product, Call) or product.function != "mul":
         return None
     left, right = product.operands
-    return left, right
+    return left, right, within
 
 
 def _is_epilogue(block: Block) -> bool:
@@ -415,12 +431,14 @@ def _arranged(
     extents = {**form.parallel, **form.depth}
     zero = next(iter(extents.values())).table.place({})
     whole: list[Axes] = []
+    compared: tuple[Scalar, ...] = () if form.within is None else (form.within,)
     for group in groups:
         axes = list(group)
         place = len(axes) - 1
         while place > 0:
             far, near = axes[place - 1], axes[place]
-            if walked_as_one(far, near, extents[near], (left, right, *elements(epilogue))):
+            read = (left, right, *elements(epilogue), *compared)
+            if walked_as_one(far, near, extents[near], read):
                 still = functools.partial(_at, index=far, place=zero)
                 left, right, epilogue = still(left), still(right), map_scalars(epilogue, still)
                 extents[near] = extents[far].times(extents[near])
@@ -445,8 +463,22 @@ def _arranged(
         state.name,
         state.initial,
         epilogue,
+        None if order.paired else _compared(form),
         order.paired,
     )
+
+
+def _compared(form: _Form) -> tuple[str, str] | None:
+    """The indices that say which products are zeros, where nothing is added to them."""
+    if form.within is None:
+        return None
+    names: list[str] = []
+    for place in form.within.operands:
+        one = place.names() if isinstance(place, Place) else frozenset()
+        if not isinstance(place, Place) or len(one) != 1 or place.terms != {tuple(one): 1}:
+            return None
+        names += one
+    return names[0], names[1]
 
 
 def _at(value: Scalar, index: str, place: Place) -> Scalar:

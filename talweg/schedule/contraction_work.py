@@ -35,6 +35,7 @@ DEPTH = 128  # elements of the depth that one item copies of a panel
 ROWS = 8  # rows of the right operand that are copied by one item, for all panels
 
 Table: TypeAlias = Literal["none", "shared", "rows", "each"]
+Side: TypeAlias = Literal["row", "column", "depth"]
 PREFIX = "work_"
 
 
@@ -132,6 +133,18 @@ class Work:
     def stacked(self) -> bool:
         """Whether an item has several tiles of rows, whose sums wait in memory."""
         return self.tiles.deep or self.tiles.by_panel or self.turned
+
+    @property
+    def cut(self) -> tuple[Side, Side] | None:
+        """Which two sides are compared to leave out products that are zeros; None for neither."""
+        c = self.contraction
+        if c.within is None or self.tile.table != "none" or self.tiles.by_panel:
+            return None
+        sides: dict[str, Side] = {c.columns[-1].index: "column", c.depth[-1].index: "depth"}
+        if len(c.rows) == 1:
+            sides[c.rows[0].index] = "row"
+        low, high = (sides.get(index) for index in c.within)
+        return None if low is None or high is None else (low, high)
 
     @property
     def by_rows(self) -> bool:

@@ -38,7 +38,7 @@ CARRIED = 2  # variables of an inner loop with which the loop around it is unrol
 _TRANSCENDENTAL = 14.0
 _ONE_INSTRUCTION = (
     "add sub mul neg abs sign copysign maximum minimum conj real imag complex floor ceil round "
-    "trunc eq ne lt le gt ge logical_and logical_or logical_xor logical_not bit_and bit_or "
+    "trunc eq ne lt le upto gt ge logical_and logical_or logical_xor logical_not bit_and bit_or "
     "bit_xor bit_not shl shr isnan isinf isfinite"
 )
 COSTS |= dict.fromkeys(_ONE_INSTRUCTION.split(), 1.0)

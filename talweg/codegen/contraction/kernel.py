@@ -13,6 +13,7 @@ when the operand has changed, and the others as often as there is another left o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeAlias, final
 
 from talweg.base import dtypes
@@ -55,6 +56,7 @@ def emit(contraction: Contraction, tiles: Tiles, target: Target) -> tuple[str, S
         tiles.deep,
         contraction.paired,
         tiles.ready and tiles.near,
+        work.cut is not None and work.cut[1] == "depth",
     )
     micro.define(writer)
     stages = [_Stage.pack] * ("right" in work.shared()) + [_Stage.sum]
@@ -274,13 +276,14 @@ class _Item:
         if not self.tiles.by_panel:
 
             def tile(t: Lanes) -> None:
-                given = self.left.rows(t * self.tile.rows, piece)
+                part = self._within_rows(t, piece)
+                given = self.left.rows(t * self.tile.rows, part)
                 start = self._sums_place(t)
 
                 def panel(p: Lanes) -> None:
                     if not self.tiles.deep:
                         self._fetch(t, p)
-                    self._call(t, p, piece, before, start, given)
+                    self._call(t, p, part, before, start, given)
 
                 self._each(self.first, self.end, panel)
 
@@ -326,8 +329,43 @@ class _Item:
             far = self.tile.columns + (tile - self.low) * self.tile.lanes
             place = at(self.writer, self.micro.kind, right, self.n["piece"] * far)
             more = more | {"ahead": place}
+        more = given | more
+        if self.stage.work.cut is not None:
+            right, within = self._within(tile, panel, piece, right, more)
+            more = more | within
         sums = start + (panel - self.first) * self.tile.columns
-        self._micro(right, sums, before, given | more)
+        self._micro(right, sums, before, more)
+
+    def _within_rows(self, tile: Lanes, piece: Piece) -> Piece:
+        """The part of a piece of the depth that the rows of a tile meet."""
+        if self.stage.work.cut != ("depth", "row"):
+            return piece
+        met = (tile + 1) * self.tile.rows - piece.start
+        return replace(piece, inner=larger(smaller(met, piece.inner), 0))
+
+    def _within(
+        self, tile: Lanes, panel: Lanes, piece: Piece, right: str, given: Given
+    ) -> tuple[str, Given]:
+        """The right operand and what else is said of the part of a piece that a panel meets."""
+        assert self.stage.work.cut is not None
+        low, high = self.stage.work.cut
+        first = {"row": tile * self.tile.rows}
+        if "column" in (low, high):
+            first["column"] = self.stage._bind_panel(panel)
+        width = {"row": self.tile.rows, "column": self.tile.columns}
+        if low == "depth":
+            met = first[high] + width[high] - piece.start
+            return right, {"inner": larger(smaller(met, piece.inner), 0)}
+        if high != "depth":
+            met = first[high] + width[high]
+            return right, {"inner": where(first[low] < met, piece.inner, 0)}
+        skipped = smaller(larger(first[low] - piece.start, 0), piece.inner)
+        stride = self.tile.stride or given["stride"]
+        step = self.tile.step or given["step"]
+        assert not isinstance(stride, str)
+        assert not isinstance(step, str)
+        right = at(self.writer, self.micro.kind, right, skipped * stride)
+        return right, {"inner": piece.inner - skipped, "start": skipped * step}
 
     def _micro(self, right: str, sums: Lanes, before: Lanes, given: Given) -> None:
         place = at(self.writer, self.micro.kind, self.kept, sums)

@@ -46,6 +46,7 @@ class Micro:
         deep: whether sums may be continued.
         paired: whether elements are pairs of numbers of 16 bits.
         ahead: whether memory is asked for that later calls read, a vector in each step.
+        late: whether the left rows are met from some place on.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Micro:
     deep: bool
     paired: bool = False
     ahead: bool = False
+    late: bool = False
 
     def define(self, writer: Writer) -> None:
         """Write the function, and that of whole tiles."""
@@ -76,7 +78,12 @@ class Micro:
         names += ["inner"] * (table != "each") + ["right", "sums", "width"]
         if table != "each":
             names += ["step"] * (not self.tile.step) + ["stride"] * (not self.tile.stride)
-        names += ["present"] * self.masked + ["continued"] * self.deep + ["ahead"] * self.ahead
+        names += (
+            ["start"] * self.late
+            + ["present"] * self.masked
+            + ["continued"] * self.deep
+            + ["ahead"] * self.ahead
+        )
         pointers = ("rows", "table", "right", "sums", "ahead")
         return [(n, "ptr" if n in pointers else "i64") for n in names]
 
@@ -88,7 +95,8 @@ class Micro:
             **given: rows: addresses of the left rows. table, entries: the table and its length.
                 inner, step: the inner depth and the distance of its elements in the left rows.
                 right, stride: the right operand and the distance of its rows. sums, width: the
-                result and the distance of its rows. present: how many columns there are.
+                result and the distance of its rows. start: where the left rows are met from,
+                if the outer depth is one step. present: how many columns there are.
                 continued: 1 where sums are continued, else 0. ahead: what is asked for.
         """
         if not self.masked:
@@ -132,7 +140,8 @@ class _Body:
         zero = constant(writer, 0, "i64", 1)
         sums = [*sums, *[Lanes(writer, "%ahead", "ptr", 1)] * micro.ahead]
         if self.tile.table == "none":
-            sums = self._inner(self._rows("%rows", 0), zero, "%right", sums)
+            start = self.number("start") if micro.late else zero
+            sums = self._inner(self._rows("%rows", 0), start, "%right", sums)
         elif self.tile.table == "shared":
             fixed = self._rows("%rows", 0)
 
