@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -16,8 +16,6 @@ from talweg.loops.scalar import Select, call, constant
 from talweg.ops.kinds import Contract, check_dtype
 
 if TYPE_CHECKING:
-    from talweg.ir.build import Builder
-    from talweg.ir.node import Node
     from talweg.loops.build import NestBuilder
     from talweg.loops.operand import Indices, Operand, Point
     from talweg.loops.scalar import Scalar
@@ -31,8 +29,9 @@ class HalfDot(Contract):
     """Matrix products, of terms whose one index is at most another one; other terms are left out.
 
     1. Operands have the same batch axes (all but the last two) and one dtype, float32 or float64.
-    2. Where an index of the depth is compared, what is left out must be zeros of an operand: a
-       kernel may add some of these terms. Where row and column are, the result is 0 elsewhere.
+    2. A kernel may add some of the other terms. So they must be zeros of an operand, or, where row
+       and column are compared, belong to results that change nothing.
+    3. It has no gradient: passes put it in the place of products whose gradients are there.
 
     Args:
         low, high: the indices, of ROW, COLUMN and DEPTH.
@@ -41,6 +40,7 @@ class HalfDot(Contract):
     low: int
     high: int
     depth = (-1, -2)
+    differentiable: ClassVar[bool] = False
 
     def infer(self, *types: TensorType) -> TensorType:
         x, y = types
@@ -70,28 +70,9 @@ class HalfDot(Contract):
                 kept = call("upto", places[self.low], places[self.high])
                 return Select(kept, product, constant(0, product.dtype))
 
-            total = nest.fold("add", x.shape[-1:], term)
-            if DEPTH in (self.low, self.high):
-                return total
-            kept = (i[-2], i[-1])
-            return nest.select(kept[self.low] <= kept[self.high], total, constant(0, total.dtype))
+            return nest.fold("add", x.shape[-1:], term)
 
         return point
-
-    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
-        (ct,) = cotangents
-        x, y = node.inputs
-        if DEPTH not in (self.low, self.high):
-            axes = (
-                b.iota(node.shape, n - 2 + node.rank, dtypes.int64) for n in (self.low, self.high)
-            )
-            ct = b.masked(b.le(*axes), ct, 0.0)
-        turned = (*range(x.rank - 2), x.rank - 1, x.rank - 2)
-        for_x, for_y = {0: 0, 1: 2, 2: 1}, {0: 2, 1: 1, 2: 0}
-        return (
-            b.half_dot(ct, b.permute(y, turned), for_x[self.low], for_x[self.high]),
-            b.half_dot(b.permute(x, turned), ct, for_y[self.low], for_y[self.high]),
-        )
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
@@ -100,16 +81,15 @@ class HalfDot(Contract):
         for dtype, of in zip(SUMMED, (np.float32, np.float64), strict=True):
             a, b = x.astype(of), y.astype(of)
             rows = [
-                (ROW, COLUMN, a, b),
-                (COLUMN, ROW, a, b),
+                (ROW, COLUMN, np.triu(a), np.triu(b)),
+                (COLUMN, ROW, np.tril(a), np.tril(b)),
                 (DEPTH, ROW, np.tril(a), b),
                 (ROW, DEPTH, np.triu(a), b),
                 (DEPTH, COLUMN, a, np.triu(b)),
                 (COLUMN, DEPTH, a, np.tril(b)),
             ]
             for low, high, left, right in rows:
-                free = DEPTH not in (low, high)
-                yield Sample(cls(low, high), (left, right), (dtype,), 32, gradient=free)
+                yield Sample(cls(low, high), (left, right), (dtype,), 32, gradient=False)
 
 
 OPS: tuple[type[Op], ...] = (HalfDot,)

@@ -35,7 +35,8 @@ def zeros_beside(arrays: list[np.ndarray], low: int, high: int) -> list[np.ndarr
         return [np.tril(x) if low == DEPTH else np.triu(x), y]
     if {low, high} == {COLUMN, DEPTH}:
         return [x, np.triu(y) if low == DEPTH else np.tril(y)]
-    return arrays
+    part = np.tril if low == COLUMN else np.triu  # products of such matrices are such matrices
+    return [part(x), part(y)]
 
 
 @pytest.mark.parametrize("swapped", [False, True])
