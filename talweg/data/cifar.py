@@ -16,6 +16,7 @@ import numpy as np
 
 from talweg.base.errors import DataError, MissingFile
 from talweg.data.dataset import Dataset
+from talweg.data.fetch import fetch, unpack
 from talweg.data.images import to_array
 
 
@@ -52,20 +53,25 @@ class CIFAR10(Dataset[tuple[Any, int]]):
     """Colour images of 32 by 32 in 10 classes: 50,000 for training, 10,000 for testing.
 
     Args:
-        root: the folder that holds `cifar-10-batches-py`. Nothing is downloaded.
+        root: the folder that holds `cifar-10-batches-py`.
         train: the training images, or the test images.
         transform: called with the image, a uint8 array of shape (32, 32, 3). By default `to_array`,
             which gives a float32 array of shape (3, 32, 32) with values from 0 to 1.
         target_transform: called with the label, an int.
+        download: when the folder is not there, fetch the archive into `root` and unpack it; see
+            `data.fetch`.
 
     `data` holds all images (uint8, [N, 32, 32, 3]), `targets` the labels, `classes` the names.
 
     Raises:
         DataError: when a file is missing or damaged.
+        MissingExtra: when it must be fetched, and pooch is not installed.
     """
 
     folder = "cifar-10-batches-py"
+    sha256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
     archive = "cifar-10-python.tar.gz"
+    home = "https://www.cs.toronto.edu/~kriz/"
     training: ClassVar[tuple[str, ...]] = tuple(f"data_batch_{i}" for i in range(1, 6))
     testing: ClassVar[tuple[str, ...]] = ("test_batch",)
     names: ClassVar[tuple[str, str]] = ("batches.meta", "label_names")
@@ -76,14 +82,18 @@ class CIFAR10(Dataset[tuple[Any, int]]):
         train: bool = True,
         transform: Callable[[np.ndarray], Any] | None = None,
         target_transform: Callable[[int], Any] | None = None,
+        download: bool = False,
     ) -> None:
         self.train = train
         self.transform = transform or to_array
         self.target_transform = target_transform
         folder = Path(root) / self.folder
+        if download and not folder.is_dir():
+            unpack(fetch(self.home + self.archive, self.sha256, root), root)
         if not folder.is_dir():
             raise MissingFile(
-                f"{folder}: there is no such folder; unpack {self.archive} into {root}"
+                f"{folder}: there is no such folder; unpack {self.archive} into {root}, or say "
+                "download=True"
             )
         parts = [read_batch(folder / name) for name in (self.training if train else self.testing)]
         rows = [np.asarray(part["data"], np.uint8).reshape(-1, 3, 32, 32) for part in parts]
@@ -113,6 +123,7 @@ class CIFAR100(CIFAR10):
 
     folder = "cifar-100-python"
     archive = "cifar-100-python.tar.gz"
+    sha256 = "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"
     training = ("train",)
     testing = ("test",)
     names = ("meta", "fine_label_names")

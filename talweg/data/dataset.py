@@ -138,6 +138,56 @@ class ChainDataset(IterableDataset[Any]):
         return sum(len(d) for d in self.datasets)  # type: ignore[arg-type,misc]
 
 
+class StackDataset(Dataset[Any]):
+    """Several map-style data sets side by side: item `i` holds every set's item `i`.
+
+    Args:
+        args: the sets; items are tuples.
+        kwargs: or the sets by name; items are dicts.
+
+    >>> tw.data.StackDataset(x=range(3), y="abc")[1]
+    {'x': 1, 'y': 'b'}
+
+    Raises:
+        InvalidValue: for no set, sets of unequal length, or both kinds of arguments.
+    """
+
+    datasets: tuple[Any, ...] | dict[str, Any]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if bool(args) == bool(kwargs):
+            raise InvalidValue("StackDataset needs data sets, either all with names or all without")
+        self.datasets = args or kwargs
+        lengths = [length_of(d) for d in args or kwargs.values()]
+        if len(set(lengths)) > 1:
+            raise InvalidValue(f"StackDataset: the data sets have unequal lengths {lengths}")
+        self._length = lengths[0]
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(self.datasets, dict):
+            return {name: d[index] for name, d in self.datasets.items()}
+        return tuple(d[index] for d in self.datasets)
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        named = isinstance(self.datasets, dict)
+        listed = list(self.datasets.values() if isinstance(self.datasets, dict) else self.datasets)
+        columns = [samples_of(d, indices) for d in listed]
+        for column in columns:
+            if len(column) != len(indices):
+                raise InvalidValue(
+                    f"StackDataset: a data set's __getitems__ gave {len(column)} samples for "
+                    f"{len(indices)} indices"
+                )
+        if named:
+            return [
+                dict(zip(self.datasets, row, strict=True)) for row in zip(*columns, strict=True)
+            ]
+        return list(zip(*columns, strict=True))
+
+    def __len__(self) -> int:
+        return self._length
+
+
 class Subset(Dataset[T_co]):
     """The samples of `dataset` at `indices`, in their order."""
 

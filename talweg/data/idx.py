@@ -13,12 +13,13 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from talweg.base.errors import DataError, MissingFile
 from talweg.data.dataset import Dataset
+from talweg.data.fetch import Remote, fetch_all
 from talweg.data.images import to_array
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -89,15 +90,33 @@ def _find(root: Path, folder: str, stem: str) -> Path:
     state = "holds none" if root.is_dir() else "does not exist"
     raise DataError(
         f"{folder}: found neither {stem} nor {stem}.gz: the folder {root} {state}; download the "
-        "four files into it, or name the folder that has them"
+        "four files into it (download=True), or name the folder that has them"
     )
+
+
+_PARTS = (
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+)
+
+
+def published(urls: tuple[str, ...], *sums: str) -> tuple[Remote, ...]:
+    """Return the four files of a set of MNIST's kind.
+
+    Args:
+        urls: folders that they are published in.
+        sums: their SHA-256: images and labels for training, images and labels for testing.
+    """
+    return tuple(Remote(name, sha, urls) for name, sha in zip(_PARTS, sums, strict=True))
 
 
 class MNIST(Dataset[tuple[Any, int]]):
     """Handwritten digits: 60,000 images of 28 by 28 for training, 10,000 for testing.
 
     Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document
-    recognition", Proceedings of the IEEE 86 (1998). Nothing is downloaded.
+    recognition", Proceedings of the IEEE 86 (1998).
 
     Args:
         root: the folder with the four idx files, plain or `.gz` (also in `raw` below it).
@@ -105,14 +124,26 @@ class MNIST(Dataset[tuple[Any, int]]):
         transform: called with the image, a uint8 array of shape (28, 28). By default `to_array`,
             which gives a float32 array of shape (1, 28, 28) with values from 0 to 1.
         target_transform: called with the label, an int.
+        download: fetch what is needed and not there into `root/<name of the class>/raw`; see `data.fetch`.
 
     `data` holds all images (uint8), `targets` all labels (int64), `classes` the names.
 
     Raises:
         DataError: when a file is missing or damaged, or images and labels do not belong together.
+        MissingExtra: when a file must be fetched, and pooch is not installed.
     """
 
     folder = "MNIST"
+    files: ClassVar[tuple[Remote, ...]] = published(
+        (
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        ),
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    )
     classes = tuple(str(n) for n in range(10))
 
     def __init__(
@@ -121,8 +152,11 @@ class MNIST(Dataset[tuple[Any, int]]):
         train: bool = True,
         transform: Callable[[np.ndarray], Any] | None = None,
         target_transform: Callable[[int], Any] | None = None,
+        download: bool = False,
     ) -> None:
         part = "train" if train else "t10k"
+        if download:
+            self._download(Path(root), part)
         images = _find(Path(root), self.folder, f"{part}-images-idx3-ubyte")
         labels = _find(Path(root), self.folder, f"{part}-labels-idx1-ubyte")
         self.train = train
@@ -136,6 +170,15 @@ class MNIST(Dataset[tuple[Any, int]]):
             )
         check_labels(targets, len(self.classes), str(labels))
         self.targets = targets.astype(np.int64)
+
+    def _download(self, root: Path, part: str) -> None:
+        for file in self.files:
+            if not file.name.startswith(part):
+                continue
+            try:
+                _find(root, self.folder, file.name.removesuffix(".gz"))
+            except DataError:
+                fetch_all([file], root / self.folder / "raw")
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         label = int(self.targets[index])
@@ -154,6 +197,13 @@ class FashionMNIST(MNIST):
     """
 
     folder = "FashionMNIST"
+    files = published(
+        ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    )
     classes = (
         "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
         "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",

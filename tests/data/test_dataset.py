@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,3 +129,41 @@ def test_a_data_set_without_methods_says_what_to_define() -> None:
         data.Dataset[int]()[0]
     with pytest.raises(NotImplementedError, match="__iter__"):
         iter(data.IterableDataset[int]())
+
+
+def test_data_sets_side_by_side() -> None:
+    a, b = Numbers(0, 4), Numbers(10, 14)
+    pairs, named = data.StackDataset(a, b), data.StackDataset(a=a, b=b)
+    assert (pairs[2], named[2], len(pairs), len(named)) == ((2, 12), {"a": 2, "b": 12}, 4, 4)
+    subset = data.Subset(b, [3, 1])
+    both = data.StackDataset(data.Subset(a, [1, 2]), subset)
+    assert both.__getitems__([1, 0]) == [(2, 11), (1, 13)]
+    x, y = next(iter(data.DataLoader(both, batch_size=2)))
+    assert (x.tolist(), y.tolist()) == ([1, 2], [13, 11])
+    batch = next(iter(data.DataLoader(named, batch_size=4)))
+    assert batch["b"].tolist() == [10, 11, 12, 13]
+
+
+@pytest.mark.parametrize(
+    ("args", "named", "message"),
+    [
+        ((), {}, "needs data sets"),
+        ((range(2),), {"x": range(2)}, "all with names or all without"),
+        ((range(2), range(3)), {}, r"unequal lengths \[2, 3\]"),
+        ((Stream(1),), {}, "has no length"),
+    ],
+)
+def test_data_sets_that_cannot_be_stacked(
+    args: tuple[Any, ...], named: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidValue, match=message):
+        data.StackDataset(*args, **named)
+
+
+def test_a_set_that_gives_too_few_samples_is_found() -> None:
+    class Short(Numbers):
+        def __getitems__(self, indices: list[int]) -> list[int]:
+            return [self[indices[0]]]
+
+    with pytest.raises(InvalidValue, match="gave 1 samples for 2 indices"):
+        data.StackDataset(Numbers(0, 3), Short(0, 3)).__getitems__([0, 1])

@@ -11,6 +11,7 @@ import numpy as np
 from talweg import data
 from talweg.data.cifar import CIFAR10 as _CIFAR10
 from talweg.data.cifar import CIFAR100 as _CIFAR100
+from talweg.data.idx import published
 from talweg.data.images import IMG_EXTENSIONS, read_image
 from talweg.data.pictures import pillow, to_pil_image
 from talweg.engine.creation import from_numpy
@@ -53,7 +54,7 @@ class MNIST(data.MNIST):
         root: the folder above `MNIST`.
         train: the training images, or the test images.
         transform, target_transform: called with the image, and with the label.
-        download: accepted: the files must be there.
+        download: fetch what is not there, see `talweg.data.fetch`.
 
     `data` is a uint8 Tensor of all images, `targets` an int64 Tensor of all labels.
 
@@ -72,7 +73,7 @@ class MNIST(data.MNIST):
         target_transform: Change = None,
         download: bool = False,
     ) -> None:
-        super().__init__(root, train, _same, target_transform)
+        super().__init__(root, train, _same, target_transform, download)
         self.root = root
         self.transform: Any = transform
         self.arrays = self.data, self.targets.tolist()
@@ -116,6 +117,7 @@ class FashionMNIST(MNIST):
     """Pictures of clothes as Pillow images; the files lie in `root/FashionMNIST/raw`."""
 
     folder = data.FashionMNIST.folder
+    files = data.FashionMNIST.files
     classes = data.FashionMNIST.classes
 
 
@@ -123,6 +125,13 @@ class KMNIST(MNIST):
     """Cursive Japanese characters as Pillow images; the files lie in `root/KMNIST/raw`."""
 
     folder = "KMNIST"
+    files = published(
+        ("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
+        "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
+        "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
+        "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
+        "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
+    )
     classes = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 
 
@@ -133,7 +142,7 @@ class CIFAR10(_CIFAR10):
         root: the folder.
         train: the training images, or the test images.
         transform, target_transform: called with the image, and with the label.
-        download: accepted: the files must be there.
+        download: fetch what is not there, see `talweg.data.fetch`.
 
     Raises:
         DataError: when a file is missing or damaged.
@@ -151,7 +160,7 @@ class CIFAR10(_CIFAR10):
         target_transform: Change = None,
         download: bool = False,
     ) -> None:
-        super().__init__(root, train, _same, target_transform)
+        super().__init__(root, train, _same, target_transform, download)
         self.root = root
         self.transform: Any = transform
 
@@ -166,6 +175,7 @@ class CIFAR100(CIFAR10):
 
     folder = _CIFAR100.folder
     archive = _CIFAR100.archive
+    sha256 = _CIFAR100.sha256
     training = _CIFAR100.training
     testing = _CIFAR100.testing
     names = _CIFAR100.names
