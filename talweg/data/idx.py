@@ -124,7 +124,8 @@ class MNIST(Dataset[tuple[Any, int]]):
         transform: called with the image, a uint8 array of shape (28, 28). By default `to_array`,
             which gives a float32 array of shape (1, 28, 28) with values from 0 to 1.
         target_transform: called with the label, an int.
-        download: fetch what is needed and not there into `root/<name of the class>/raw`; see `data.fetch`.
+        download: fetch what is needed and not there into `root/<name of the class>/raw`; see
+            `data.fetch`.
 
     `data` holds all images (uint8), `targets` all labels (int64), `classes` the names.
 
