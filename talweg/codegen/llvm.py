@@ -84,7 +84,6 @@ class Body:
         self.scope = Scope(writer)
         self.scope.inputs = {buffer.name for buffer in self.nest.inputs}
         self.ending: Lanes | None = None  # the extent of a vector loop that has such masks
-        self.reducing = 0
         self.folds: Folds | None = None  # of the vector loops that are being written
         self.checks = [s for s in statements(self.nest.body) if isinstance(s, Check)]
 
@@ -242,7 +241,7 @@ class Body:
         state = [self.scope.names[name] for name in names]
         dtype = values[0].dtype
         product = values[0]
-        fused = combine == "add" and self.reducing and dtype in (dtypes.float32, dtypes.float64)
+        fused = combine == "add" and dtype in (dtypes.float32, dtypes.float64)
         if fused and isinstance(product, Call) and product.function == "mul":
             left, right = (self.scope.wide(self.scope.value(o)).single for o in product.operands)
             new: tuple[Parts, ...] = ((fma(left, right, state[0].single),),)
@@ -310,7 +309,6 @@ class Body:
     def loop(self, loop: Loop, first: Lanes | None = None, last: Lanes | None = None) -> None:
         """Write a loop, or a range of its iterations; as a vector loop where one was chosen."""
         outer = dict(self.scope.names)
-        self.reducing += loop.order == "reduction"
         extent = self.scope.value(loop.extent).single if last is None else last
         hoist(self.scope, loop.body, (extent.like(0) if first is None else first) < extent)
         choice = self.chosen.get(loop.index) if self.scope.lanes == 1 else None
@@ -329,7 +327,6 @@ class Body:
         if folds is not None:
             folds.finish()
             self.folds = None
-        self.reducing -= loop.order == "reduction"
         after = {name: self.scope.names[name] for name in _assigned(loop.body) & outer.keys()}
         self.scope.names = outer | after
 

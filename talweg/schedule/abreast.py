@@ -27,12 +27,10 @@ from talweg.loops.nest import (
     Store,
     Var,
     expressions,
-    map_scalars,
-    statements,
 )
 from talweg.loops.scalar import Index, Load, Scalar, call, constant
-from talweg.schedule.moves import around, copied, parallel_loops, renamed
-from talweg.schedule.place import Fresh, Place, names_in, put, settled, walk
+from talweg.schedule.moves import around, copied, iteration, parallel_loops
+from talweg.schedule.place import Fresh, Place, names_in, settled, walk
 
 ROWS = 8
 LIGHT = 24  # parts of the expressions behind a sum, which are written once for each row
@@ -56,19 +54,12 @@ def _abreast(statement: Statement, fresh: Fresh) -> Block:
     blocks = settled(call("floordiv", extent, constant(ROWS, dtypes.int64)), table)
     several, rest = fresh.name(rows.index + "_"), fresh.name(rows.index + "_")
     first = settled(Index(several), table).times(eight)
-    copies = [_copy(body, rows.index, first.plus(table.place({(): n})), fresh) for n in range(ROWS)]
+    copies = [iteration(rows, first.plus(table.place({(): n})), fresh) for n in range(ROWS)]
     behind = blocks.times(eight)
-    last = _copy(body, rows.index, behind.plus(settled(Index(rest), table)), fresh)
+    last = iteration(rows, behind.plus(settled(Index(rest), table)), fresh)
     together = Loop(several, blocks, "parallel", _together(copies))
     left = Loop(rest, extent.plus(behind, -1), "parallel", last)
     return *around(outer, (together,)), *copied(around(outer, (left,)), fresh)
-
-
-def _copy(body: Block, index: str, place: Place, fresh: Fresh) -> Block:
-    """The work of one row, with names of its own."""
-    new = map_scalars(body, lambda value: put(value, index, place))
-    bound = {s.name: fresh.name(s.name + "_") for s in statements(new) if isinstance(s, Let | Var)}
-    return renamed(new, bound)
 
 
 def _together(copies: Sequence[Block]) -> Block:

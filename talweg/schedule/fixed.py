@@ -46,10 +46,7 @@ def small_extents(nest: LoopNest, values: Mapping[str, Number]) -> tuple[tuple[s
 
 
 def window_extents(nest: LoopNest, values: Mapping[str, Number]) -> tuple[tuple[str, int], ...]:
-    """Return the extents of windows that slide over longer axes, by their arguments.
-
-    Where there is a result for every element of a window, only if the axes are much longer.
-    """
+    """Return the extents of windows that slide over longer axes, by their arguments."""
     loops = {s.index: s for s in statements(nest.body) if isinstance(s, Loop)}
     sizes = {
         index: extent(loop.extent, values)
@@ -68,8 +65,7 @@ def window_extents(nest: LoopNest, values: Mapping[str, Number]) -> tuple[tuple[
         size, index = together[0]
         argument = loops[index].extent
         assert isinstance(argument, Argument)
-        if loops[index].order == "reduction" or together[1][0] > 2 * WINDOW:
-            found[argument.name] = size
+        found[argument.name] = size
     return tuple(sorted(found.items()))
 
 

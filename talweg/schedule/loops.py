@@ -25,6 +25,7 @@ from talweg.schedule.taps import inside
 from talweg.schedule.target import Target
 from talweg.schedule.tiles import tiled
 from talweg.schedule.vectors import Choice, choose
+from talweg.schedule.windows import neighbours
 
 FEW = 8  # work items that do not keep all threads busy
 LANES = 64  # neighbouring results that are one work item
@@ -63,7 +64,7 @@ def staged(nest: LoopNest, schedule: Loops, target: Target) -> Staged:
     moved = bordered_sums(moved)
     moved = jammed(moved, rows=True)
     if schedule.vectors:
-        moved = abreast(moved)
+        moved = neighbours(abreast(moved))
     if not schedule.vectors:
         return split(moved, {})
     moved, squares = tiled(moved, target)

@@ -99,10 +99,13 @@ def _count(loop: Loop) -> int | None:
 
 
 def _copy(loop: Loop, n: int, fresh: Fresh) -> Block:
-    """One iteration, whose locals have names of their own."""
     assert isinstance(loop.extent, Place)
-    number = loop.extent.table.place({(): n} if n else {})
-    body = map_scalars(loop.body, lambda value: put(value, loop.index, number))
+    return iteration(loop, loop.extent.table.place({(): n} if n else {}), fresh)
+
+
+def iteration(loop: Loop, place: Place, fresh: Fresh) -> Block:
+    """Return what a loop does at one place, with names of its own."""
+    body = map_scalars(loop.body, lambda value: put(value, loop.index, place))
     inside = [s for s in statements(body) if isinstance(s, Let | Var)]
     return renamed(body, {s.name: fresh.name(s.name + "_") for s in inside}) if inside else body
 

@@ -34,6 +34,7 @@ LONG = 16.0  # how often a loop of unknown extent is taken to run
 COSTS = {"div": 4.0, "sqrt": 5.0, "pow": 60.0, "floordiv": 24.0, "mod": 24.0, "fmod": 24.0}
 CHEAP = 4.0  # a body whose functions cost less is unrolled, to hide the latency of its folds
 UNROLL = 4
+SUMS = 9  # of two vectors each that fit into registers, with what they are made of
 CARRIED = 2  # variables of an inner loop with which the loop around it is unrolled
 _TRANSCENDENTAL = 14.0
 _ONE_INSTRUCTION = (
@@ -194,8 +195,10 @@ def _choice(loop: Loop, target: Target, large: bool) -> Choice | None:
         return Choice((), width)
     if not folds or not cheap:
         return Choice((width,), width if masked else 1)
-    if len(assigned_in(loop.body)) > UNROLL:
-        return Choice((width,), width if masked else 1)
+    sums = len(assigned_in(loop.body))
+    if sums > UNROLL:
+        two = loop.order == "parallel" and sums <= SUMS
+        return Choice((2 * width if two else width,), width if masked else 1)
     whole = (UNROLL * width,) if masked else (UNROLL * width, width)
     return Choice(whole, width if masked else 1)
 

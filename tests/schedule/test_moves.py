@@ -15,7 +15,8 @@ from talweg.base.errors import IndexOutOfRange
 from talweg.ir.types import tensor_type
 from talweg.loops.build import Lowered, NestBuilder, lower
 from talweg.loops.interpret import interpret
-from talweg.loops.nest import Loop, LoopNest, statements
+from talweg.loops.nest import Loop, LoopNest, Store, statements
+from talweg.loops.scalar import constant
 from talweg.loops.text import format_nest
 from talweg.ops import OPS
 from talweg.ops.view import SetSlice
@@ -29,6 +30,7 @@ from talweg.schedule.place import placed, spelled
 from talweg.schedule.reductions import chunked
 from talweg.schedule.target import Target
 from talweg.schedule.tiles import Square, tiled
+from talweg.schedule.windows import WINDOWS, neighbours
 from tests.codegen.test_random import INPUTS, ROOTS, nests, values_of
 from tests.loops.conftest import Type
 from tests.suite.cases import Case, cases_of, lowered
@@ -43,6 +45,7 @@ MOVES: dict[str, Move] = {
     "chunked": chunked,
     "tiled": lambda nest: tiled(nest, WIDE)[0],
     "abreast": abreast,
+    "neighbours": lambda nest: neighbours(unrolled(nest)),
     "parted": parted,
     "jammed": lambda nest: jammed(nest, rows=True),
     "all": lambda nest: jammed(chunked(jammed(collapsed(unrolled(nest)), rows=False)), rows=True),
@@ -310,3 +313,26 @@ def test_parts_with_gaps_stay_conditions() -> None:
     made = lowered(SetSlice((0, 1), (5, 4), (2, 1)), types)
     nest, _ = settle_extents(made.nest, made.values)
     assert len(parted(placed(nest)).body) == 1
+
+
+@pytest.mark.parametrize("count", [1, WINDOWS - 1, WINDOWS, 2 * WINDOWS + 3])
+@pytest.mark.parametrize(("taps", "step", "joined"), [(4, 1, True), (3, 1, False), (4, 4, False)])
+def test_neighbouring_windows_are_summed_together(
+    count: int, taps: int, step: int, joined: bool
+) -> None:
+    long = (count - 1) * step + taps
+    nest = NestBuilder("windows")
+    x, w = nest.input("x", d.float32, (long, 5)), nest.input("w", d.float32, (7, 5))
+    out = nest.output("out", d.float32, (count, 5))
+
+    def point(i: Sequence[Any]) -> Any:
+        size = constant(taps, d.int64)
+        return nest.fold("add", (size,), lambda k: x[i[0] * step + k[0], i[1]] * w[k[0], i[1]])
+
+    nest.pointwise([out], point)
+    made = nest.build()
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(s, np.float32) for s in ((long, 5), (7, 5))]
+    moved = check_kept(made.nest, arrays, made.values, lambda nest: neighbours(unrolled(nest)))
+    stores = [s for s in statements(moved.body) if isinstance(s, Store)]
+    assert len(stores) == (WINDOWS + 1 if joined else 1)
