@@ -95,6 +95,7 @@ __all__ = [
     "float16",
     "float32",
     "float64",
+    "func",
     "half",
     "hamming_window",
     "hann_window",
@@ -136,6 +137,7 @@ __all__ = [
     "uint32",
     "uint64",
     "uint8",
+    "vmap",
 ]
 
 _attach()
@@ -144,7 +146,7 @@ globals().update(reforming.FUNCTIONS)
 globals().update({f.__name__: f for f in (*creation.PUBLIC, *random.PUBLIC, *dependent.PUBLIC)})
 
 if TYPE_CHECKING:
-    from talweg import data, distributions, fft, linalg, models
+    from talweg import data, distributions, fft, func, linalg, models
     from talweg.capture.compiled import compile
     from talweg.engine.drawing import binomial, poisson
     from talweg.engine.explain import explain
@@ -158,6 +160,7 @@ if TYPE_CHECKING:
         hann_window,
         kaiser_window,
     )
+    from talweg.mapping import vmap
     from talweg.nn.state import load, save
 
     def __getattr__(name: str) -> Any: ...
@@ -172,6 +175,7 @@ else:
         "distributions": "talweg.distributions",
         "explain": "talweg.engine.explain",
         "fft": "talweg.fft",
+        "func": "talweg.func",
         "hamming_window": "talweg.engine.windows",
         "hann_window": "talweg.engine.windows",
         "kaiser_window": "talweg.engine.windows",
@@ -183,6 +187,7 @@ else:
         "profile": "talweg.engine.profile",
         "save": "talweg.nn.state",
         "tune": "talweg.engine.search",
+        "vmap": "talweg.mapping",
     }
 
     def __getattr__(name: str) -> Any:

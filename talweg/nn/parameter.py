@@ -83,9 +83,9 @@ class _Uninitialized(Tensor):
 
     def another(self) -> _Uninitialized:
         """Return one of the same kind."""
-        return type(self)(self.requires_grad, None, self.data.dtype)  # type: ignore[call-arg]
+        return type(self)(self.requires_grad, None, self.data.dtype)
 
-    def detach(self) -> _Uninitialized:  # type: ignore[override]
+    def detach(self) -> _Uninitialized:
         """Return this one: it has no value."""
         return self
 

@@ -25,7 +25,7 @@ SPACES = (
         "optim",
         "optim.lr_scheduler",
     ),
-    *("utils.data", "autograd", "Generator", "Tensor", ""),
+    *("utils.data", "autograd", "autograd.functional", "func", "Generator", "Tensor", ""),
 )
 HERE = {"utils.data": "data"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 _LAYERS = {
     "activation": "activation",
-    "adaptive": "",
+    "adaptive": "adaptive",
     "batchnorm": "normalization",
     "channelshuffle": "pixel",
     "container": "container",
@@ -14,7 +14,7 @@ _LAYERS = {
     "flatten": "flatten",
     "fold": "pixel",
     "instancenorm": "normalization",
-    "lazy": "",
+    "lazy": "lazy",
     "linear": "linear",
     "loss": "loss",
     "module": "module",
@@ -67,6 +67,7 @@ TREE: dict[str, tuple[str, ...]] = {
     **{f"autograd.{name}": ("talweg.autograd",) for name in _AUTOGRAD},
     "autograd.functional": ("talweg.engine.functional",),
     "cuda": ("talweg.cuda",),
+    "func": ("talweg.func",),
     "functional": ("talweg",),
     "distributions": ("talweg.distributions",),
     **{f"distributions.{name}": ("talweg.distributions",) for name in _DISTRIBUTIONS},
