@@ -41,6 +41,13 @@ from talweg.base.formats import (
 from talweg.base.shapes import Size
 from talweg.base.version import VERSION
 from talweg.engine import creation, dependent, random, reforming
+from talweg.engine.autocast import (
+    autocast,
+    clear_autocast_cache,
+    get_autocast_dtype,
+    is_autocast_cache_enabled,
+    is_autocast_enabled,
+)
 from talweg.engine.conversion import device, layout, strided
 from talweg.engine.counters import counters, reset_counters
 from talweg.engine.functions import FUNCTIONS
@@ -67,6 +74,8 @@ __all__ = [
     "Size",
     "TalwegError",
     "Tensor",
+    "amp",
+    "autocast",
     "autograd",
     "bartlett_window",
     "bfloat16",
@@ -75,11 +84,13 @@ __all__ = [
     "bool",
     "channels_last",
     "channels_last_3d",
+    "clear_autocast_cache",
     "compile",
     "complex128",
     "complex64",
     "contiguous_format",
     "counters",
+    "cpu",
     "cuda",
     "data",
     "device",
@@ -96,6 +107,7 @@ __all__ = [
     "float32",
     "float64",
     "func",
+    "get_autocast_dtype",
     "half",
     "hamming_window",
     "hann_window",
@@ -107,6 +119,8 @@ __all__ = [
     "int32",
     "int64",
     "int8",
+    "is_autocast_cache_enabled",
+    "is_autocast_enabled",
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "kaiser_window",
@@ -146,7 +160,7 @@ globals().update(reforming.FUNCTIONS)
 globals().update({f.__name__: f for f in (*creation.PUBLIC, *random.PUBLIC, *dependent.PUBLIC)})
 
 if TYPE_CHECKING:
-    from talweg import data, distributions, fft, func, linalg, models
+    from talweg import amp, cpu, data, distributions, fft, func, linalg, models
     from talweg.capture.compiled import compile
     from talweg.engine.drawing import binomial, poisson
     from talweg.engine.explain import explain
@@ -167,10 +181,12 @@ if TYPE_CHECKING:
 
 else:
     _LATER = {
+        "amp": "talweg.amp",
         "bartlett_window": "talweg.engine.windows",
         "binomial": "talweg.engine.drawing",
         "blackman_window": "talweg.engine.windows",
         "compile": "talweg.capture.compiled",
+        "cpu": "talweg.cpu",
         "data": "talweg.data",
         "distributions": "talweg.distributions",
         "explain": "talweg.engine.explain",

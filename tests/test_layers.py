@@ -21,7 +21,7 @@ PACKAGE = Path(__file__).parents[1] / "talweg"
 
 COMPILER = ("passes", "schedule", "codegen")
 ENGINE = ("base", "ir", "loops", "ops", "fn", "autodiff", *COMPILER, "runtime")
-BUILDING = ("nn", "optim", "data", "models", "distributions")
+BUILDING = ("nn", "optim", "data", "models", "distributions", "cpu")
 USER = ("base", "fn", "autodiff", "engine")
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -38,10 +38,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "engine": ENGINE,
     "capture": (*ENGINE, "engine"),
     "nn": USER,
-    "optim": USER,
+    "optim": (*USER, "nn.module", "nn.normalization"),
     "data": USER,
     "distributions": USER,
     "models": (*USER, "nn"),
+    "cpu": (*USER, "optim"),
     "frontends": (*USER, *BUILDING, "capture", ""),
     # `import talweg` and its single files such as `talweg.autograd`; the programs that stand on it.
     "": (*ENGINE, "engine", "capture", *BUILDING),

@@ -23,12 +23,12 @@ from talweg.ir.types import TensorType
 MISS: Any = object()
 """What a replay returns when it does not fit."""
 
-Modes = tuple[bool, bool, Any]
+Modes = tuple[bool, bool, Any, Any]
 
 
 def modes_of(now: Recording) -> Modes:
     """Return the modes that recording depends on."""
-    return now.grad, now.inference, now.builder.default_float
+    return now.grad, now.inference, now.builder.default_float, now.cast
 
 
 class Finding(NamedTuple):

@@ -302,7 +302,7 @@ class Compiled:
                 return f"{name} was {_kind_text(old)}, now it is {_kind_text(new)}"
         if self._tries.get((shape, tuple(kinds))):
             return "the call before changed what Python sees"
-        return "the gradient mode, inference mode or default dtype differs"
+        return "the gradient mode, inference mode, autocast or default dtype differs"
 
     # -- reports
 

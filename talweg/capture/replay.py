@@ -119,12 +119,12 @@ class Writer:
     # -- what must be as it was
 
     def _modes(self) -> None:
-        grad, inference, default = self.recipe.modes
+        grad, inference, default, cast = self.recipe.modes
         self.text.add(
             "now = STATE.now",
             f"if now.grad is not {grad} or now.inference is not {inference} or now.anomaly"
-            f" or now.capture or now.builder.default_float is not {self.text.name(default)}:"
-            " return MISS",
+            f" or now.capture or now.builder.default_float is not {self.text.name(default)}"
+            f" or now.cast is not {None if cast is None else self.text.name(cast)}: return MISS",
         )
 
     def _arguments(self) -> None:

@@ -252,13 +252,13 @@ class Capture:
             places[n].set(symbol)
         now = self.now
         elsewhere = random.getstate(), np.random.get_state()
-        modes = now.grad, now.inference, now.anomaly
+        modes = now.grad, now.inference, now.anomaly, now.cast
         try:
             with self.watching():
                 result = call(self.leaves)
             if not _same_state(elsewhere, (random.getstate(), np.random.get_state())):
                 self.reason = self.reason or "it draws random numbers that are not talweg's"
-            if modes != (now.grad, now.inference, now.anomaly):
+            if modes != (now.grad, now.inference, now.anomaly, now.cast):
                 self.reason = self.reason or "it switches the gradient mode for what comes after it"
             return result
         finally:
@@ -278,9 +278,12 @@ class Capture:
         own.default_float, own.vjp_of, own.known = builder.default_float, builder.vjp_of, self.known
         now.limit = _UNLIMITED
         now.capture = self
+        casts = now.casts
+        now.casts = None if casts is None else {}
         try:
             yield
         finally:
+            now.casts = casts
             self._end()
             now.builder = builder
             if own.default_float is not builder.default_float:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any, final
 
+from talweg.base.dtypes import DType
 from talweg.base.errors import DTypeError, GradientError, ShapeError, TalwegError, located
 from talweg.base.shapes import inverse_order
 from talweg.base.source import describe, here
 from talweg.engine.arguments import NodeFunction, by_own_names, misuse, shown_signature
 from talweg.engine.arranged import arranged, is_last, keeping
+from talweg.engine.autocast import casting
 from talweg.engine.barrier import note
 from talweg.engine.direct import Learned, learn, record_pair, record_sole
 from talweg.engine.header import Header, chain_between, header_after
@@ -73,7 +75,12 @@ def lift(function: NodeFunction) -> Callable[..., Any]:
                         return record_pair(found, t, x, u, y)
         return general(args, named)
 
-    return _described(lifted, function)
+    return _described(casting(lifted, function.__name__, _converted), function)
+
+
+def _converted(t: Tensor, dtype: DType) -> Tensor:
+    found: Tensor = _cast(t, dtype)
+    return found
 
 
 @final

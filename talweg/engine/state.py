@@ -10,6 +10,7 @@ from talweg.ir.trace import Trace
 from talweg.ops import OpBuilder
 
 if TYPE_CHECKING:
+    from talweg.base.dtypes import DType
     from talweg.engine.tensor import Storage, Tensor
 
 CONFIG = config.read()
@@ -36,6 +37,8 @@ class Recording:
     Attributes:
         builder: makes the Nodes of this thread.
         trace: lists them.
+        cast: the lower dtype of the region of autocast, or None outside.
+        casts: parameters that were cast in it; None where that is not kept.
         grad: operations on tensors that require gradients are recorded on the tape.
         anomaly: backward passes are watched for NaN.
         inference: `inference_mode` is on; it is `no_grad` under another name.
@@ -49,14 +52,16 @@ class Recording:
     """
 
     __slots__ = (
-        *("anomaly", "builder", "capture", "grad", "inference", "limit", "nbytes", "pending"),
-        *("renewed", "trace", "written"),
+        *("anomaly", "builder", "capture", "cast", "casts", "grad", "inference", "limit"),
+        *("nbytes", "pending", "renewed", "trace", "written"),
     )
 
     def __init__(self) -> None:
         self.trace = Trace()
         self.builder = OpBuilder(self.trace)
         self.capture: Capturing | None = None
+        self.cast: DType | None = None
+        self.casts: dict[Any, Any] | None = None
         self.grad = True
         self.anomaly = False
         self.inference = False

@@ -451,7 +451,8 @@ def gaussian_nll_loss(
     check_floating("gaussian_nll_loss", input)
     if eps <= 0:
         raise InvalidValue(f"gaussian_nll_loss: eps must be positive, got {eps}")
-    spread = as_node(b, var, input.dtype)
+    inexact = isinstance(var, Node) and var.dtype.is_inexact
+    spread = as_node(b, var, None if inexact else input.dtype)
     if spread.rank and spread.shape != input.shape:
         if spread.shape == input.shape[:-1]:
             spread = b.reshape(spread, (*spread.shape, 1))

@@ -91,6 +91,7 @@ class Optimizer:
     """
 
     handles_complex = False
+    decays = False
     numbers: tuple[str, ...] = ("step",)
     run_time_numbers = ("param_groups", "state", "_step_count")
 
@@ -244,7 +245,8 @@ class Optimizer:
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
-                    self.update(p, _gradient(p, group), self.state[p], group)
+                    grad = _gradient(p, group, self.decays)
+                    self.update(p, grad, self.state[p], group)
         return loss
 
     def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
@@ -351,14 +353,20 @@ def _settle_params(group: Group) -> None:
     group["params"] = listed
 
 
-def _gradient(p: Tensor, group: Group) -> Tensor:
-    """Return the gradient that the formula sees; decoupled weight decay is applied to `p`."""
+def _gradient(p: Tensor, group: Group, decays: bool) -> Tensor:
+    """Return the gradient that the formula sees; decoupled weight decay is applied to `p`.
+
+    Args:
+        p: a parameter with a gradient.
+        group: the options.
+        decays: the formula applies the weight decay itself.
+    """
     grad = p.grad
     assert grad is not None
     if group.get("maximize"):
         grad = -grad
     decay = group.get("weight_decay")
-    if decay:
+    if decay and not decays:
         if group.get("decoupled_weight_decay"):
             p.mul_(1 - rate_of(group) * decay)
         else:

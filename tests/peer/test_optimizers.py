@@ -31,6 +31,9 @@ OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "RAdam": ("RAdam", {"lr": 0.01}),
     "Rprop": ("Rprop", {"lr": 0.01}),
     "ASGD": ("ASGD", {"lr": 0.01}),
+    "Adafactor": ("Adafactor", {"lr": 0.05}),
+    "Adafactor clipped": ("Adafactor", {"lr": 0.1, "d": 1.5, "eps": (1e-4, 0.1)}),
+    "Adafactor decay": ("Adafactor", {"weight_decay": 0.1, "beta2_decay": -0.5, "maximize": True}),
     "LBFGS": ("LBFGS", {"lr": 0.5, "max_iter": 4}),
     "LBFGS wolfe": ("LBFGS", {"max_iter": 5, "line_search_fn": "strong_wolfe"}),
 }
@@ -62,6 +65,47 @@ def test_ten_steps_equal_pytorchs(name: str) -> None:
         np.testing.assert_allclose(
             array_of(p), array_of(q), rtol=2e-3, atol=2e-4, err_msg=f"{name}: {k}"
         )
+
+
+MUONS: dict[str, dict[str, Any]] = {
+    "plain": {"lr": 0.02},
+    "heavy ball": {"lr": 0.02, "nesterov": False, "momentum": 0.8, "weight_decay": 0.0},
+    "as AdamW": {"lr": 0.02, "adjust_lr_fn": "match_rms_adamw", "ns_steps": 3},
+}
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (12, 5), (4, 4)])
+@pytest.mark.parametrize("name", MUONS)
+def test_muon_moves_like_pytorchs(name: str, shape: tuple[int, int]) -> None:
+    start, gradient = D.real(*shape), D.real(5, *shape)
+    found = []
+    for library in (tw, torch):
+        weight = library.tensor(start, requires_grad=True)
+        optimizer = library.optim.Muon([weight], **MUONS[name])
+        for g in gradient:
+            weight.grad = library.tensor(g)
+            optimizer.step()
+        found.append(array_of(weight))
+    moved = np.abs(found[1] - start).max()  # its products are bfloat16
+    np.testing.assert_allclose(found[0], found[1], atol=0.1 * moved)
+    assert np.abs(found[0] - found[1]).mean() < 0.02 * moved
+
+
+def test_matrix_optimizers_refuse_what_pytorchs_refuse() -> None:
+    for library in (tw, torch):
+        weight = library.ones(3, 3, requires_grad=True)
+        optim = library.optim
+        for wrong in ({"d": 0.5}, {"beta2_decay": 0.1}, {"eps": (None, -1.0)}, {"lr": -1.0}):
+            with pytest.raises(ValueError):
+                optim.Adafactor([weight], **wrong)
+        for wrong in ({"adjust_lr_fn": "other"}, {"momentum": -0.1}, {"weight_decay": -1.0}):
+            with pytest.raises(ValueError):
+                optim.Muon([weight], **wrong)
+        with pytest.raises(ValueError, match="2D parameters"):
+            optim.Muon([library.ones(3, requires_grad=True)])
+        weight.grad = library.ones(3, 3)
+        with pytest.raises(ValueError, match="less than 100"):
+            optim.Muon([weight], ns_steps=100).step()
 
 
 SCHEDULERS: dict[str, Callable[[Any, Any], Any]] = {

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ContextDecorator, nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+from talweg.base.dtypes import DType, float16
 from talweg.base.errors import DeviceError
+from talweg.engine.autocast import (
+    autocast,
+    custom_bwd,
+    custom_fwd,
+    get_autocast_dtype,
+    is_autocast_enabled,
+)
 from talweg.engine.random import get_rng_state, set_rng_state
+from talweg.optim.scaling import GradScaler
 
 
 def _no() -> bool:
@@ -33,82 +42,6 @@ def absent(what: str) -> Callable[..., Any]:
     refuse.__name__ = what.rpartition(".")[2]
     refuse.__doc__ = f"`{what}`: raises DeviceError, as there is no such device."
     return refuse
-
-
-class autocast(ContextDecorator):
-    """Accepted: computes in the dtypes that the program gave.
-
-    Args:
-        device_type: the kind of device.
-        dtype, enabled, cache_enabled: accepted.
-    """
-
-    def __init__(
-        self,
-        device_type: str = "cpu",
-        dtype: Any = None,
-        enabled: bool = True,
-        cache_enabled: bool | None = None,
-    ) -> None:
-        self.device = device_type
-        self.dtype = dtype
-
-    def __enter__(self) -> autocast:
-        return self
-
-    def __exit__(self, *failure: Any) -> None:
-        return None
-
-
-class GradScaler:
-    """Scales nothing: without a GPU it is disabled, as PyTorch's is.
-
-    Args:
-        device: the kind of device.
-        init_scale, growth_factor, backoff_factor, growth_interval: accepted.
-        enabled: warns when it is set.
-    """
-
-    def __init__(
-        self,
-        device: Any = "cuda",
-        init_scale: float = 65536.0,
-        growth_factor: float = 2.0,
-        backoff_factor: float = 0.5,
-        growth_interval: int = 2000,
-        enabled: bool = True,
-    ) -> None:
-        if enabled:
-            warnings.warn("GradScaler is disabled: there is no GPU", stacklevel=2)
-
-    def scale(self, outputs: Any) -> Any:
-        """Return the losses as they are."""
-        return outputs
-
-    def unscale_(self, optimizer: Any) -> None:
-        """Do nothing: gradients are not scaled."""
-
-    def step(self, optimizer: Any, *args: Any, **options: Any) -> Any:
-        """Call `optimizer.step`."""
-        return optimizer.step(*args, **options)
-
-    def update(self, new_scale: Any = None) -> None:
-        """Do nothing."""
-
-    def get_scale(self) -> float:
-        """Return 1."""
-        return 1.0
-
-    def is_enabled(self) -> bool:
-        """Return False."""
-        return False
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return an empty dict."""
-        return {}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Accept any state."""
 
 
 class _Nowhere(AbstractContextManager[None]):
@@ -159,11 +92,46 @@ def _current_accelerator(check_available: bool = False) -> None:
     return
 
 
-def _cpu_device_count() -> int:
-    return 1
+class cuda_autocast(autocast):
+    """`torch.cuda.amp.autocast`: switches nothing on, with a warning, as without a GPU.
+
+    Args:
+        enabled, dtype, cache_enabled: accepted.
+    """
+
+    def __init__(
+        self, enabled: bool = True, dtype: DType = float16, cache_enabled: bool = True
+    ) -> None:
+        super().__init__("cuda", dtype, enabled, cache_enabled)
+
+
+class CudaScaler(GradScaler):
+    """`torch.cuda.amp.GradScaler`: disabled, with a warning, as without a GPU.
+
+    Args:
+        init_scale, growth_factor, backoff_factor, growth_interval, enabled: accepted.
+    """
+
+    def __init__(
+        self,
+        init_scale: float = 65536.0,
+        growth_factor: float = 2.0,
+        backoff_factor: float = 0.5,
+        growth_interval: int = 2000,
+        enabled: bool = True,
+    ) -> None:
+        super().__init__(
+            "cuda", init_scale, growth_factor, backoff_factor, growth_interval, enabled
+        )
 
 
 _AMP: dict[str, Any] = {"autocast": autocast, "GradScaler": GradScaler}
+_CUDA_AMP: dict[str, Any] = {
+    "autocast": cuda_autocast,
+    "GradScaler": CudaScaler,
+    "custom_fwd": partial(custom_fwd, device_type="cuda"),
+    "custom_bwd": partial(custom_bwd, device_type="cuda"),
+}
 
 MODULES: dict[str, dict[str, Any]] = {
     "accelerator": {
@@ -175,11 +143,13 @@ MODULES: dict[str, dict[str, Any]] = {
         "current_device_index": absent("torch.accelerator.current_device_index"),
         "empty_cache": _none,
     },
-    "": {"autocast": autocast},
-    "amp": _AMP,
+    "": {
+        "get_autocast_cpu_dtype": partial(get_autocast_dtype, "cpu"),
+        "get_autocast_gpu_dtype": partial(get_autocast_dtype, "cuda"),
+        "is_autocast_cpu_enabled": partial(is_autocast_enabled, "cpu"),
+    },
     "amp.autocast_mode": _AMP,
     "amp.grad_scaler": _AMP,
-    "cpu": {"is_available": lambda: True, "device_count": _cpu_device_count, "synchronize": _none},
     "cuda": {
         "is_initialized": _no,
         "is_bf16_supported": _no,
@@ -192,9 +162,9 @@ MODULES: dict[str, dict[str, Any]] = {
         **dict.fromkeys(_CUDA_NOTHING, _none),
         **dict.fromkeys(_CUDA_NUMBERS, _zero),
     },
-    "cuda.amp": _AMP,
-    "cuda.amp.autocast_mode": _AMP,
-    "cuda.amp.grad_scaler": _AMP,
+    "cuda.amp": _CUDA_AMP,
+    "cuda.amp.autocast_mode": _CUDA_AMP,
+    "cuda.amp.grad_scaler": _CUDA_AMP,
     "cuda.nvtx": {"range_push": _none, "range_pop": _none, "range": lambda message: nullcontext()},
     "cuda.random": {"manual_seed": _none, "manual_seed_all": _none},
     "backends": {},

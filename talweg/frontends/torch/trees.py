@@ -63,9 +63,15 @@ def _below(package: str, names: dict[str, str], parent: str) -> dict[str, tuple[
 
 TREE: dict[str, tuple[str, ...]] = {
     "": ("talweg",),
+    "amp": ("talweg.amp",),
+    "amp.autocast_mode": ("talweg.amp",),
+    "amp.grad_scaler": ("talweg.amp",),
     "autograd": ("talweg.autograd",),
     **{f"autograd.{name}": ("talweg.autograd",) for name in _AUTOGRAD},
     "autograd.functional": ("talweg.engine.functional",),
+    "cpu": ("talweg.cpu",),
+    "cpu.amp": ("talweg.cpu.amp",),
+    "cpu.amp.autocast_mode": ("talweg.cpu.amp",),
     "cuda": ("talweg.cuda",),
     "func": ("talweg.func",),
     "functional": ("talweg",),
@@ -91,6 +97,7 @@ TREE: dict[str, tuple[str, ...]] = {
     "optim": ("talweg.optim",),
     "optim.lr_scheduler": ("talweg.optim.lr_scheduler",),
     **_below("talweg.optim", _OPTIMIZERS, "optim"),
+    "optim.swa_utils": ("talweg.optim.swa_utils",),
     "random": ("talweg.engine.random",),
     "serialization": ("talweg.nn.state",),
     "utils.data": ("talweg.data",),
