@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from talweg.base import dtypes
+from talweg.base.dtypes import DType
 from talweg.base.errors import DTypeError, InvalidValue
 from talweg.fn.promotion import Numeric, as_node, broadcast, cast, operands, result_type
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
+
+_LOWEST = float("-inf")
 
 
 def eq(b: Builder, x: Numeric, other: Numeric) -> Node:
@@ -209,6 +212,8 @@ def where(b: Builder, condition: Node, x: Numeric, other: Numeric) -> Node:
             "for example condition != 0"
         )
     dtype = result_type(b, x, other)
+    if _is_lowest(other, dtype) and isinstance(x, Node) and x.dtype is dtype:
+        return b.masked(*broadcast(b, condition, x), _LOWEST)
     chosen, rest = as_node(b, x, dtype), as_node(b, other, dtype)
     return b.where(*broadcast(b, condition, chosen, rest))
 
@@ -233,7 +238,14 @@ def masked_fill(b: Builder, x: Node, mask: Node, value: Numeric) -> Node:
         raise DTypeError(
             f"masked_fill: a Tensor of {x.dtype.name} cannot hold {value!r}; convert it first"
         )
+    if _is_lowest(value, x.dtype):
+        return b.masked(*broadcast(b, b.logical_not(mask), x), _LOWEST)
     return b.where(*broadcast(b, mask, as_node(b, value, x.dtype), x))
+
+
+def _is_lowest(value: Numeric, dtype: DType) -> bool:
+    """Whether a value is minus infinity, as the program has it written down: no other next time."""
+    return type(value) is float and value == _LOWEST and dtype.is_floating_point
 
 
 PUBLIC: tuple[Callable[..., Node | tuple[Node, ...]], ...] = (

@@ -26,6 +26,8 @@ from talweg.fn.views import (
 from talweg.fn.views import diagonal as diagonal_of
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
+from talweg.ir.op import INPUT
+from talweg.ops.view import Expand
 
 
 def _one_dtype(b: Builder, name: str, tensors: Sequence[Node]) -> list[Node]:
@@ -235,8 +237,19 @@ def _band(b: Builder, x: Node, diagonal: int, name: str) -> Node:
         raise ShapeError(f"{name}: expected at least 2 dimensions, got shape {x.shape}")
     rows = b.iota(x.shape[-2:], 0, dtypes.int64)
     columns = b.iota(x.shape[-2:], 1, dtypes.int64)
-    inside = b.le(b.sub(columns, rows), b.scalar(diagonal, dtypes.int64))
+    if type(diagonal) is int and diagonal in (0, -1):
+        inside = b.lt(columns, rows) if diagonal else b.le(columns, rows)
+    else:
+        inside = b.le(b.sub(columns, rows), b.scalar(diagonal, dtypes.int64))
     return expand_to(b, inside, x.shape)
+
+
+def _is_true(x: Node) -> bool:
+    """Whether all elements are True, and will be the next time."""
+    if x.dtype is not dtypes.bool_ or not isinstance(x.op, Expand):
+        return False
+    (base,) = x.inputs
+    return base.op is INPUT and type(base.value) in (bool, int) and bool(base.value)
 
 
 def tril(b: Builder, x: Node, diagonal: int = 0) -> Node:
@@ -246,12 +259,14 @@ def tril(b: Builder, x: Node, diagonal: int = 0) -> Node:
     >>> tw.tril(tw.ones(2, 3)).tolist()
     [[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]]
     """
-    return b.where(_band(b, x, diagonal, "tril"), x, b.scalar(0, x.dtype))
+    inside = _band(b, x, diagonal, "tril")
+    return inside if _is_true(x) else b.where(inside, x, b.scalar(0, x.dtype))
 
 
 def triu(b: Builder, x: Node, diagonal: int = 0) -> Node:
     """Keep the upper triangle of the last two dimensions, from a diagonal on; 0 elsewhere."""
-    return b.where(_band(b, x, diagonal - 1, "triu"), b.scalar(0, x.dtype), x)
+    below = _band(b, x, diagonal - 1, "triu")
+    return b.logical_not(below) if _is_true(x) else b.where(below, b.scalar(0, x.dtype), x)
 
 
 def diag_embed(b: Builder, x: Node, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Node:

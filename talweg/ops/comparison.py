@@ -277,7 +277,7 @@ class Masked(Elementwise):
     def samples(cls) -> Iterator[Sample]:
         condition = Draw((3, 4), dtype=dtypes.bool_)
         yield Sample(cls(0.0), (condition, Draw((3, 4))), tolerance=cls.tolerance)
-        yield Sample(cls(float("-inf")), (condition, Draw((3, 4))), (dtypes.float32,), 0, False)
+        yield Sample(cls(float("-inf")), (condition, Draw((3, 4))), tolerance=0, gradient=False)
 
 
 @frozen

@@ -76,6 +76,39 @@ def test_the_pass_keeps_the_meaning_of_a_graph() -> None:
         assert np.allclose(got, want, rtol=1e-12, atol=1e-12)
 
 
+def by_hand(q: tw.Tensor, k: tw.Tensor, v: tw.Tensor) -> tw.Tensor:
+    hidden = tw.ones(q.shape[-2], k.shape[-2], dtype=tw.bool).triu(1)
+    scores = (q @ k.transpose(-2, -1)).mul(0.25).masked_fill(hidden, float("-inf"))
+    return tw.softmax(scores, -1) @ v
+
+
+def by_choice(q: tw.Tensor, k: tw.Tensor, v: tw.Tensor) -> tw.Tensor:
+    seen = tw.ones(q.shape[-2], k.shape[-2], dtype=tw.bool).tril()
+    return tw.softmax(tw.where(seen, q @ k.mT / 4, float("-inf")), -1) @ v
+
+
+@pytest.mark.parametrize("attention", [by_hand, by_choice])
+def test_masks_made_by_hand_are_seen_through(attention: Attention) -> None:
+    values = pending(attention, 96, 130, "float32")
+    assert sum(halves(values).values()) == 6
+    for got, want in zip(values, wanted(96, 130, "float32"), strict=True):
+        bound = 16 * np.finfo(np.float32).eps * np.abs(want).max()
+        assert np.abs(got.detach().numpy() - want).max() <= bound
+
+
+def test_a_number_of_a_captured_program_is_none_that_stays() -> None:
+    @tw.compile
+    def filled(x: tw.Tensor, fill: float, one: bool) -> tw.Tensor:
+        hidden = tw.full((3, 3), one, dtype=tw.bool).triu(1)
+        return x.masked_fill(hidden, fill)
+
+    x, hidden = tw.tensor(np.zeros((3, 3), np.float32)), np.triu(np.ones((3, 3), bool), 1)
+    for fill, one in [(-np.inf, True), (-np.inf, False), (-1.0, True), (2.0, False)]:
+        for _ in range(3):
+            want = np.where(hidden & one, np.float32(fill), np.float32(0))
+            assert np.array_equal(filled(x, fill, one).numpy(), want)
+
+
 def ordinary(q: tw.Tensor, k: tw.Tensor, v: tw.Tensor) -> tw.Tensor:
     return F.scaled_dot_product_attention(q, k, v)
 
