@@ -20,7 +20,7 @@ from talweg.loops.scalar import Argument, Call, Constant, Index, Load, Local, Nu
 from talweg.schedule.contraction import Axes, Contraction, Order, recognise
 from talweg.schedule.contraction_places import loads, read_of, step, step_of, stored
 from talweg.schedule.contraction_tiles import Left, Right, Tiles, runs, ways
-from talweg.schedule.contraction_work import CACHED, HELD, OWN, is_turned
+from talweg.schedule.contraction_work import CACHED, HELD, OWN, is_turned, part_met
 from talweg.schedule.place import plain, walk
 from talweg.schedule.target import Target
 
@@ -291,8 +291,7 @@ class _Cost:
     @property
     def panels(self) -> int:
         """How many panels there are."""
-        width = self.sizes.lanes * self.tiles.vectors
-        return self.sizes.blocks * -(-self.sizes.columns // width)
+        return self.sizes.blocks * -(-self.sizes.columns // (self.sizes.lanes * self.tiles.vectors))
 
     @property
     def _panel(self) -> int:
@@ -328,8 +327,8 @@ class _Cost:
         high = -(-sizes.rows // tiles.rows)
         meetings = sizes.batch * self.panels * high
         steps = 1 if tiles.right == "each" else sizes.steps
-        met = sizes.met(tiles.rows) if tiles.left == "taps" else 1.0
-        total = meetings * sizes.depth * met * tiles.rows * tiles.vectors * time * sizes.time / 2.0
+        multiplied = meetings * sizes.depth * sizes.met(tiles) * tiles.rows * tiles.vectors
+        total = multiplied * time * sizes.time / 2.0
         total += meetings * (_STEP * steps + tiles.rows * tiles.vectors)
         total += meetings * (_MEET if tiles.packed else _IN_PLACE)
         deep = min(sizes.depth, tiles.piece or sizes.depth)
@@ -472,9 +471,8 @@ class _Sizes:
         inner, column = contraction.depth[-1].index, contraction.columns[-1].index
         self.left_stride = stride(contraction.left, inner)
         self.stride = stride(contraction.right, inner)
-        self.apart = max(
-            (stride(store, column) for store in stored(contraction.epilogue)), default=1
-        )
+        stores = stored(contraction.epilogue)
+        self.apart = max((stride(store, column) for store in stores), default=1)
 
     def is_across(self, tiles: Tiles) -> bool:
         """Whether rows of the left operand are read in place, across memory."""
@@ -482,13 +480,16 @@ class _Sizes:
 
     def waits(self, tiles: Tiles) -> bool:
         """Whether items that copy panels for themselves have too few rows to make up for it."""
-        few = self.rows <= FEW and self.batch == 1
-        return few and self.is_across(tiles) and not is_turned(self._contraction, tiles)
+        few = self.rows <= FEW and self.batch == 1 and self.is_across(tiles)
+        return few and not is_turned(self._contraction, tiles)
 
-    def met(self, height: int) -> float:
-        """Return the part of the steps of the outer depth that any row of such a tile meets."""
+    def met(self, tiles: Tiles) -> float:
+        """Return the part of all steps of the depth that such tiles meet."""
+        c, height, width = self._contraction, tiles.rows, tiles.vectors * self.lanes
+        if tiles.left != "taps":
+            return part_met(c, (self.rows, self.columns, self.depth), height, width)
         if height not in self._met:
-            self._met[height] = _met(self._contraction, self._values, self.rows, self.steps, height)
+            self._met[height] = _met(c, self._values, self.rows, self.steps, height)
         return self._met[height]
 
 
@@ -531,9 +532,8 @@ def _array(value: Scalar, known: Mapping[str, np.ndarray]) -> np.ndarray:
         case Argument(name) | Index(name) | Local(name):
             return known[name]
         case Call(function, operands):
-            found = [_array(o, known) for o in operands]
-            quick = _QUICK.get(function)
-            return np.asarray(quick(*found) if quick else evaluate(function, *found))
+            quick = _QUICK.get(function) or functools.partial(evaluate, function)
+            return np.asarray(quick(*(_array(o, known) for o in operands)))
     raise TypeError(f"{value!r} is not made of indices")
 
 

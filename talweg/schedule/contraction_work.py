@@ -109,6 +109,30 @@ def is_turned(contraction: Contraction, tiles: Tiles) -> bool:
     return all(step(p, row) == 1 for p in places) and any(step(p, column) != 1 for p in places)
 
 
+def _compared(c: Contraction) -> tuple[Side, Side] | None:
+    sides: dict[str, Side] = {c.columns[-1].index: "column", c.depth[-1].index: "depth"}
+    if len(c.rows) == 1:
+        sides[c.rows[0].index] = "row"
+    low, high = (sides.get(index) for index in c.within or ("", ""))
+    return None if low is None or high is None else (low, high)
+
+
+def part_met(c: Contraction, extents: tuple[int, int, int], rows: int, columns: int) -> float:
+    """Return the part of all products that tiles multiply, about.
+
+    Args:
+        c: the contraction.
+        extents: of rows, columns and depth.
+        rows, columns: of a tile.
+    """
+    compared = _compared(c)
+    if compared is None:
+        return 1.0
+    sizes = dict(zip(("row", "column", "depth"), extents, strict=True))
+    width = max({"row": rows, "column": columns}.get(side, 1) for side in compared)
+    return min(0.5 + width / (2 * max(min(sizes[side] for side in compared), 1)), 1.0)
+
+
 @final
 class Work:
     """The numbers of one kernel; each has a name, under which `lets` bind it.
@@ -137,14 +161,9 @@ class Work:
     @property
     def cut(self) -> tuple[Side, Side] | None:
         """Which two sides are compared to leave out products that are zeros; None for neither."""
-        c = self.contraction
-        if c.within is None or self.tile.table != "none" or self.tiles.by_panel:
+        if self.tile.table != "none" or self.tiles.by_panel:
             return None
-        sides: dict[str, Side] = {c.columns[-1].index: "column", c.depth[-1].index: "depth"}
-        if len(c.rows) == 1:
-            sides[c.rows[0].index] = "row"
-        low, high = (sides.get(index) for index in c.within)
-        return None if low is None or high is None else (low, high)
+        return _compared(self.contraction)
 
     @property
     def by_rows(self) -> bool:
