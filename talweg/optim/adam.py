@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from talweg.engine.creation import zeros_like
 from talweg.engine.tensor import Tensor
 from talweg.optim.optimizer import (
     Group,
     Optimizer,
     Params,
     State,
+    begun,
     check_betas,
     not_negative,
     rate_of,
@@ -20,7 +20,7 @@ from talweg.optim.optimizer import (
 def update_moments(state: State, grad: Tensor, betas: tuple[float, float]) -> None:
     """Count the step and move the running means of g and g * g, which start at zero."""
     if not state:
-        state.update(step=0, exp_avg=zeros_like(grad), exp_avg_sq=zeros_like(grad))
+        state.update(step=0, exp_avg=begun(grad), exp_avg_sq=begun(grad))
     mean, square, (beta1, beta2) = state["exp_avg"], state["exp_avg_sq"], betas
     state["step"] += 1
     mean.copy_(mean + (grad - mean) * (1 - beta1))
@@ -102,7 +102,7 @@ class Adam(Optimizer):
         if group["amsgrad"]:
             largest = state.get("max_exp_avg_sq")
             if largest is None:
-                largest = state["max_exp_avg_sq"] = zeros_like(param)
+                largest = state["max_exp_avg_sq"] = begun(param)
             square = largest.copy_(largest.maximum(square))
         root = square.sqrt() * (1 - beta2**step) ** -0.5 + group["eps"]
         rate = rate_of(group) / (1 - beta1**step)

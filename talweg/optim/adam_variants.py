@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from talweg.engine.creation import zeros_like
 from talweg.engine.tensor import Tensor
 from talweg.optim.adam import update_moments
 from talweg.optim.optimizer import (
@@ -12,6 +11,7 @@ from talweg.optim.optimizer import (
     Optimizer,
     Params,
     State,
+    begun,
     check_betas,
     not_negative,
     rate_of,
@@ -71,7 +71,7 @@ class Adamax(Optimizer):
     def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
         beta1, beta2 = group["betas"]
         if not state:
-            state.update(step=0, exp_avg=zeros_like(param), exp_inf=zeros_like(param))
+            state.update(step=0, exp_avg=begun(param), exp_inf=begun(param))
         mean, largest = state["exp_avg"], state["exp_inf"]
         state["step"] += 1
         mean.copy_(mean + (grad - mean) * (1 - beta1))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from talweg.base.errors import InvalidValue
-from talweg.engine.creation import full_like, zeros_like
+from talweg.engine.creation import full_like
 from talweg.engine.tensor import Tensor
-from talweg.optim.optimizer import Group, Optimizer, Params, State, not_negative, rate_of
+from talweg.optim.optimizer import Group, Optimizer, Params, State, begun, not_negative, rate_of
 
 
 class Adagrad(Optimizer):
@@ -133,7 +133,7 @@ class Adadelta(Optimizer):
     def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
         rho, eps = group["rho"], group["eps"]
         if not state:
-            state.update(step=0, square_avg=zeros_like(param), acc_delta=zeros_like(param))
+            state.update(step=0, square_avg=begun(param), acc_delta=begun(param))
         state["step"] += 1
         square, moved = state["square_avg"], state["acc_delta"]
         square.copy_(square * rho + grad * grad * (1 - rho))
@@ -203,11 +203,11 @@ class RMSprop(Optimizer):
     def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
         alpha, momentum = group["alpha"], group["momentum"]
         if not state:
-            state.update(step=0, square_avg=zeros_like(param))
+            state.update(step=0, square_avg=begun(param))
             if momentum:
-                state["momentum_buffer"] = zeros_like(param)
+                state["momentum_buffer"] = begun(param)
             if group["centered"]:
-                state["grad_avg"] = zeros_like(param)
+                state["grad_avg"] = begun(param)
         state["step"] += 1
         square = state["square_avg"]
         variance = square.copy_(square * alpha + grad * grad * (1 - alpha))
@@ -275,7 +275,7 @@ class Rprop(Optimizer):
         (shrink, grow), (smallest, largest) = group["etas"], group["step_sizes"]
         if not state:
             start = full_like(param, rate_of(group))
-            state.update(step=0, prev=zeros_like(param), step_size=start)
+            state.update(step=0, prev=begun(param), step_size=start)
         state["step"] += 1
         before, size = state["prev"], state["step_size"]
         agreement = grad * before

@@ -12,11 +12,13 @@ import numpy as np
 
 from talweg.base.errors import DTypeError, InvalidValue
 from talweg.base.source import warn
+from talweg.engine.arranged import is_last
 from talweg.engine.barrier import settle
-from talweg.engine.creation import tensor
+from talweg.engine.creation import full_like, tensor
 from talweg.engine.modes import enable_grad, no_grad
+from talweg.engine.state import STATE
 from talweg.engine.tape import Removable
-from talweg.engine.tensor import Tensor
+from talweg.engine.tensor import Tensor, wrap
 
 if TYPE_CHECKING:
     from talweg.ir.node import Node
@@ -53,6 +55,18 @@ def check_betas(betas: tuple[Any, ...]) -> None:
             raise InvalidValue(
                 f"Invalid beta parameter at index {i}: {beta}; it must lie in [0, 1)"
             )
+
+
+def begun(like: Tensor, value: float = 0.0) -> Tensor:
+    """Return state that is the same number everywhere.
+
+    It is known at once, as state is at later steps: the first one then runs their Program. Only
+    where other axes than the first stand outermost, it is computed by the first step.
+    """
+    if is_last(like):
+        return full_like(like, value)
+    numbers = np.full(like.shape, value, like.dtype.compute)
+    return wrap(STATE.builder.constant(numbers, like.dtype))
 
 
 class Optimizer:

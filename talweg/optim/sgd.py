@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from talweg.base.errors import InvalidValue
-from talweg.engine.creation import zeros_like
 from talweg.engine.tensor import Tensor
-from talweg.optim.optimizer import Group, Optimizer, Params, State, not_negative, rate_of
+from talweg.optim.optimizer import Group, Optimizer, Params, State, begun, not_negative, rate_of
 
 
 class SGD(Optimizer):
@@ -81,11 +80,11 @@ class SGD(Optimizer):
     def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
         momentum = group["momentum"]
         if momentum:
-            velocity = state.get("momentum_buffer")
-            if velocity is None:
-                velocity = state["momentum_buffer"] = grad.clone()
-            else:
-                velocity.copy_(velocity * momentum + grad * (1 - group["dampening"]))
+            velocity, kept = state.get("momentum_buffer"), 1 - group["dampening"]
+            if velocity is None:  # adding -0.0 changes no bit
+                velocity, kept = begun(param, -0.0), 1
+                state["momentum_buffer"] = velocity
+            velocity.copy_(velocity * momentum + grad * kept)
             grad = grad + velocity * momentum if group["nesterov"] else velocity
         param.sub_(grad * rate_of(group))
 
@@ -147,7 +146,7 @@ class ASGD(Optimizer):
     def update(self, param: Tensor, grad: Tensor, state: State, group: Group) -> None:
         lr, lambd = rate_of(group), group["lambd"]
         if not state:
-            state.update(step=0, eta=lr, mu=1, ax=zeros_like(param))
+            state.update(step=0, eta=lr, mu=1, ax=begun(param))
         state["step"] += 1
         param.copy_(param * (1 - lambd * state["eta"]) - grad * state["eta"])
         mean = state["ax"]

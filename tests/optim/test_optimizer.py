@@ -346,3 +346,19 @@ def test_an_optimizer_may_replace_step() -> None:
     (p * tw.tensor([2.0, -3.0])).sum().backward()
     Sign([p], {"lr": 0.5}).step()
     assert p.tolist() == [0.5, 1.5]
+
+
+def test_the_first_step_runs_the_program_of_the_later_ones() -> None:
+    # By hand, so that gradients are zeros of either sign too.
+    g = np.array([1.5, -0.0, 0.0, -2.0] * 2048, np.float32)
+    w = tw.tensor(np.zeros_like(g), requires_grad=True)
+    optimizer = tw.optim.SGD([w], lr=0.5, momentum=0.9, dampening=0.25)
+    for n in range(3):
+        optimizer.zero_grad()
+        (w * tw.tensor(g)).sum().backward()
+        optimizer.step()
+        if n == 0:
+            velocity = optimizer.state[w]["momentum_buffer"].numpy()
+            assert (velocity.view(np.int32) == g.view(np.int32)).all()
+            tw.reset_counters()
+    assert tw.counters().plans == tw.counters().compiled == 0
