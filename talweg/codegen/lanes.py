@@ -86,7 +86,14 @@ class Lanes:
         return Lanes(self.writer, name, kind or self.kind, self.lanes)
 
     def _either(self, operation: str, other: Number) -> Lanes:
-        return self.binary(f"f{operation}" if self.floating else operation, other)
+        if self.floating:
+            return self.binary(f"f{operation}", other)
+        right = self.like(other)
+        if self.name in _PLAIN or right.name in _PLAIN:
+            plain = _plainly(operation, self, right)
+            if plain is not None:
+                return plain
+        return self.binary(operation, right)
 
     def __add__(self, other: Number) -> Lanes:
         return self._either("add", other)
@@ -174,6 +181,22 @@ class Lanes:
 
 
 Number: TypeAlias = Lanes | int | float
+
+
+_PLAIN = {"0", "1"}
+
+
+def _plainly(operation: str, a: Lanes, b: Lanes) -> Lanes | None:
+    """What needs no instruction: + 0, * 1 and their like."""
+    if operation == "mul":
+        for x, y in ((a, b), (b, a)):
+            if x.name in _PLAIN:
+                return y if x.name == "1" else x
+    elif b.name == "0":
+        return a
+    elif operation == "add" and a.name == "0":
+        return b
+    return None
 
 
 def constant(writer: Writer, value: float, kind: str, lanes: int) -> Lanes:

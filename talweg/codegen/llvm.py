@@ -270,14 +270,15 @@ class Body:
             wrong = self.scope.mask & self.scope.wide(Value(dtypes.bool_, (wrong,))).single
         fail, on = writer.label("fail"), writer.label("on")
         writer.branch(any_lane(wrong).name, fail, on)
-        writer.start(fail)
+        known = writer.known
+        writer.start(fail, known)
         first = _first_lane(wrong)
         for n, value in enumerate(statement.values):
             found = lane(self.scope.settled(self.scope.value(value)).single, first)
             writer.do(f"store i64 {found.name}, ptr {self._slot(self.failure_slot + n)}")
         number_of_check = next(n for n, c in enumerate(self.checks, 1) if c is statement)
         writer.do(f"ret i32 {number_of_check}")
-        writer.start(on)
+        writer.start(on, known)
 
     def guard(self, statement: Guard) -> None:
         """Write a condition: a branch, or masks where lanes differ."""
@@ -291,15 +292,15 @@ class Body:
         writer = self.writer
         then, other, join = writer.label("then"), writer.label("else"), writer.label("join")
         writer.branch(condition.name, then, other)
-        before = dict(self.scope.names)
+        before, known = dict(self.scope.names), writer.known
         ends: list[tuple[dict[str, Value], str]] = []
         for label, block in ((then, statement.body), (other, statement.otherwise)):
             self.scope.names = dict(before)
-            writer.start(label)
+            writer.start(label, known)
             self.statements(block)
             ends.append((self.scope.names, writer.block))
             writer.jump(join)
-        writer.start(join)
+        writer.start(join, known)
         self.scope.names = before
         for name in _assigned((statement,)) & before.keys():
             self.scope.names[name] = merged(writer, *((names[name], end) for names, end in ends))

@@ -63,9 +63,9 @@ LINE = 64  # bytes of a cache line
 def fetch(array: Array, offset: Value, lanes: int) -> None:
     """Ask for the lines of some neighbours, which need not exist, into the second-level cache."""
     writer = offset.single.writer
-    size = array.dtype.itemsize
-    for start in range(0, lanes, max(LINE // size, 1)):
-        place = pointer(writer, array, offset.single + start)
+    first = pointer(writer, array, offset.single)
+    for start in range(0, lanes * array.dtype.itemsize, LINE):
+        place = writer.emit(f"getelementptr i8, ptr {first}, i64 {start}")
         prefetch(writer, place, cache=2)
 
 

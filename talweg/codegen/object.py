@@ -97,8 +97,9 @@ def _compiled(
         for nest, schedule in wanted:
             module.add(*_written(nest, schedule, target))
         return module.compiled(compile_text(module.text(), target))
-    # Long ones come first and modules get smaller, so that the threads end together.
-    order = sorted(range(len(wanted)), key=lambda n: _place(wanted[n][1]))
+    # Long ones come first and modules get smaller, so that the threads end together; the first
+    # one is small too, so that they begin.
+    order = sorted(range(len(wanted)), key=lambda n: _place(*wanted[n]))
     found: dict[int, Compiled] = {}
     modules: list[tuple[list[int], _Module, Future[bytes]]] = []
     with ThreadPoolExecutor(threads) as pool:
@@ -109,7 +110,8 @@ def _compiled(
             numbers.append(n)
             left = len(order) - done
             expected = (lines + module.lines) * left // done
-            if not left or module.lines > min(LINES, max(FEWEST, expected // (2 * threads))):
+            most = min(LINES, max(FEWEST, expected // (2 * threads))) if modules else FEWEST
+            if not left or module.lines > most:
                 modules.append((numbers, module, pool.submit(compile_text, module.text(), target)))
                 lines += module.lines
                 numbers, module = [], _Module()
@@ -118,11 +120,14 @@ def _compiled(
     return [found[n] for n in range(len(wanted))]
 
 
-def _place(schedule: Schedule) -> int:
-    """Where to compile a kernel: those that turn squares share the function that does."""
+def _place(nest: LoopNest, schedule: Schedule) -> tuple[int, int, int, str]:
+    """Where to compile a kernel: beside those that have functions in common with it.
+
+    Those are the ones that turn squares, those with the same tiles, and those of the same nest.
+    """
     if isinstance(schedule, Tiles):
-        return 0 if schedule.right == "depth" else 1
-    return 2
+        return int(schedule.right != "depth"), schedule.rows, schedule.vectors, nest.name
+    return 2, 0, 0, nest.name
 
 
 def _written(nest: LoopNest, schedule: Schedule, target: Target) -> tuple[str, Signature]:
@@ -146,14 +151,29 @@ class _Module:
         self.signatures: list[Signature] = []
         self.parts: dict[str, None] = {}
         self.lines = 0
+        self._names: dict[str, str] = {}
 
     def add(self, text: str, signature: Signature) -> None:
-        """Add a kernel; what it declares may be there already."""
+        """Add a kernel; all of it, functions of its own or what it declares may be there already.
+
+        Two schedules may come to the same loops, and kernels of one form have the same tiles.
+        """
+        own = f"@{signature.name}."
         name = f"{signature.name}_{len(self.signatures)}"
-        text = text.replace(f"@{signature.name}.", f"@{name}.")
-        self.parts |= dict.fromkeys(_parts(text))
-        self.signatures.append(replace(signature, name=name))
-        self.lines += text.count("\n")
+        known = self._names.setdefault(text.replace(own, "@."), name)
+        self.signatures.append(replace(signature, name=known))
+        if known != name:
+            return
+        for part in _parts(text):
+            head, bracket, rest = part.partition("(")
+            _, of_kernel, function = head.partition(own)
+            if head.startswith("define internal") and of_kernel and own not in rest:
+                there = self._names.setdefault(bracket + rest, f"{name}.{function}")
+                if there != f"{name}.{function}":
+                    text = text.replace(part, "").replace(f"{own}{function}(", f"@{there}(")
+        added = dict.fromkeys(_parts(text.replace(own, f"@{name}.")))
+        self.lines += sum(part.count("\n") + 1 for part in added.keys() - self.parts.keys())
+        self.parts |= added
 
     def text(self) -> str:
         """Return the LLVM IR of all of them."""

@@ -28,7 +28,8 @@ def repeat(
     first = constant(writer, 0, "i64", 1) if start is None else start
     before, inside, after = writer.block, writer.label("loop"), writer.label("done")
     writer.branch((first < count).name, inside, after)
-    writer.start(inside)
+    known = writer.known
+    writer.start(inside, known)
     index = writer.phi("i64", (first.name, before))
     phis = [writer.phi(s.type, (s.name, before)) for s in state]
     values = [like(phi, s) for phi, s in zip(phis, state, strict=True)]
@@ -42,7 +43,7 @@ def repeat(
     for phi, value in zip(phis, new, strict=True):
         phi.sources.append((value.name, last))
         writer.seal(phi)
-    writer.start(after)
+    writer.start(after, known)
     return _merged(writer, state, before, new, last)
 
 
@@ -59,11 +60,12 @@ def perhaps(
     writer = condition.writer
     before, inside, after = writer.block, writer.label("then"), writer.label("done")
     writer.branch(condition.name, inside, after)
-    writer.start(inside)
+    known = writer.known
+    writer.start(inside, known)
     new = list(body(list(state)))
     last = writer.block
     writer.jump(after)
-    writer.start(after)
+    writer.start(after, known)
     return _merged(writer, state, before, new, last)
 
 

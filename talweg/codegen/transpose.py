@@ -5,10 +5,20 @@ What turns a square is long, and LLVM takes 30 ms for it: it is one function of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from talweg.codegen import memory
-from talweg.codegen.lanes import Lanes, constant, constants, resize, smaller, splat, where
+from talweg.codegen.lanes import (
+    INTEGER_OF,
+    Lanes,
+    constant,
+    constants,
+    resize,
+    shuffled,
+    smaller,
+    splat,
+    where,
+)
 from talweg.codegen.writer import Writer
 
 _NUMBERS = ("step", "present", "lines", "ahead", "apart", "last")
@@ -85,24 +95,39 @@ def transposed(rows: Sequence[Lanes]) -> list[Lanes]:
     now = list(rows)
     size = 1
     while size < lanes:
-        following = list(now)
+        low = [at if not at & size else lanes + at - size for at in range(lanes)]
+        high = [at + size if not at & size else lanes + at for at in range(lanes)]
+        mixes = [_mixing(rows[0], order) for order in (low, high)]
         for n in range(lanes):
-            if n & size:
-                continue
-            first, second = now[n], now[n | size]
-            low = [at if not at & size else lanes + at - size for at in range(lanes)]
-            high = [at + size if not at & size else lanes + at for at in range(lanes)]
-            following[n], following[n | size] = (
-                _mixed(first, second, order) for order in (low, high)
-            )
-        now, size = following, size * 2
+            if not n & size:
+                pair = now[n], now[n | size]
+                now[n], now[n | size] = (mix(*pair) for mix in mixes)
+        size *= 2
     return now
 
 
-def _mixed(first: Lanes, second: Lanes, order: Sequence[int]) -> Lanes:
-    listed = ", ".join(f"i32 {n}" for n in order)
-    name = first.writer.emit(
-        f"shufflevector {first.type} {first.name}, {second.type} {second.name}, "
-        f"<{len(order)} x i32> <{listed}>"
-    )
-    return Lanes(first.writer, name, first.kind, first.lanes)
+_CHOOSING = {"float": "ps", "double": "pd", "i32": "d", "i64": "q"}
+
+
+def _mixing(line: Lanes, order: Sequence[int]) -> Callable[[Lanes, Lanes], Lanes]:
+    """What takes lanes of two vectors in an order.
+
+    Where an instruction takes any lanes, the order is read from memory: LLVM looks at one that it
+    knows with every shuffle before and behind, for 20 ms a square, and finds nothing better.
+    """
+    writer, bits, suffix = line.writer, line.lanes * line.bits, _CHOOSING.get(line.kind)
+    target = writer.target
+    whole = bits == 512 or (bits == 256 and target.has("avx512vl"))
+    if suffix is None or not whole or not target.is_x86 or not target.has("avx512f"):
+        return lambda first, second: shuffled(first, order, second)
+    orders = constants(writer, order, INTEGER_OF.get(line.kind, line.kind))
+    name = f"order_{orders.kind}_{'_'.join(map(str, order))}"
+    writer.declare(name, f"@{name} = private constant {orders.type} {orders.name}")
+    loaded = writer.emit(f"load {orders.type}, ptr @{name}")
+
+    def mix(first: Lanes, second: Lanes) -> Lanes:
+        given = (first.type, first.name), (orders.type, loaded), (second.type, second.name)
+        found = writer.intrinsic(f"llvm.x86.avx512.vpermi2var.{suffix}.{bits}", first.type, *given)
+        return Lanes(writer, found, first.kind, first.lanes)
+
+    return mix

@@ -6,11 +6,22 @@ case, so no objects are built only to be printed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from talweg.schedule.target import Target
+
+# What these write depends on their operands alone.
+PURE = frozenset(
+    re.findall(
+        r"\w+",
+        "add sub mul udiv urem sdiv srem and or xor shl lshr ashr icmp select getelementptr trunc "
+        "sext zext fadd fsub fmul fdiv fneg fcmp bitcast insertelement extractelement "
+        "shufflevector",
+    )
+)
 
 
 @dataclass(eq=False)
@@ -32,6 +43,7 @@ class Function:
     lines: list[str] = field(default_factory=list)
     block: str = "entry"
     count: int = 0
+    known: dict[str, str] = field(default_factory=dict)
 
 
 class Writer:
@@ -71,11 +83,22 @@ class Writer:
     # -- instructions
 
     def emit(self, instruction: str) -> str:
-        """Append an instruction that has a result; return the name of the result."""
+        """Append an instruction that has a result, unless it is known; return its name."""
         function = self.function
+        pure = instruction.partition(" ")[0] in PURE
+        if pure:
+            known = function.known.get(instruction)
+            if known is not None:
+                return known
+            if instruction.startswith("getelementptr") and instruction.endswith(", i64 0"):
+                _, base, _ = instruction.rsplit(", ", 2)
+                if base.startswith("ptr "):
+                    return base[4:]
         function.count += 1
         name = f"%t{function.count}"
         function.lines.append(f"  {name} = {instruction}")
+        if pure:
+            function.known[instruction] = name
         return name
 
     def do(self, instruction: str) -> None:
@@ -112,10 +135,21 @@ class Writer:
         """The block that is being written."""
         return self.function.block
 
-    def start(self, label: str) -> None:
-        """Begin a block."""
+    @property
+    def known(self) -> dict[str, str]:
+        """The results of instructions that can be used where the block goes."""
+        return self.function.known
+
+    def start(self, label: str, known: dict[str, str] | None = None) -> None:
+        """Begin a block.
+
+        Args:
+            label: its name.
+            known: what was known at the end of a block through which all ways lead here.
+        """
         self.function.lines.append(f"{label}:")
         self.function.block = label
+        self.function.known = dict(known or {})
 
     def jump(self, label: str) -> None:
         """End the block: go to another one."""

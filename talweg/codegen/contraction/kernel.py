@@ -311,14 +311,20 @@ class _Item:
         outer, (row,), column = dict(scope.names), c.rows, c.columns[-1]
         first = Value(dtypes.int64, (self.stage._bind_panel(panel),))
         bound = dict(scope.names)
-        for store in (s for s in c.epilogue if isinstance(s, Store) and s.indices):
-            (place,) = store.indices
-            if step(Load(store.buffer, store.indices, store.value.dtype), column.index) != 1:
-                continue
-            for r in range(self.tile.rows):
-                here = Value(dtypes.int64, (tile * self.tile.rows + r,))
-                scope.names = bound | {row.index: here, column.index: first}
-                fetch(scope.arrays[store.buffer], scope.value(place), self.tile.columns)
+        stores = [s for s in c.epilogue if isinstance(s, Store) and s.indices]
+        read = (Load(s.buffer, s.indices, s.value.dtype) for s in stores)
+        along = [load for load in read if step(load, column.index) == 1]
+
+        def fetched(r: Lanes) -> None:
+            here = Value(dtypes.int64, (r,))
+            scope.names = bound | {row.index: here, column.index: first}
+            for load in along:
+                place = scope.value(load.indices[0])
+                fetch(scope.arrays[load.buffer], place, self.tile.columns)
+
+        if along:
+            rows = tile * self.tile.rows
+            self._each(rows, rows + self.tile.rows, fetched)
         scope.names = outer
 
     def _call(

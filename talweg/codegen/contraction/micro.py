@@ -106,11 +106,12 @@ class Micro:
         assert isinstance(present, Lanes)
         some, whole, on = writer.label("some"), writer.label("whole"), writer.label("on")
         writer.branch((present < self.tile.columns).name, some, whole)
+        known = writer.known
         for label, function in ((some, self), (whole, self._whole)):
-            writer.start(label)
+            writer.start(label, known)
             function._write_call(writer, given)
             writer.jump(on)
-        writer.start(on)
+        writer.start(on, known)
 
     def _write_call(self, writer: Writer, given: Mapping[str, Lanes | str]) -> None:
         listed = []
