@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import gc as _gc
+
+_COLLECTS = _gc.isenabled()
+_gc.disable()  # importing makes many objects, none of them garbage
+
 from importlib import import_module
 from math import e, inf, nan, pi
 from typing import TYPE_CHECKING, Any
@@ -217,3 +222,6 @@ else:
 
 
 __version__ = VERSION
+
+if _COLLECTS:
+    _gc.enable()

@@ -63,3 +63,12 @@ def test_names_that_come_later_are_seen() -> None:
     assert tw.save is sys.modules["talweg.nn.state"].save
     with pytest.raises(AttributeError, match="module 'talweg' has no attribute 'nothing'"):
         tw.nothing  # noqa: B018
+
+
+def test_the_collector_runs_again_after_the_import() -> None:
+    for state in ("enable", "disable"):
+        code = f"import gc; gc.{state}(); import talweg; print(gc.isenabled())"
+        shown = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        assert shown.stdout.strip() == str(state == "enable")
