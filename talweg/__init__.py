@@ -157,6 +157,7 @@ __all__ = [
     "uint64",
     "uint8",
     "vmap",
+    "utils",
 ]
 
 _attach()
@@ -165,7 +166,7 @@ globals().update(reforming.FUNCTIONS)
 globals().update({f.__name__: f for f in (*creation.PUBLIC, *random.PUBLIC, *dependent.PUBLIC)})
 
 if TYPE_CHECKING:
-    from talweg import amp, cpu, data, distributions, fft, func, linalg, models
+    from talweg import amp, cpu, data, distributions, fft, func, linalg, models, utils
     from talweg.capture.compiled import compile
     from talweg.engine.drawing import binomial, poisson
     from talweg.engine.explain import explain
@@ -208,6 +209,7 @@ else:
         "profile": "talweg.engine.profile",
         "save": "talweg.nn.state",
         "tune": "talweg.engine.search",
+        "utils": "talweg.utils",
         "vmap": "talweg.mapping",
     }
 

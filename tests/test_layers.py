@@ -21,7 +21,7 @@ PACKAGE = Path(__file__).parents[1] / "talweg"
 
 COMPILER = ("passes", "schedule", "codegen")
 ENGINE = ("base", "ir", "loops", "ops", "fn", "autodiff", *COMPILER, "runtime")
-BUILDING = ("nn", "optim", "data", "models", "distributions", "cpu")
+BUILDING = ("nn", "optim", "data", "models", "distributions", "cpu", "utils")
 USER = ("base", "fn", "autodiff", "engine")
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "distributions": USER,
     "models": (*USER, "nn"),
     "cpu": (*USER, "optim"),
+    "utils": (*USER, "data"),
     "frontends": (*USER, *BUILDING, "capture", ""),
     # `import talweg` and its single files such as `talweg.autograd`; the programs that stand on it.
     "": (*ENGINE, "engine", "capture", *BUILDING),

@@ -400,6 +400,20 @@ class Pass:
                 self._apply(step, got)
         return [found.get(end) for end in ends]
 
+    def between(
+        self, roots: Sequence[tuple[Edge, Node]], steps: Sequence[GradFn]
+    ) -> dict[Edge, Node]:
+        """Take cotangents through some steps, later ones first; return what arrives beyond."""
+        with set_grad_enabled(self.tape is not None):
+            for edge, node in roots:
+                self.add(edge, node)
+            for step in steps:
+                got = self._taken(step)
+                if got:
+                    self._run_hooks(step, got)
+                    self._apply(step, got)
+        return self.arrived
+
     def _apply(self, step: GradFn, got: dict[int, Node]) -> None:
         """Run one step on the cotangents of its results, and send on those of its operands."""
         cotangents = [got.get(i) for i in range(step.width)]

@@ -23,6 +23,7 @@ from talweg.engine.record import assign
 from talweg.engine.state import STATE
 from talweg.engine.tensor import Tensor, requires, values, wrap
 from talweg.fn import random as draws
+from talweg.fn.order import after
 from talweg.fn.views import sizes
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
@@ -97,6 +98,11 @@ class Generator:
             self._offset = (offset + draws.counters(size)) & _MASK
             return self._seed, offset
 
+    def seek(self, seed: int, offset: int) -> None:
+        """Draw from this position on."""
+        with self._lock:
+            self._seed, self._offset = seed, offset
+
     def move(self, seed: int, offset: int, count: int) -> bool:
         """Move the counter on from a position; return False if it is no longer there."""
         with self._lock:
@@ -142,8 +148,10 @@ def source_nodes(generator: Generator | None, size: int) -> tuple[Node, Node]:
     capture = STATE.now.capture
     if capture is not None:
         key, offset = capture.drawn(source, key, offset)
-    b = STATE.builder
-    return b.scalar(key, dtypes.uint64), b.scalar(offset, dtypes.uint64)
+    now = STATE.now
+    b = now.builder
+    place = b.scalar(offset, dtypes.uint64)
+    return b.scalar(key, dtypes.uint64), place if now.later is None else after(b, place, now.later)
 
 
 def _draw(

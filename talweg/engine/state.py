@@ -12,6 +12,7 @@ from talweg.ops import OpBuilder
 if TYPE_CHECKING:
     from talweg.base.dtypes import DType
     from talweg.engine.tensor import Storage, Tensor
+    from talweg.ir.node import Node
 
 CONFIG = config.read()
 PENDING_BYTES = CONFIG.pending_bytes
@@ -43,6 +44,7 @@ class Recording:
         anomaly: backward passes are watched for NaN.
         inference: `inference_mode` is on; it is `no_grad` under another name.
         capture: who captures what runs now, or None. Then nothing is evaluated.
+        later: while something is computed again for gradients, one that was known before it.
         pending: the Tensors made since the last barrier. Those that nobody else references are
             dead; a barrier evaluates the others.
         renewed: Tensors that got another value since then.
@@ -52,8 +54,8 @@ class Recording:
     """
 
     __slots__ = (
-        *("anomaly", "builder", "capture", "cast", "casts", "grad", "inference", "limit"),
-        *("nbytes", "pending", "renewed", "trace", "written"),
+        *("anomaly", "builder", "capture", "cast", "casts", "grad", "inference", "later"),
+        *("limit", "nbytes", "pending", "renewed", "trace", "written"),
     )
 
     def __init__(self) -> None:
@@ -65,6 +67,7 @@ class Recording:
         self.grad = True
         self.anomaly = False
         self.inference = False
+        self.later: Node | None = None
         self.pending: list[Tensor] = []
         self.renewed: dict[Tensor, None] = {}
         self.written: dict[Storage, None] = {}

@@ -28,7 +28,16 @@ SPACES = (
         "optim.swa_utils",
         "optim.lr_scheduler",
     ),
-    *("utils.data", "autograd", "autograd.functional", "func", "Generator", "Tensor", ""),
+    *(
+        "utils.checkpoint",
+        "utils.data",
+        "autograd",
+        "autograd.functional",
+        "func",
+        "Generator",
+        "Tensor",
+        "",
+    ),
 )
 HERE = {"utils.data": "data"}
 

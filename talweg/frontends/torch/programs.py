@@ -1,4 +1,4 @@
-"""Modules around the numbers: scripting, checkpoints, downloads, processes, versions, testing."""
+"""Modules around the numbers: scripting, downloads, processes, versions, testing."""
 
 from __future__ import annotations
 
@@ -98,31 +98,6 @@ _JIT: dict[str, Any] = {
     "save": absent("torch.jit.save", "save the state_dict with torch.save"),
     "load": absent("torch.jit.load", "build the Module and load its state_dict"),
 }
-
-# ---------------------------------------------------------------------------------------------
-# torch.utils.checkpoint: the compiler decides what is kept and what is computed again
-
-
-def checkpoint(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Call the function.
-
-    Args:
-        function: what to call.
-        args: its arguments; keywords other than PyTorch's own go to it, too.
-    """
-    for name in ("use_reentrant", "preserve_rng_state", "determinism_check", "debug", "context_fn"):
-        options.pop(name, None)
-    return function(*args, **options)
-
-
-def checkpoint_sequential(
-    functions: Any, segments: int, input: Any, use_reentrant: Any = None, **options: Any
-) -> Any:
-    """Call the functions one after the other."""
-    for function in functions:
-        input = function(input)
-    return input
-
 
 # ---------------------------------------------------------------------------------------------
 # torch.hub: files that are already there
@@ -265,7 +240,6 @@ def typename(obj: Any) -> str:
     return f"{type(obj).__module__}.{type(obj).__qualname__}"
 
 
-_CHECKPOINT = {"checkpoint": checkpoint, "checkpoint_sequential": checkpoint_sequential}
 _HUB = {
     "load_state_dict_from_url": load_state_dict_from_url,
     "load": absent("torch.hub.load", "nothing is downloaded"),
@@ -301,7 +275,6 @@ MODULES: dict[str, dict[str, Any]] = {
     "testing": {"assert_close": assert_close},
     "types": {"Device": Any, "Number": int | float | bool},
     "utils": {},
-    "utils.checkpoint": _CHECKPOINT,
     "utils.model_zoo": {"load_url": load_state_dict_from_url},
     "version": {
         "__version__": VERSION,
