@@ -68,14 +68,21 @@ def _is_product(node: Node) -> bool:
 def _sides(
     node: Node, known: Known, unseen: Mapping[Node, tuple[bool, bool]]
 ) -> tuple[int, int] | None:
-    """What is compared in a product: the smaller index and the larger one."""
+    """What is compared in a product: the smaller index and the larger one.
+
+    Every sum keeps a term: where a row sees nothing, shares are NaN, and what is read by them too.
+    """
     x, y = node.inputs
     (rows, depth), columns = x.shape[-2:], y.shape[-1]
     left, right = known.get(x, NOTHING), known.get(y, NOTHING)
-    if min(rows, depth) >= LEAST and 0.0 in left:
-        return (DEPTH, ROW) if left[ABOVE] == 0.0 else (ROW, DEPTH)
-    if min(columns, depth) >= LEAST and 0.0 in right:
-        return (COLUMN, DEPTH) if right[ABOVE] == 0.0 else (DEPTH, COLUMN)
+    if min(rows, depth) >= LEAST and left[ABOVE] == 0.0:
+        return DEPTH, ROW
+    if depth >= rows >= LEAST and left[BELOW] == 0.0:
+        return ROW, DEPTH
+    if depth >= columns >= LEAST and right[ABOVE] == 0.0:
+        return COLUMN, DEPTH
+    if min(columns, depth) >= LEAST and right[BELOW] == 0.0:
+        return DEPTH, COLUMN
     if min(rows, columns) >= LEAST and any(unseen[node]):
         return (COLUMN, ROW) if unseen[node][ABOVE] else (ROW, COLUMN)
     return None

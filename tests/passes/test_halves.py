@@ -89,11 +89,22 @@ def by_choice(q: tw.Tensor, k: tw.Tensor, v: tw.Tensor) -> tw.Tensor:
 
 @pytest.mark.parametrize("attention", [by_hand, by_choice])
 def test_masks_made_by_hand_are_seen_through(attention: Attention) -> None:
-    values = pending(attention, 96, 130, "float32")
+    values = pending(attention, 130, 96, "float32")
     assert sum(halves(values).values()) == 6
-    for got, want in zip(values, wanted(96, 130, "float32"), strict=True):
+    for got, want in zip(values, wanted(130, 96, "float32"), strict=True):
         bound = 16 * np.finfo(np.float32).eps * np.abs(want).max()
         assert np.abs(got.detach().numpy() - want).max() <= bound
+
+
+@pytest.mark.parametrize("diagonal", [-1, 0])
+@pytest.mark.parametrize("name", ["tril", "triu"])
+def test_a_row_that_sees_nothing_reads_nothing(name: str, diagonal: int) -> None:
+    q, k, v = (tw.tensor(np.ones((n, 8), np.float32)) for n in (150, 80, 80))
+    seen = getattr(tw.ones(150, 80, dtype=tw.bool), name)(diagonal)
+    got = (tw.softmax(tw.where(seen, q @ k.T, float("-inf")), -1) @ v).numpy()
+    some = getattr(np, name)(np.ones((150, 80), bool), diagonal).any(-1)
+    assert np.array_equal(np.isnan(got).any(-1), ~some)
+    assert np.allclose(got[some], 1)
 
 
 def test_a_number_of_a_captured_program_is_none_that_stays() -> None:
