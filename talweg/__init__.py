@@ -12,6 +12,7 @@ from math import e, inf, nan, pi
 from typing import TYPE_CHECKING, Any
 
 from talweg import autograd, cuda, nn, optim
+from talweg.base.deferred import deferred
 from talweg.base.dtypes import (
     DType as dtype,
 )
@@ -45,7 +46,7 @@ from talweg.base.formats import (
 )
 from talweg.base.shapes import Size
 from talweg.base.version import VERSION
-from talweg.engine import creation, dependent, random, reforming
+from talweg.engine import creation, dependent, interchange, random, reforming
 from talweg.engine.autocast import (
     autocast,
     clear_autocast_cache,
@@ -80,6 +81,7 @@ __all__ = [
     "TalwegError",
     "Tensor",
     "amp",
+    "array_api",
     "autocast",
     "autograd",
     "bartlett_window",
@@ -160,13 +162,27 @@ __all__ = [
     "utils",
 ]
 
+_array_api = deferred("talweg.array_api")
+
+
+def _array_namespace(self: Tensor, /, *, api_version: str | None = None) -> Any:
+    """Return the functions of the array API standard for Tensors, see `talweg.array_api`."""
+    return _array_api.of_version(api_version)
+
+
 _attach()
+setattr(Tensor, "__array_namespace__", _array_namespace)  # noqa: B010
 globals().update(FUNCTIONS)
 globals().update(reforming.FUNCTIONS)
-globals().update({f.__name__: f for f in (*creation.PUBLIC, *random.PUBLIC, *dependent.PUBLIC)})
+globals().update(
+    {
+        f.__name__: f
+        for f in (*creation.PUBLIC, *random.PUBLIC, *dependent.PUBLIC, *interchange.PUBLIC)
+    }
+)
 
 if TYPE_CHECKING:
-    from talweg import amp, cpu, data, distributions, fft, func, linalg, models, utils
+    from talweg import amp, array_api, cpu, data, distributions, fft, func, linalg, models, utils
     from talweg.capture.compiled import compile
     from talweg.engine.drawing import binomial, poisson
     from talweg.engine.explain import explain
@@ -188,6 +204,7 @@ if TYPE_CHECKING:
 else:
     _LATER = {
         "amp": "talweg.amp",
+        "array_api": "talweg.array_api",
         "bartlett_window": "talweg.engine.windows",
         "binomial": "talweg.engine.drawing",
         "blackman_window": "talweg.engine.windows",

@@ -21,7 +21,7 @@ PACKAGE = Path(__file__).parents[1] / "talweg"
 
 COMPILER = ("passes", "schedule", "codegen")
 ENGINE = ("base", "ir", "loops", "ops", "fn", "autodiff", *COMPILER, "runtime")
-BUILDING = ("nn", "optim", "data", "models", "distributions", "cpu", "utils")
+BUILDING = ("nn", "optim", "data", "models", "distributions", "array_api", "cpu", "utils")
 USER = ("base", "fn", "autodiff", "engine")
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -41,6 +41,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "optim": (*USER, "nn.module", "nn.normalization"),
     "data": USER,
     "distributions": USER,
+    "array_api": ("base", "fn", "engine"),
     "models": (*USER, "nn"),
     "cpu": (*USER, "optim"),
     "utils": (*USER, "data"),

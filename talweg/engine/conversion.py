@@ -98,12 +98,6 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     return np.array(values(self))
 
 
-def to_array(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-    """Support `numpy.asarray(tensor)`; gradients are left behind."""
-    array = np.array(values(self))
-    return array if dtype is None else array.astype(dtype)
-
-
 def item(self: Tensor) -> Any:
     """Return the value of a one-element Tensor as a Python number.
 
@@ -285,6 +279,16 @@ def itself(self: Tensor, *_: Any, **__: Any) -> Tensor:
     return self
 
 
+def to_device(self: Tensor, device: object, /, *, stream: object = None) -> Tensor:
+    """Return this Tensor on a device of the array API standard: it is on the CPU already.
+
+    Raises:
+        DeviceError: for any other device.
+    """
+    check_device(device)
+    return self
+
+
 def cuda(self: Tensor, device: object = None, non_blocking: bool = False) -> Tensor:
     """Return a copy on a GPU.
 
@@ -455,13 +459,3 @@ def rebuild(cls: type[Tensor], array: np.ndarray, dtype: DType, grad: bool) -> T
 def reduce(self: Tensor, protocol: int) -> Any:
     """Support pickling: values, dtype and requires_grad."""
     return rebuild, (type(self), concrete(self), self.dtype, self.requires_grad)
-
-
-def dlpack(self: Tensor, **options: Any) -> Any:
-    """Export a copy of the values by the DLPack protocol."""
-    return numpy(self, force=True).__dlpack__()
-
-
-def dlpack_device(self: Tensor) -> tuple[int, int]:
-    """Return (1, 0): the CPU."""
-    return 1, 0

@@ -165,11 +165,6 @@ def is_tensor(obj: Any) -> bool:
     return isinstance(obj, Tensor)
 
 
-def from_dlpack(ext_tensor: Any) -> Tensor:
-    """Return a Tensor with the values of an object that offers the DLPack protocol."""
-    return tensor(np.from_dlpack(ext_tensor))
-
-
 def asarray(obj: Any, dtype: DType | None = None, copy: bool | None = None) -> Tensor:
     """Return `obj` as a Tensor; a Tensor of the dtype itself unless `copy` is true."""
     made = as_tensor(obj, dtype)
@@ -192,7 +187,7 @@ def apply_(self: Tensor, callable: Callable[[Any], Any]) -> Tensor:
 PUBLIC: tuple[Callable[..., Any], ...] = (
     *(where, argwhere, nonzero, masked_select, allclose, equal, is_nonzero, unique),
     *(unique_consecutive, bincount, repeat_interleave, result_type, can_cast, is_tensor),
-    *(is_floating_point, is_complex, numel, from_dlpack, asarray),
+    *(is_floating_point, is_complex, numel, asarray),
 )
 
 

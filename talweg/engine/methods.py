@@ -11,6 +11,7 @@ from talweg.engine import (
     creation,
     dependent,
     differentiated,
+    interchange,
     printing,
     random,
     reforming,
@@ -41,13 +42,14 @@ ARITHMETIC: dict[str, Op] = {"add": Add(), "sub": Sub(), "mul": Mul(), "div": Di
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 
 CONVERSIONS: dict[str, Callable[..., Any]] = {
-    "__array__": conversion.to_array,
+    "__array__": interchange.to_array,
+    "__array_wrap__": interchange.from_array,
     "__bool__": conversion.truth,
     "__complex__": conversion.as_complex,
     "__contains__": conversion.contains,
     "__deepcopy__": conversion.deepcopy,
-    "__dlpack__": conversion.dlpack,
-    "__dlpack_device__": conversion.dlpack_device,
+    "__dlpack__": interchange.dlpack,
+    "__dlpack_device__": interchange.dlpack_device,
     "__float__": conversion.as_float,
     "__format__": printing.formatted,
     "__getitem__": subscript.getitem,
@@ -86,6 +88,7 @@ CONVERSIONS: dict[str, Callable[..., Any]] = {
     "storage_offset": conversion.storage_offset,
     "stride": conversion.stride,
     "to": conversion.to,
+    "to_device": conversion.to_device,
     "tolist": conversion.tolist,
     "type": conversion.type_of,
     "type_as": conversion.to,

@@ -37,7 +37,7 @@ def getitem(self: Tensor, key: Any) -> Tensor:
     """Return a part of the Tensor, with the keys NumPy and PyTorch accept.
 
     Integers, slices, None and Ellipsis give a view over the same storage; integer and boolean
-    Tensors, arrays and lists give a copy.
+    Tensors, arrays and lists give a copy, as do slices with a negative step.
 
     Raises:
         IndexOutOfRange: for an index outside its dimension, or too many of them.
@@ -49,6 +49,9 @@ def getitem(self: Tensor, key: Any) -> Tensor:
             learn_row(self, key, row)
         return row
     parts = _parts(self, key)
+    if any([part.__class__ is slice and _is_backward(part) for part in parts]):  # noqa: C419
+        axes, parts = _turned(self, parts)
+        self = FUNCTIONS["flip"](self, axes)
     made: Tensor = (_view if _is_basic(parts) else _gather)(self, parts)
     return made
 
@@ -63,6 +66,12 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
         _fill_where(self, key, value)
         return
     parts = _parts(self, key)
+    if any([part.__class__ is slice and _is_backward(part) for part in parts]):  # noqa: C419
+        axes, parts = _turned(self, parts)
+        turned = FUNCTIONS["flip"](self, axes)
+        setitem(turned, parts, value)
+        copy_(self, FUNCTIONS["flip"](turned, axes))
+        return
     if _is_basic(parts):
         part = _view(self, parts)
         if isinstance(value, Tensor) and value.ndim > part.ndim:
@@ -74,6 +83,31 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
     elif value.dtype is not self.dtype:
         value = value.to(self.dtype)
     assign(self, _scatter(self, parts, value), "index_put_")
+
+
+def _is_backward(part: slice) -> bool:
+    return part.step is not None and part.step < 0
+
+
+def _turned(self: Tensor, parts: tuple[Any, ...]) -> tuple[list[int], tuple[Any, ...]]:
+    """Return the axes with negative steps, and the key into the Tensor with these reversed."""
+    used = sum(_axes_of(part) for part in parts)
+    axes: list[int] = []
+    found: list[Any] = []
+    axis = 0
+    for part in parts:
+        if part is Ellipsis:
+            axis += self.ndim - used
+        elif part.__class__ is slice and _is_backward(part):
+            if axis >= self.ndim:
+                raise IndexOutOfRange(f"too many indices for a Tensor of shape {self.shape}")
+            last = self.shape[axis] - 1
+            start, stop, step = part.indices(last + 1)
+            part = slice(last - start, max(last - stop, last - start), -step)
+            axes.append(axis)
+        found.append(part)
+        axis += 0 if part is Ellipsis else _axes_of(part)
+    return axes, tuple(found)
 
 
 def _is_number(value: Any) -> bool:
