@@ -30,7 +30,8 @@ def asarray(
         obj: what holds the values; an object with `__dlpack__` or `__array__`, too.
         dtype: default: that of the object; Python's integers beyond int64 give uint64.
         device: only the CPU.
-        copy: whether the result has memory of its own; by default only where it must.
+        copy: true for memory of its own, false for the object's, see `tw.from_dlpack`; by default
+            only Tensors are not copied.
 
     Raises:
         InvalidValue: when `copy` is false and a copy is needed.
@@ -42,9 +43,15 @@ def asarray(
         if copy is False:
             raise InvalidValue(f"asarray: {obj.dtype} to {dtype} needs a copy")
         return kinds.astype(obj, dtype)
-    if copy is False:
+    if copy is not False:
+        return creation.tensor(obj, dtype)
+    try:
+        found = interchange.over(np.asarray(obj, copy=False))
+    except ValueError:
+        found = None
+    if found is None or dtype not in (None, found.dtype):
         raise InvalidValue(f"asarray: the values of {type(obj).__name__} must be copied")
-    return creation.tensor(obj, dtype)
+    return found
 
 
 def from_dlpack(x: Any, /, *, device: Device = None, copy: bool | None = None) -> Tensor:

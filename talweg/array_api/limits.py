@@ -121,6 +121,8 @@ def with_limits(name: str, x: Tensor) -> Tensor:
     Where there is a limit instead of a value no gradient flows.
     """
     found: Tensor = FUNCTIONS[name](x)
+    if name == "expm1":
+        found = _where(_is_zero(x), x, found)
     still = x.detach()
     parts = LIMITS[name](FUNCTIONS["real"](still), FUNCTIONS["imag"](still))
     return _where(FUNCTIONS["isfinite"](still), found, FUNCTIONS["complex"](*parts))

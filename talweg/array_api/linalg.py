@@ -11,6 +11,7 @@ from talweg.array_api.kinds import promoted, wide
 from talweg.array_api.shaping import (
     Axes,
     axes_of,
+    broadcast_arrays,
     matmul,
     matrix_transpose,
     tensordot,
@@ -91,8 +92,14 @@ def cholesky(x: Tensor, /, *, upper: bool = False) -> Tensor:
 
 
 def cross(x1: Tensor, x2: Tensor, /, *, axis: int = -1) -> Tensor:
-    """Return cross products along an axis of size 3; other axes broadcast."""
-    return _OF["cross"](*promoted(x1, x2), dim=axis)
+    """Return cross products along an axis of size 3; other axes broadcast.
+
+    Raises:
+        ShapeError: for an axis of another size.
+    """
+    if not x1.shape[axis] == x2.shape[axis] == 3:
+        raise ShapeError(f"cross: axis {axis} of {x1.shape} and {x2.shape} must have size 3")
+    return _OF["cross"](*broadcast_arrays(*promoted(x1, x2)), dim=axis)
 
 
 def det(x: Tensor, /) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from talweg.base import dtypes
+from talweg.base.dtypes import DType
 from talweg.base.errors import DeviceError, DTypeError, InvalidValue
 from talweg.engine.conversion import clone, numpy
 from talweg.engine.creation import check_device, tensor
@@ -200,14 +201,19 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
         array = np.from_dlpack(producer)
     except RuntimeError as error:
         raise DTypeError(f"from_dlpack: {error}") from None
-    return _over(array, producer.is_bfloat16, copy)
-
-
-def _over(array: np.ndarray, is_bfloat16: bool, copy: bool | None) -> Tensor:
-    dtype = dtypes.bfloat16 if is_bfloat16 else dtypes.from_numpy(array.dtype)
     if copy or (copy is None and not array.flags.c_contiguous):
         array = np.array(array, order="C")
-    return wrap(input_node(tensor_type(dtype, array.shape), array))
+    return over(array, dtypes.bfloat16 if producer.is_bfloat16 else None)
+
+
+def over(array: np.ndarray, dtype: DType | None = None) -> Tensor:
+    """Return a Tensor over the memory of an array of stored values, which is not copied.
+
+    Raises:
+        DTypeError: for a dtype that talweg does not have.
+    """
+    kind = dtypes.from_numpy(array.dtype) if dtype is None else dtype
+    return wrap(input_node(tensor_type(kind, array.shape), array))
 
 
 PUBLIC = (from_dlpack,)
