@@ -165,3 +165,16 @@ def test_nests_compiled_together_share_objects(tmp_path: Path, threads: int) -> 
     assert found == [replace(m, loaded=True) for m in made]
     assert [m.loaded for m in made] == [False] * 7 + [True]
     assert (again.hits, again.misses) == (8, 0)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_schedules_that_come_to_the_same_loops_are_one_kernel(threads: int) -> None:
+    nest = shifted(3).nest
+    schedules = [Loops(), Loops(large=True), Loops(vectors=False)]
+    same, large, plain = compile_nests([(nest, s) for s in schedules], host(), threads=threads)
+    assert same == large and plain.signature.name != same.signature.name
+    x = np.arange(4, dtype=np.float32)
+    for made in (large, plain):
+        out = np.empty_like(x)
+        Kernel(made.code, made.signature).call([x.ctypes.data, out.ctypes.data], [4])
+        assert (out == x + 3).all()
