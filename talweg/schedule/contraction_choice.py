@@ -6,22 +6,18 @@ import functools
 import itertools
 import math
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-import numpy as np
-
-from talweg.base import dtypes
 from talweg.base.frozen import frozen
-from talweg.loops.functions import evaluate
 from talweg.loops.nest import LoopNest
-from talweg.loops.scalar import Argument, Call, Constant, Index, Load, Local, Number, Scalar
-from talweg.schedule.contraction import Axes, Contraction, Order, recognise
-from talweg.schedule.contraction_places import loads, read_of, step, step_of, stored
+from talweg.loops.scalar import Number
+from talweg.schedule.contraction import Contraction, Order, recognise
+from talweg.schedule.contraction_places import loads, step, step_of, stored
+from talweg.schedule.contraction_sizes import BANK, Sizes
 from talweg.schedule.contraction_tiles import Left, Right, Tiles, runs, ways
-from talweg.schedule.contraction_work import CACHED, HELD, OWN, is_turned, part_met
-from talweg.schedule.place import plain, walk
+from talweg.schedule.contraction_work import CACHED, HELD, OWN, is_turned
 from talweg.schedule.target import Target
 
 # Rows and vectors of tiles, and the time of one multiplication relative to the best. The sums, a
@@ -36,10 +32,8 @@ STRIDED = 256  # the same where rows of the left operand are read across memory
 DEEP = 4096  # the depth from which on it is taken in pieces
 EXPANDED = 512  # the same where the right operand is larger than the memory it is read from
 LONG = 32  # the depth from which on the ordinary loops are considered
-SAMPLE = 16  # tiles that are looked at
 NEARBY = 1 << 18  # bytes of the right operand from which on every item may copy its part
 SECOND = 1 << 20  # bytes of the right operand that the second cache holds
-FEW = 512  # rows across memory up to which one copy serves all items, though taken in pieces
 THIN = 32  # rows up to which the right operand may stream by
 STREAM, SPLITS = 32, 8  # piece and parts of the depth where rows are few: memory in its order
 FIRST = 20 << 10  # bytes of copied rows that stay in the first cache beside panels
@@ -72,7 +66,7 @@ def choose_tiles(
         return None
     best = min(costs, key=lambda tiles: costs[tiles])
     facts = _arrangements(contraction.source, target)[0]
-    if _loops(facts, _Sizes(facts, values, target)) < costs[best]:
+    if _loops(facts, Sizes(facts.contraction, values, target)) < costs[best]:
         return None
     return _taken_again((contraction.source, ()), best, costs)
 
@@ -102,7 +96,7 @@ def choose_sharing(
     prices, costs = priced(contraction, values, target), dict[Tiles, float]()
     for facts in _arrangements(source, target):
         read = {load.buffer for load in loads(facts.contraction.right)}
-        sizes = _Sizes(facts, values, target)
+        sizes = Sizes(facts.contraction, values, target)
         if facts.order.inner != alone.order.inner or not read <= shared or sizes.expanded:
             continue
         for tiles, cost in prices.items():
@@ -143,7 +137,7 @@ def _priced(
     values = dict(given)
     costs: dict[Tiles, float] = {}
     for facts in _arrangements(nest, target):
-        sizes = _Sizes(facts, values, target)
+        sizes = Sizes(facts.contraction, values, target)
         for left, right in facts.ways:
             for rows, vectors, time in _tiles(sizes, target):
                 tiles = Tiles(rows, vectors, left, right, order=facts.order)
@@ -221,7 +215,7 @@ def _facts(c: Contraction, order: Order, found: tuple[tuple[Left, Right], ...]) 
 _Tile: TypeAlias = tuple[int, int, float]
 
 
-def _tiles(sizes: _Sizes, target: Target) -> Sequence[_Tile]:
+def _tiles(sizes: Sizes, target: Target) -> Sequence[_Tile]:
     wide = target.is_aarch64 or (target.is_x86 and target.has("avx512f"))
     flat = _FLAT if wide else _FLAT_NARROW
     if sizes.rows <= len(flat):
@@ -229,7 +223,7 @@ def _tiles(sizes: _Sizes, target: Target) -> Sequence[_Tile]:
     return _WIDE if wide else _NARROW
 
 
-def _cuts(sizes: _Sizes, tiles: Tiles) -> Iterator[Tiles]:
+def _cuts(sizes: Sizes, tiles: Tiles) -> Iterator[Tiles]:
     """Yield the ways in which the depth may be taken in pieces."""
     expanded = sizes.expanded and tiles.packed
     deep = sizes.depth > (EXPANDED if expanded else DEEP)
@@ -239,15 +233,17 @@ def _cuts(sizes: _Sizes, tiles: Tiles) -> Iterator[Tiles]:
     least = SECOND if tiles.left == "taps" else NEARBY
     if (deep and expanded) or (tiles.packed and not expanded and sizes.copied > least):
         piece = STRIDED if sizes.is_across(tiles) else PIECE
-        yield replace(whole, near=True, piece=piece)
-        turned = (tiles.left == "columns" and sizes.batch == 1) or sizes.waits(tiles)
-        if turned and not deep and sizes.depth > 2 * PIECE:
+        turned = tiles.left == "columns" and sizes.batch == 1
+        cut = not deep and sizes.depth > 2 * PIECE
+        if not turned or not cut:
+            yield replace(whole, near=True, piece=piece)
+        if cut and (turned or sizes.waits(tiles)):
             yield replace(tiles, piece=piece)
     if tiles.right == "direct" and sizes.rows <= THIN and sizes.depth > STREAM * SPLITS:
         yield replace(tiles, piece=STREAM, splits=SPLITS)
 
 
-def _splits(sizes: _Sizes) -> int:
+def _splits(sizes: Sizes) -> int:
     """How often to split a depth, so that several threads have work and memory is gone through
     least: every part of the columns reads the left operand again, every part of the rows the right
     one, and sums of splits are written and read.
@@ -274,10 +270,9 @@ _STAGE, _SHARE = 20_000.0, 10.0  # of a stage before, and of a vector that anoth
 _LATE = 14.0  # of a vector that an item copies for few rows, which lie across memory as well
 _APART, _CROWDED = 0.6, 3.0  # for a vector in place: in rows apart, which meet in few cache sets
 _AGAIN = 3.0  # cycles for a vector of copied rows that have left the first cache
-_SLOW = {dtypes.int32: 2.0, dtypes.int64: 4.0}  # times the cycles of a multiplication of floats
 _PAGE, _PAGES = 4096, 96  # bytes, and how many pages are found at once
+_SETS, _MISSED = 1 << 17, 30.0  # bytes of a way of the second cache; cycles where it is left
 _WAYS = 12  # lines of the first cache whose places are some half pages apart
-_BANK = 1024  # bytes apart from which on elements share few lines of a cache, and no page
 
 
 @frozen
@@ -285,13 +280,14 @@ class _Cost:
     """The cycles that a schedule takes, roughly."""
 
     facts: _Facts
-    sizes: _Sizes
+    sizes: Sizes
     tiles: Tiles
 
     @property
     def panels(self) -> int:
         """How many panels there are."""
-        return self.sizes.blocks * -(-self.sizes.columns // (self.sizes.lanes * self.tiles.vectors))
+        width = self.sizes.lanes * self.tiles.vectors
+        return self.sizes.blocks * -(-self.sizes.columns // width)
 
     @property
     def _panel(self) -> int:
@@ -341,7 +337,7 @@ class _Cost:
         if is_turned(self.facts.contraction, tiles):
             store += _TURN / sizes.lanes
         elif not self.facts.stores_run:
-            store = 9.0 if sizes.apart * sizes.itemsize % _BANK == 0 else 4.0
+            store = 9.0 if sizes.apart * sizes.itemsize % BANK == 0 else 4.0
         return total + self._right(meetings) + self._left(meetings, high) + results * store
 
     @property
@@ -369,11 +365,11 @@ class _Cost:
         sizes, tiles, panels, once = self.sizes, self.tiles, self.panels, self._once
         if tiles.packed:
             return self.copy()
-        torn = sizes.stride * sizes.itemsize >= max(_BANK, 128 * tiles.vectors)
+        torn = sizes.stride * sizes.itemsize >= max(BANK, 128 * tiles.vectors)
         held = sizes.held * sizes.itemsize
         total = meetings * sizes.depth * tiles.vectors * (0.1 if held > 1 << 15 else 0.0)
         if sizes.stride > tiles.vectors * sizes.lanes and held > 1 << 18:
-            slow = _APART if sizes.stride * sizes.itemsize % _BANK else _CROWDED
+            slow = _APART if sizes.stride * sizes.itemsize % BANK else _CROWDED
             total += (meetings - sizes.batch * panels) * sizes.depth * tiles.vectors * slow
         if tiles.right == "direct":
             stays = held <= SECOND + (SECOND >> 2) or tiles.piece == STREAM
@@ -406,13 +402,21 @@ class _Cost:
             return read + times * sizes.rows * sizes.steps * (_STEP + _COPY * vectors)
         if tiles.left == "columns":
             copy = _COPY if self.facts.left_runs else _GATHER * tiles.rows
-            return times * high * sizes.depth * (copy + memory)
-        deep = min(sizes.inner, tiles.piece or sizes.inner)
+            deep = min(sizes.depth, tiles.piece or sizes.depth)
+            met = deep * math.gcd(sizes.left_stride * sizes.itemsize, _SETS) >= 2 * SECOND
+            return times * high * sizes.depth * (copy + memory + (_MISSED if met else 0.0))
+        far = sizes.held_left * sizes.itemsize > SECOND
+        once = sizes.batch * sizes.rows * sizes.depth <= 1.5 * sizes.held_left
+        deep = sizes.depth if far and once else sizes.inner  # windows meet the same lines again
+        deep = min(deep, tiles.piece or deep)
         apart = sizes.left_stride * sizes.itemsize
         few = _PAGES if apart >= _PAGE else 256
         if 2 * math.gcd(apart, _PAGE) >= _PAGE:
             few = _WAYS
-        if apart < _BANK or deep <= few:
+        if apart >= BANK and sizes.lanes % tiles.rows:  # rows of a tile lie in two lines
+            torn = 2.0 if tiles.near else 0.5
+            read += meetings * sizes.depth * torn * (tiles.rows - 1) / sizes.lanes
+        if apart < BANK or deep <= few:
             return read
         again = meetings * sizes.depth * (12.0 if deep > PIECE else 2.0)
         return again + times * high * sizes.depth * 2.0 * memory
@@ -423,7 +427,7 @@ def _reach(size: float) -> float:
     return next(more for limit, more in _CACHES if size <= limit)
 
 
-def _loops(facts: _Facts, sizes: _Sizes) -> float:
+def _loops(facts: _Facts, sizes: Sizes) -> float:
     """The cycles of the ordinary loops where rows of both operands are multiplied."""
     if not facts.along or sizes.steps > 1 or sizes.expanded or sizes.depth < LONG:
         return math.inf
@@ -431,120 +435,3 @@ def _loops(facts: _Facts, sizes: _Sizes) -> float:
     vectors = -(-sizes.depth // sizes.lanes)
     held = max(sizes.held, sizes.held_left) * sizes.itemsize
     return pairs * (vectors * (1.2 + 0.4 * _reach(held)) + _STEP / 2)
-
-
-class _Sizes:
-    """The extents of a contraction, as numbers."""
-
-    def __init__(self, facts: _Facts, values: Mapping[str, Number], target: Target) -> None:
-        contraction = facts.contraction
-        self._contraction, self._values = contraction, values
-        self._met: dict[int, float] = {}
-
-        def size(axes: Axes) -> int:
-            return math.prod(max(_number(axis.extent, values), 0) for axis in axes)
-
-        self.batch, self.rows = size(contraction.batch), size(contraction.rows)
-        self.blocks, self.columns = size(contraction.columns[:-1]), size(contraction.columns[-1:])
-        self.steps, self.inner = size(contraction.depth[:-1]), size(contraction.depth[-1:])
-        self.depth = self.steps * self.inner
-        self.itemsize = contraction.dtype.itemsize
-        self.lanes = target.vector_bytes // self.itemsize
-        self.time = 1.0 if contraction.paired else _SLOW.get(contraction.dtype, 1.0)
-        self.right = self.blocks * self.columns * self.depth
-        self.copied = self.batch * self.right * self.itemsize
-        shapes = {b.name: b.shape for b in contraction.nest.inputs}
-
-        def held(value: Scalar) -> int:
-            read = {load.buffer for load in loads(value)}
-            return sum(_number(plain(shapes[b][0]), values) for b in read if b in shapes)
-
-        def stride(value: Scalar, index: str) -> int:
-            read = read_of(value)
-            factor = None if read is None else read.place.factor(index)
-            if factor is None or factor.names():
-                return 0
-            return abs(_number(plain(factor), values))
-
-        self.held_left, self.held = held(contraction.left), held(contraction.right)
-        self.expanded = self.right > 1.5 * self.held
-        inner, column = contraction.depth[-1].index, contraction.columns[-1].index
-        self.left_stride = stride(contraction.left, inner)
-        self.stride = stride(contraction.right, inner)
-        stores = stored(contraction.epilogue)
-        self.apart = max((stride(store, column) for store in stores), default=1)
-
-    def is_across(self, tiles: Tiles) -> bool:
-        """Whether rows of the left operand are read in place, across memory."""
-        return tiles.left == "rows" and self.left_stride * self.itemsize >= _BANK
-
-    def waits(self, tiles: Tiles) -> bool:
-        """Whether items that copy panels for themselves have too few rows to make up for it."""
-        few = self.rows <= FEW and self.batch == 1 and self.is_across(tiles)
-        return few and not is_turned(self._contraction, tiles)
-
-    def met(self, tiles: Tiles) -> float:
-        """Return the part of all steps of the depth that such tiles meet."""
-        c, height, width = self._contraction, tiles.rows, tiles.vectors * self.lanes
-        if tiles.left != "taps":
-            return part_met(c, (self.rows, self.columns, self.depth), height, width)
-        if height not in self._met:
-            self._met[height] = _met(c, self._values, self.rows, self.steps, height)
-        return self._met[height]
-
-
-def _met(c: Contraction, values: Mapping[str, Number], rows: int, steps: int, height: int) -> float:
-    """What part of the steps some tiles meet, all over the rows."""
-    read = read_of(c.left)
-    if read is None or not rows or not steps:
-        return 1.0
-    tiles = np.unique(np.linspace(0, (rows - 1) // height, SAMPLE).astype(np.int64))
-    row = np.minimum(tiles[:, None] * height + np.arange(height), rows - 1)[..., None]
-    step = np.unique(np.linspace(0, steps - 1, 4 * SAMPLE).astype(np.int64))
-    known = {n: np.asarray(value) for n, value in values.items() if isinstance(value, int)}
-    known |= {axis.index: np.asarray(0) for axis in (*c.batch, *c.columns, *c.depth)}
-    for axes, places in ((c.rows, row), (c.depth[:-1], step)):
-        for axis in reversed(axes):
-            size = max(_number(axis.extent, values), 1)
-            known[axis.index] = places % size
-            places = places // size
-    counted = [c for c in read.conditions if not any(isinstance(p, Load) for p in walk(c))]
-    holds = [_array(plain(condition), known) for condition in counted]
-    whole = functools.reduce(np.logical_and, holds, np.ones((len(tiles), height, len(step)), bool))
-    return float(whole.any(1).mean())
-
-
-_QUICK: Mapping[str, Callable[..., np.ndarray]] = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "lt": np.less,
-    "ge": np.greater_equal,
-    "eq": np.equal,
-}
-
-
-def _array(value: Scalar, known: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The values of an expression of indices and arguments."""
-    match value:
-        case Constant(text):
-            return np.asarray(np.int64(text))
-        case Argument(name) | Index(name) | Local(name):
-            return known[name]
-        case Call(function, operands):
-            quick = _QUICK.get(function) or functools.partial(evaluate, function)
-            return np.asarray(quick(*(_array(o, known) for o in operands)))
-    raise TypeError(f"{value!r} is not made of indices")
-
-
-def _number(value: Scalar, values: Mapping[str, Number]) -> int:
-    match value:
-        case Constant(text):
-            return int(text)
-        case Argument(name):
-            return int(values[name].real)
-        case Call("mul", (left, right)):
-            return _number(left, values) * _number(right, values)
-        case Call(function, operands):
-            return int(evaluate(function, *(np.int64(_number(o, values)) for o in operands)))
-    raise TypeError(f"{value!r} is not made of arguments")

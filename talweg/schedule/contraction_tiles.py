@@ -89,7 +89,8 @@ def lefts(contraction: Contraction) -> tuple[Left, ...]:
         return (packed,)
     if is_even(read.place) and not read.conditions:
         return "rows", packed
-    if inner not in used_in(read.conditions) and step(read.load, inner) == 1:
+    alike = read.conditions and inner not in used_in(read.conditions)
+    if alike and step(read.load, inner) == 1:
         return "taps", packed
     return (packed,)
 
