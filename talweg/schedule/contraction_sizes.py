@@ -19,7 +19,7 @@ from talweg.schedule.contraction_work import is_turned, part_met
 from talweg.schedule.place import plain, walk
 from talweg.schedule.target import Target
 
-SAMPLE = 64  # tiles, and steps of the outer depth, that are looked at
+SAMPLE = 128  # tiles that are looked at, and twice the steps of the outer depth
 GOLDEN = 0.6180339887498949  # its multiples keep no step with the sides of an image
 FEW = 1024  # rows across memory up to which one copy serves all items, though taken in pieces
 BANK = 1024  # bytes apart from which on elements share few lines of a cache, and no page
@@ -104,7 +104,7 @@ def _met(c: Contraction, values: Mapping[str, Number], rows: int, steps: int, he
     spread = np.arange(SAMPLE) * GOLDEN % 1.0 if count > SAMPLE else np.arange(count) / count
     tiles = np.unique((spread * count + 1e-6).astype(np.int64))
     row = np.minimum(tiles[:, None] * height + np.arange(height), rows - 1)[..., None]
-    step = np.unique(np.linspace(0, steps - 1, SAMPLE).astype(np.int64))
+    step = np.unique(np.linspace(0, steps - 1, SAMPLE // 2).astype(np.int64))
     known = {n: np.asarray(value) for n, value in values.items() if isinstance(value, int)}
     known |= {axis.index: np.asarray(0) for axis in (*c.batch, *c.columns, *c.depth)}
     for axes, places in ((c.rows, row), (c.depth[:-1], step)):
