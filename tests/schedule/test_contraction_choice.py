@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from talweg.base import dtypes
+from talweg.loops.text import parse
 from talweg.ops.contract import Conv, ConvInputGrad, Dot
 from talweg.schedule.contraction import Order, recognise
 from talweg.schedule.contraction_choice import choose_tiles, priced
@@ -107,3 +108,40 @@ def test_orders_that_make_no_difference_are_not_listed() -> None:
     laid = Laid(Dot(), dtypes.float32, [(3, 4), (4, 5)], None)
     assert recognise(laid.nest, Order(apart=True)) is None
     assert np.prod(laid.shape) == 15
+
+
+PAIRED = """
+def conv(
+    n: int64, m: int64, y: int64, c: int64, h: int64, w: int64, a: int64, b: int64,
+    x0: input[float32, m, c, h, w],
+    x1: input[float32, n, a, b, 4 * c],
+    out0: output[float32, n, m, y],
+):
+    for i0 in parallel(n):
+        for i1 in parallel(m):
+            for i2 in parallel(y):
+                s: var[float32] = float32(0.0)
+                for k0 in reduction(c):
+                    for k1 in reduction(h):
+                        for k2 in reduction(w):
+                            s.add(x1[i0, i2 + k1 // 2, k2 // 2, k1 % 2 * c * 2 + k2 % 2 * c + k0] * x0[i1, k0, k1, k2])
+                out0[i0, i1, i2] = s
+"""  # noqa: E501
+
+
+def test_places_without_conditions_are_no_taps() -> None:
+    found = recognise(parse(PAIRED))
+    assert found is not None
+    sizes = {"n": 8, "m": 64, "y": 50, "c": 32, "h": 7, "w": 7, "a": 54, "b": 4}
+    tried = priced(found, sizes, WIDE)
+    assert tried
+    assert all(tiles.left != "taps" for tiles in tried)
+
+
+def test_depths_that_lie_in_few_cache_sets_are_taken_in_pieces() -> None:
+    for m, k, n in ((512, 1024, 512), (1024, 1568, 512), (512, 2048, 1024)):
+        laid = Laid(Dot(), dtypes.float32, [(m, k), (k, n)], [(1, 0), (0, 1), (0, 1)])
+        tiles = chosen(laid)
+        assert tiles is not None
+        assert tiles.piece
+        assert not tiles.near
