@@ -15,6 +15,7 @@ from talweg.engine.barrier import note
 from talweg.engine.modes import set_grad_enabled
 from talweg.engine.reach import leading_to, leaves_below, reachable
 from talweg.engine.state import STATE
+from talweg.engine.stretch import Stretch
 from talweg.engine.tape import (
     Direct,
     Edge,
@@ -31,6 +32,7 @@ from talweg.engine.tensor import (
     twin,
     wrap,
 )
+from talweg.engine.watch import WATCHERS
 from talweg.ir.node import Node
 
 Tensors = Tensor | Sequence[Tensor]
@@ -178,6 +180,12 @@ def _roots(
     return roots
 
 
+def _goes_on(step: Direct) -> bool:
+    """Whether more steps of one Op follow: for one or two it is quicker to make their Nodes."""
+    below = step.left or step.right
+    return isinstance(below, Direct) and isinstance(below.left or below.right, Direct)
+
+
 class Pass:
     """One backward pass over the tape.
 
@@ -300,56 +308,22 @@ class Pass:
             useful: the steps to go through, and leaves; all without it.
             targets: steps and numbers of their results: what arrives there is returned.
         """
-        arrived, b = self.arrived, self.builder
-        asked = {step for step, _ in targets}
+        arrived = self.arrived
+        asked = {step for step, _ in targets if step is not None}
         found: dict[End, Node] = {}
         plain = self.tape is None and not STATE.anomaly
-        release = not self.retain
-        near: Direct | None = None  # a step that may be the next, and what arrived there
-        given: Node | None = None
-        while near is not None or waiting:
-            if near is None or (waiting and waiting[0][0] < -near.order):
-                if near is not None and given is not None:
-                    arrived[near] = given
-                    heappush(waiting, (-near.order, near))
-                step = heappop(waiting)[1]
-                given = arrived.pop(step, None)
-            else:
-                step = near
-            near = None
+        stretch = self._stretch(waiting, useful, asked) if plain else None
+        while waiting:
+            step = heappop(waiting)[1]
+            given = arrived.pop(step, None)
             if useful is not None and step not in useful:
                 continue
             free = plain and step.watch is None and step not in asked
             if free and given is not None and isinstance(step, Direct):
-                node = step.node
-                left = step.left
-                right = step.right
-                if node is not None and left is not right and step.order > Writes.latest:
-                    b.code = step.code
-                    b.offset = step.offset
-                    given_on = node.op.vjp(b, node, given)
-                    if left is not None and (ct := given_on[0]) is not None:
-                        x = node.inputs[0]
-                        if ct.type is not x.type:
-                            ct = settled(b, node, x, ct)
-                        before = arrived.get(left)
-                        if before is not None:
-                            arrived[left] = b.add(before, ct)
-                        elif isinstance(left, Direct):
-                            near, given = left, ct
-                        else:
-                            self.add(left, ct)
-                    if right is not None and (ct := given_on[1]) is not None:
-                        x = node.inputs[1]
-                        if ct.type is not x.type:
-                            ct = settled(b, node, x, ct)
-                        before = arrived.get(right)
-                        if before is not None:
-                            arrived[right] = b.add(before, ct)
-                        else:
-                            self.add(right, ct)
-                    if release:
-                        step.node = step.first = step.second = step.result = None
+                if stretch is not None and _goes_on(step):
+                    if stretch.run(step, given):
+                        continue
+                elif self._one(step, given):
                     continue
             if free and given is not None and step.width == 1:
                 self._apply(step, {0: given})
@@ -360,6 +334,34 @@ class Pass:
             if taken:
                 found |= self._pass_through(step, taken, useful, targets)
         return found
+
+    def _one(self, step: Direct, given: Node) -> bool:
+        """Take a cotangent through a step of one Op, if nothing stands against it."""
+        node, left, right, b = step.node, step.left, step.right, self.builder
+        if node is None or left is right or step.order <= Writes.latest:
+            return False
+        b.code = step.code
+        b.offset = step.offset
+        found = node.op.vjp(b, node, given)
+        for edge, x, ct in zip((left, right), node.inputs, found, strict=False):
+            if edge is not None and ct is not None:
+                self.add(edge, ct if ct.type is x.type else settled(b, node, x, ct))
+        if not self.retain:
+            step.node = step.first = step.second = step.result = None
+        return True
+
+    def _stretch(
+        self,
+        waiting: list[tuple[int, GradFn]],
+        useful: Container[GradFn] | None,
+        asked: Collection[GradFn],
+    ) -> Stretch | None:
+        """Return what takes cotangents through steps of one Op; None where each Node is watched."""
+        trace = self.builder.trace
+        if trace is None or STATE.now.capture is not None or WATCHERS:
+            return None
+        on_the_way = (self.arrived, waiting, self.leaves)
+        return Stretch(self.builder, trace, on_the_way, useful, asked, not self.retain)
 
     def _pass_through(
         self,

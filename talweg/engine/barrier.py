@@ -11,6 +11,7 @@ from talweg.engine.evaluate import compute, compute_trace
 from talweg.engine.state import CONFIG, PENDING_BYTES, STATE, Recording
 from talweg.engine.tape import GradFn, end_of
 from talweg.ir.node import Node, known_node
+from talweg.ir.op import INPUT
 
 if TYPE_CHECKING:
     from talweg.engine.tensor import Tensor
@@ -79,7 +80,7 @@ def flush(wanted: Sequence[Node] = ()) -> None:
     now.written.clear()
     compute_trace(now.trace, wanted)
     for s in storages:
-        if s.node.inputs and s.node.value is not None:
+        if s.node.value is not None and s.node.op is not INPUT:
             s.node = known_node(s.node)
     _let_go({step for step, _ in (end_of(t._edge) for t in alive) if step is not None})
 

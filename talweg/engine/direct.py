@@ -9,22 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from sys import _getframe
 from types import CodeType
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from talweg.base.source import FOREIGN, here
 from talweg.engine.barrier import overdue
 from talweg.engine.header import Header
 from talweg.engine.state import PENDING_BYTES, STATE
-from talweg.engine.tape import Direct, clock, direct_class
+from talweg.engine.tape import Direct, Ends, clock, direct_class
 from talweg.engine.tensor import Storage, Tensor, alias
 from talweg.ir.node import Node, make_node
 from talweg.ir.op import Op
+from talweg.ir.rule import Rule
 from talweg.ir.types import TensorType
 
-# The Op, the type of its result, and the class of its steps on the tape: None for what has none.
-Learned: TypeAlias = tuple[Op, TensorType, type[Direct] | None]
+# The Op, the type of its result, the class of its steps on the tape (None for what has none), and
+# the gradients of these.
+Learned: TypeAlias = tuple[Op, TensorType, type[Direct] | None, dict[Ends, Rule | Literal[False]]]
 
 _new: Callable[[type[Tensor]], Tensor] = object.__new__
+_new_step: Callable[[type[Direct]], Direct] = object.__new__
 _rows: dict[tuple[TensorType, int], tuple[Header, tuple[tuple[Op, TensorType], ...]]] = {}
 _ROWS = 4096
 
@@ -69,13 +72,13 @@ def learn(name: str, out: Node, operands: Sequence[Node]) -> Learned | None:
     if out.inputs != tuple(operands):
         return None
     if len(operands) == 1 and not type.inexact:
-        return out.op, type, None
+        return out.op, type, None, {}
     if not (out.op.differentiable and type.inexact):
         return None
     for x in operands:
         if x.type.dtype is not type.dtype:
             return None
-    return out.op, type, direct_class(name, tuple(range(len(operands))))
+    return out.op, type, direct_class(name, tuple(range(len(operands)))), {}
 
 
 def record_sole(learned: Learned, t: Tensor, x: Node) -> Tensor:
@@ -83,7 +86,7 @@ def record_sole(learned: Learned, t: Tensor, x: Node) -> Tensor:
 
     The user's line is that of the caller's caller.
     """
-    op, type, make = learned
+    op, type, make, rules = learned
     now = STATE.now
     builder = now.builder
     frame = _getframe(2)
@@ -102,10 +105,11 @@ def record_sole(learned: Learned, t: Tensor, x: Node) -> Tensor:
     left = t._edge
     result._edge = None
     if left is not None and now.grad and make is not None:
-        result._edge = step = make()
+        result._edge = step = _new_step(make)
         step.order = next(clock)
         step.watch = step.right = step.second = None
         step.node = node
+        step.rules = rules
         step.code = code
         step.offset = offset
         step.left = left
@@ -123,7 +127,7 @@ def record_pair(learned: Learned, t: Tensor | None, x: Node, u: Tensor | None, y
 
     One of them may be None: its Node is a number. The user's line is that of the caller's caller.
     """
-    op, type, make = learned
+    op, type, make, rules = learned
     now = STATE.now
     builder = now.builder
     frame = _getframe(2)
@@ -143,10 +147,11 @@ def record_pair(learned: Learned, t: Tensor | None, x: Node, u: Tensor | None, y
     right = None if u is None else u._edge
     result._edge = None
     if (left is not None or right is not None) and now.grad and make is not None:
-        result._edge = step = make()
+        result._edge = step = _new_step(make)
         step.order = next(clock)
         step.watch = None
         step.node = node
+        step.rules = rules
         step.code = code
         step.offset = offset
         step.left = left
@@ -161,6 +166,15 @@ def record_pair(learned: Learned, t: Tensor | None, x: Node, u: Tensor | None, y
     return result
 
 
+def _kept(
+    learned: dict[TensorType, Learned], op: Op, type: TensorType, name: str, takes: tuple[int, ...]
+) -> Learned:
+    if len(learned) >= _ROWS:
+        learned.clear()
+    found = learned[type] = op, type, direct_class(name, takes), {}
+    return found
+
+
 def arithmetic(
     op: Op, name: str, general: Callable[[Tensor, Any], Any], reflected: bool = False
 ) -> Callable[[Tensor, Any], Any]:
@@ -172,11 +186,10 @@ def arithmetic(
         general: the operator for all other operands.
         reflected: the Tensor is the right operand.
     """
-    pair: type[Direct] | None = None
-    alone: type[Direct] | None = None
+    pairs: dict[TensorType, Learned] = {}
+    alone: dict[TensorType, Learned] = {}
 
     def operator(self: Tensor, other: Any) -> Any:
-        nonlocal pair, alone
         view = self._view
         x = self._storage.node if view is None else self.node()
         type = x.type
@@ -184,14 +197,14 @@ def arithmetic(
             if isinstance(other, Tensor):
                 y = other._storage.node if other._view is None else other.node()
                 if y.type is type and not reflected and (x is not y or self is other):
-                    pair = pair or direct_class(name, (0, 1))
-                    return record_pair((op, type, pair), self, x, other, y)
+                    found = pairs.get(type) or _kept(pairs, op, type, name, (0, 1))
+                    return record_pair(found, self, x, other, y)
             elif other.__class__ is float or other.__class__ is int:
-                alone = alone or direct_class(name, (1,) if reflected else (0,))
+                found = alone.get(type) or _kept(alone, op, type, name, (int(reflected),))
                 number = STATE.now.builder.scalar(other, type.dtype)
                 if reflected:
-                    return record_pair((op, type, alone), None, number, self, x)
-                return record_pair((op, type, alone), self, x, None, number)
+                    return record_pair(found, None, number, self, x)
+                return record_pair(found, self, x, None, number)
         return general(self, other)
 
     return operator

@@ -18,6 +18,7 @@ from talweg.engine.watch import WATCHERS, interpreting, observe, wanted_anew
 from talweg.ir.interpret import interpret
 from talweg.ir.node import Graph, Node
 from talweg.ir.op import INPUT
+from talweg.ir.rule import Page
 from talweg.ir.trace import Layout, Trace
 from talweg.ir.verify import verify
 from talweg.ops.kinds import View
@@ -48,11 +49,13 @@ class Replay(NamedTuple):
         program: what to run.
         inputs: places in the trace of what it takes.
         outputs: places of what it gives.
+        unknown: places of what is held and not computed: views of that.
     """
 
     program: Program
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    unknown: tuple[int, ...]
 
 
 _PROGRAMS: OrderedDict[Any, Program | None] = OrderedDict()
@@ -79,46 +82,60 @@ def compute_trace(trace: Trace, wanted: Sequence[Node]) -> None:
     if not (trace.nodes or wanted):
         return
     places = tuple([trace.enter(n) for n in wanted])
-    key = trace.key(), trace.references(), places
+    references = trace.references()
+    key = trace.key(), references, places
     replay = None if WATCHERS else _REPLAYS.get(key)
-    nodes = trace.nodes
+    page = trace.page
     if replay is not None:
         trace.clear()
-        program, inputs, outputs = replay
-        try:
-            values = program.run([nodes[i] for i in inputs])
-        except (IndexOutOfRange, OverflowError, struct.error):  # or a number that does not fit
-            _compute_each([nodes[i] for i in outputs])
-            return
-        for i, value in zip(outputs, values, strict=True):
-            nodes[i].value = value
-        count(hits=1)
+        _run_again(replay, page)
         return
     layout = trace.layout()
-    held = _behind_views(trace.held(layout))
-    found = [n for n in dict.fromkeys((*wanted, *held)) if n.value is None]
+    held = trace.held(layout, references)
+    found = [n for n in dict.fromkeys((*wanted, *_behind_views(held))) if n.value is None]
     outside = set(trace.outside)
     trace.clear()
-    if _computed_once(hash(key), nodes, layout, found):
-        return
-    graph = _compute_each(found)
-    if graph is None or WATCHERS:
-        return
-    ran = _PROGRAMS.get(_key_of(graph))
-    inputs = tuple([n.at for n in graph.inputs])
-    if ran is None or not outside.issuperset(inputs):
-        return
-    if len(_REPLAYS) >= REPLAYS:
-        _REPLAYS.popitem(last=False)
-    _REPLAYS[key] = Replay(ran, inputs, tuple([n.at for n in graph.outputs]))
+    try:
+        if _computed_once(hash(key), page, layout, found):
+            return
+        graph = _compute_each(found)
+        if graph is None or WATCHERS:
+            return
+        ran = _PROGRAMS.get(_key_of(graph))
+        inputs = tuple([n.at for n in graph.inputs])
+        if ran is None or not outside.issuperset(inputs):
+            return
+        outputs = tuple([n.at for n in graph.outputs])
+        unknown = tuple([n.at for n in held if n.value is None])
+        if len(_REPLAYS) >= REPLAYS:
+            _REPLAYS.popitem(last=False)
+        _REPLAYS[key] = Replay(ran, inputs, outputs, unknown)
+    finally:
+        page.close((*wanted, *held))
 
 
-def _computed_once(key: int, nodes: Sequence[Node], layout: Layout, wanted: Sequence[Node]) -> bool:
+def _run_again(replay: Replay, page: Page) -> None:
+    """Compute a trace that is like an earlier one."""
+    program, inputs, outputs, unknown = replay
+    nodes = page.nodes
+    ends = list(map(page.node, outputs))
+    try:
+        values = program.run([nodes[i] for i in inputs])
+    except (IndexOutOfRange, OverflowError, struct.error):  # or a number that does not fit
+        _compute_each(ends)
+    else:
+        for node, value in zip(ends, values, strict=True):
+            node.value = value
+        count(hits=1)
+    page.close([*ends, *[nodes[i] for i in unknown]])
+
+
+def _computed_once(key: int, page: Page, layout: Layout, wanted: Sequence[Node]) -> bool:
     """Compute small values straight from their Nodes if they come for the first time."""
     if WATCHERS or CONFIG.compile != "always" or key in _SEEN or not wanted:
         return False
     try:
-        values = once.run_once(nodes, layout, wanted)
+        values = once.run_once(page, layout, wanted)
     except (IndexOutOfRange, OverflowError, struct.error):
         return False
     if values is None:
@@ -149,7 +166,7 @@ def _behind_views(held: Iterable[Node]) -> list[Node]:
 
 
 def _behind(node: Node) -> Node:
-    while isinstance(node.op, View) and len(node.inputs) == 1:
+    while node.value is None and isinstance(node.op, View) and len(node.inputs) == 1:
         (behind,) = node.inputs
         if behind.type.nbytes > node.type.nbytes:
             break

@@ -113,8 +113,8 @@ def know(start: int, given: Sequence[Node], out: Any) -> tuple[Known, list[Node]
         given: the operands, each once.
         out: what the function returned.
     """
-    outs: Sequence[Any] = (out,) if out.__class__ is Node else out
-    if not isinstance(outs, list | tuple) or not all(o.__class__ is Node for o in outs):
+    outs: Sequence[Any] = (out,) if isinstance(out, Node) else out
+    if not isinstance(outs, list | tuple) or not all(isinstance(o, Node) for o in outs):
         return None
     learned = learn(STATE.now.trace, start, given)
     if learned is None:

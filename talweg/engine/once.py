@@ -26,9 +26,10 @@ from talweg.engine.counters import count
 from talweg.engine.scalars import format_of, is_scalar
 from talweg.engine.workers import pool
 from talweg.ir.node import Graph, Node
+from talweg.ir.rule import Page
 from talweg.ir.trace import Layout, layout_of
 from talweg.passes.places import ARENA, INPUT
-from talweg.passes.small import ALIGNMENT, REFUSED, ROLES, SHOWN, are_small
+from talweg.passes.small import ALIGNMENT, PLAIN, REFUSED, ROLES, SHOWN, are_small
 from talweg.runtime.buffer import Buffer, address_of
 from talweg.runtime.executor import single_run
 
@@ -43,8 +44,9 @@ else:
     apart = deferred("talweg.passes.apart")
     kernels = deferred("talweg.engine.kernels")
 
-_nbytes, _type_token = attrgetter("type.nbytes"), attrgetter("type.token")
+_nbytes, _token = attrgetter("nbytes"), attrgetter("token")
 _LIMIT = 1 << 15
+_TYPES = 21  # bits of a number of a type, in a kind
 _CLOSE = 1 << 20  # bytes of values up to which none takes the place of another
 
 # Instead of the number of an operand, in a pattern: the address of shared memory, and, further
@@ -57,11 +59,13 @@ class _Tables(NamedTuple):
 
     Args:
         words: the argument blocks.
-        patches: a word of the piece's blocks, and the operand whose address is put there; the
-            result comes after the operands.
+        patches: a word of the piece's blocks, and the operand whose address is put there, from 1
+            on; 0 is the result.
         stages: a function, the first word of its block, items.
         counts: for each piece how many rows of these are its own.
         starts: and which of them is the first.
+        kinds, numbers: of the pieces that are found by a kind, in the order of kinds. At the end
+            is a kind that no piece has.
     """
 
     words: np.ndarray
@@ -69,6 +73,8 @@ class _Tables(NamedTuple):
     stages: np.ndarray
     counts: np.ndarray
     starts: np.ndarray
+    kinds: np.ndarray
+    numbers: np.ndarray
 
 
 @final
@@ -76,8 +82,8 @@ class _Patterns:
     """The pieces that were met, and what is written for each.
 
     Attributes:
-        numbers: of the pieces, by the Op's token and the tokens of at most two types (-1 for
-            none), or by their key.
+        numbers: of the pieces, by their kind (the Op's token and the tokens of at most two types,
+            in one number), or by their key.
         kernels: all kernels; they stay loaded.
         scratch, shared, inside: the most memory that any of them wants.
         tables: the patterns. They are never changed, but replaced by longer ones.
@@ -89,11 +95,11 @@ class _Patterns:
         self.scratch = self.shared = self.inside = 0
         self.tables = _Tables(
             np.empty(0, np.uint64), np.empty((0, 2), np.int64), np.empty((0, 3), np.uint64),
-            np.empty((0, 3), np.int64), np.empty((0, 3), np.int64),
+            np.empty((0, 3), np.int64), np.empty((0, 3), np.int64), np.array([-1]), np.array([-1]),
         )  # fmt: skip
 
-    def add(self, key: Any, launches: Sequence[tuple[Launch, Kernel]], inputs: int) -> None:
-        """Add a piece that has so many operands."""
+    def add(self, key: Any, launches: Sequence[tuple[Launch, Kernel]]) -> None:
+        """Add a piece."""
         if key in self.numbers:
             return
         words: list[int] = []
@@ -108,7 +114,7 @@ class _Patterns:
             words += memoryview(block).cast("Q")
             for n, place in enumerate(launch.places):
                 inside = place.kind == ARENA
-                operand = place.at if place.kind == INPUT else inputs
+                operand = place.at + 1 if place.kind == INPUT else 0
                 patches.append((start + n, _INSIDE - place.at if inside else operand))
             if shared:
                 patches.append((start + len(launch.places), _SHARED))
@@ -124,11 +130,21 @@ class _Patterns:
             np.append(before.stages, np.array(stages, np.uint64).reshape(-1, 3), 0),
             np.append(before.counts, counts, 0),
             np.append(before.starts, starts, 0),
+            before.kinds,
+            before.numbers,
         )
-        self.numbers[key] = len(before.counts)
+        self.numbers[key] = number = len(before.counts)
+        if key.__class__ is int:
+            at = np.searchsorted(before.kinds[:-1], key)
+            kinds, numbers = before.kinds, before.numbers
+            self.tables = self.tables._replace(
+                kinds=np.insert(kinds, at, key), numbers=np.insert(numbers, at, number)
+            )
 
 
 _patterns = _Patterns()
+_SHAPE = np.array([1 << 40, 1 << 20, 1])  # one number of a piece's words, patches and stages
+_known_roles = np.array([PLAIN], np.int8)  # by the negated tokens of Ops
 _LOCK = Lock()
 
 
@@ -149,27 +165,27 @@ class Once:
         Raises:
             IndexOutOfRange: when a check of a kernel fails.
         """
-        nodes = *inputs, *self.graph.order
-        found = run_once(nodes, layout_of(nodes), self.graph.outputs)
+        nodes = [*inputs, *self.graph.order]
+        found = run_once(Page(nodes, [], []), layout_of(nodes), self.graph.outputs)
         assert found is not None, "the Graph is small"
         return found
 
 
-def run_once(nodes: Sequence[Node], layout: Layout, outputs: Sequence[Node]) -> list[Any] | None:
+def run_once(page: Page, layout: Layout, outputs: Sequence[Node]) -> list[Any] | None:
     """Return what `Node.value` of each output becomes; None where the values are not small.
 
     Args:
-        nodes: by place: each comes after those that it reads. Others may be among them.
+        page: the Nodes by place: each comes after those that it reads. Others may be among them.
         layout: what reads what.
         outputs: what is computed.
 
     Raises:
         IndexOutOfRange: when a check of a kernel fails; it names no line.
     """
-    given = _Given.of(nodes, layout)
+    given = _Given.of(page, layout)
     if given is None or not given.are_small(outputs):
         return None
-    shown = {nodes[place] for place in np.flatnonzero(given.shown).tolist()}
+    shown = {page.node(place) for place in np.flatnonzero(given.shown).tolist()}
     roots = [apart.root_of(node, shown) for node in outputs]
     pieces = _pieces(given, shown, roots)
     patterns, numbers = _numbered(given, pieces, shown)
@@ -182,7 +198,7 @@ def run_once(nodes: Sequence[Node], layout: Layout, outputs: Sequence[Node]) -> 
     values = _placed(given, pieces, addresses)
     room = Buffer(patterns.inside), Buffer(patterns.shared)
     words, records = _written(
-        patterns.tables, np.array(numbers, np.int64), pieces, addresses, *[b.address for b in room]
+        patterns.tables, numbers, pieces, addresses, *[b.address for b in room]
     )
     if len(records) and single_run(pool(), words, records, patterns.scratch):
         raise IndexOutOfRange("a check failed")
@@ -195,7 +211,8 @@ class _Given:
     """What may be computed, as columns by place.
 
     Attributes:
-        nodes, layout: as for `run_once`.
+        page, layout: as for `run_once`.
+        size: how many there are.
         types: the tokens of the Nodes' types.
         nbytes: of their values.
         pending: whether the value is not known.
@@ -203,30 +220,31 @@ class _Given:
         needed: whether it is needed for the outputs, once that is known.
     """
 
-    def __init__(self, nodes: Sequence[Node], layout: Layout, roles: np.ndarray) -> None:
-        size = len(nodes)
-        self.nodes, self.layout = nodes, layout
-        self.types = np.fromiter(map(_type_token, nodes), np.int64, size)
-        self.nbytes = np.fromiter(map(_nbytes, nodes), np.int64, size)
-        self.pending = np.fromiter([node.value is None for node in nodes], bool, size)
+    def __init__(self, page: Page, layout: Layout, roles: np.ndarray) -> None:
+        self.page, self.layout, self.size = page, layout, len(page.nodes)
+        self.types = np.fromiter(map(_token, layout.types), np.int64, self.size)
+        self.nbytes = np.fromiter(map(_nbytes, layout.types), np.int64, self.size)
+        self.pending = layout.pending
         self.shown = self.pending & (roles == SHOWN)
         self.needed = self.pending
         self._places: dict[Node, int] = {}
 
     @classmethod
-    def of(cls, nodes: Sequence[Node], layout: Layout) -> _Given | None:
+    def of(cls, page: Page, layout: Layout) -> _Given | None:
         """Return it; None where a Node has several results or needs more than a kernel."""
-        roles = np.fromiter([ROLES[node.op.__class__] for node in nodes], np.int8, len(nodes))
+        roles = _roles(page, -layout.tokens)
         if (roles == REFUSED).any():
             return None
         try:
-            return cls(nodes, layout, roles)
+            made = cls(page, layout, roles)
         except AttributeError:  # several types
             return None
+        fits = made.types.max(initial=0) + 1 < 1 << _TYPES
+        return made if fits and -layout.tokens.min(initial=0) < 1 << 63 - 2 * _TYPES else None
 
     def are_small(self, outputs: Sequence[Node]) -> bool:
         """Find out what is needed; whether the Graph of that is cut, see `small.is_small`."""
-        used = np.bincount(self.layout.operands, minlength=len(self.nodes))
+        used = self.layout.uses()
         ends = [self.place(node) for node in outputs]
         used[ends] += 1
         if not used[self.pending].all():
@@ -235,23 +253,24 @@ class _Given:
         return are_small(nbytes, int(np.count_nonzero(self.needed)))
 
     def _reached(self, ends: Sequence[int]) -> np.ndarray:
-        _, arity, first, operands = (column.tolist() for column in self.layout)
-        reached = bytearray(len(self.nodes))
+        _, arity, cells, first = (column.tolist() for column in self.layout[:4])
+        reached = bytearray(self.size)
         for end in ends:
             reached[end] = 1
-        for place in range(len(self.nodes) - 1, -1, -1):
+        for place in range(self.size - 1, -1, -1):
             if reached[place]:
-                start = first[place]
-                for operand in operands[start : start + arity[place]]:
+                start = first[place] + 1
+                for operand in cells[start : start + arity[place]]:
                     reached[operand] = 1
         return np.frombuffer(reached, bool)
 
     def place(self, node: Node) -> int:
         """Return the place of a Node."""
-        if 0 <= node.at < len(self.nodes) and self.nodes[node.at] is node:
-            return node.at
+        nodes = self.page.nodes
+        if 0 <= node.at < self.size and nodes[node.at] is node:
+            return int(node.at)
         if not self._places:  # another thread has recorded it too
-            self._places = {n: place for place, n in enumerate(self.nodes)}
+            self._places = {n: place for place, n in enumerate(nodes) if n is not None}
         return self._places[node]
 
 
@@ -260,35 +279,36 @@ class _Pieces(NamedTuple):
 
     Args:
         places: of the Nodes.
-        first: where the places of what a piece reads begin in `read`.
-        arity: how many these are.
-        read: places.
+        cells: one piece after the other: its place, and those of what it reads; and others.
+        first: where a piece begins there.
+        arity: how many it reads.
         special: by place, the pieces whose key is not of an Op and at most two types: they read
             through views, or more.
     """
 
     places: np.ndarray
+    cells: np.ndarray
     first: np.ndarray
     arity: np.ndarray
-    read: np.ndarray
     special: dict[int, Piece]
 
 
 def _pieces(given: _Given, shown: set[Node], roots: Sequence[Node]) -> _Pieces:
     """Cut what is needed, as `apart.cut` does."""
-    nodes, (_, arity, first, operands) = given.nodes, given.layout
+    _, arity, cells, first, _, _ = given.layout
     computed = given.needed & ~given.shown
     odd = computed & (arity > 2)
     special: dict[int, Piece] = {}
     if shown:
-        readers = np.repeat(np.arange(len(nodes)), arity)
-        odd[readers[given.shown[operands]]] = True
+        reads = given.shown[cells]
+        reads[first] = False
+        odd[np.repeat(np.arange(given.size), arity + 1)[reads]] = True
         odd &= computed
-    stack = [nodes[place] for place in np.flatnonzero(odd).tolist()]
+    stack = [given.page.node(place) for place in np.flatnonzero(odd).tolist()]
     stack += shown.intersection(roots)
-    read = [operands]
+    parts = [cells]
     starts, counts = first.copy(), arity.copy()
-    end = len(operands)
+    end = len(cells)
     while stack:
         node = stack.pop()
         place = given.place(node)
@@ -298,38 +318,35 @@ def _pieces(given: _Given, shown: set[Node], roots: Sequence[Node]) -> _Pieces:
         special[place] = key, node, bases
         stack += shown.intersection(bases)
         starts[place], counts[place] = end, len(bases)
-        read.append(np.array([given.place(base) for base in bases], np.int64))
-        end += len(bases)
+        parts.append(np.array([place, *map(given.place, bases)], np.int64))
+        end += 1 + len(bases)
         computed[place] = True
     places = np.flatnonzero(computed)
-    return _Pieces(places, starts[places], counts[places], np.concatenate(read), special)
+    return _Pieces(places, np.concatenate(parts), starts[places], counts[places], special)
 
 
-def _numbered(given: _Given, pieces: _Pieces, shown: set[Node]) -> tuple[_Patterns, list[Any]]:
+def _numbered(given: _Given, pieces: _Pieces, shown: set[Node]) -> tuple[_Patterns, np.ndarray]:
     """Return the patterns, and the number of each piece; kernels that are missing are made."""
-    places, first, arity, read, special = pieces
-    types = np.append(given.types, -1)
-    one, two = (
-        np.where(arity > n, read[np.minimum(first + n, len(read) - 1)] if len(read) else -1, -1)
-        for n in (0, 1)
-    )
-    columns = given.layout.tokens[places], types[one], types[two]
-    tokens, left, right = (column.tolist() for column in columns)
+    places, cells, first, arity, special = pieces
+    types, last = np.append(given.types, -1) + 1, len(cells)
+    cells = np.append(cells, -1)
+    one, two = (types[cells[np.where(arity > n, first + n + 1, last)]] for n in (0, 1))
+    kinds = (-given.layout.tokens[places] << 2 * _TYPES) + (one << _TYPES) + two
     patterns = _patterns
-    known = patterns.numbers.get
-    numbers = list(map(known, zip(tokens, left, right, strict=True)))
+    tables, known = patterns.tables, patterns.numbers.get
+    at = np.searchsorted(tables.kinds[:-1], kinds)
+    numbers = np.where(tables.kinds[at] == kinds, tables.numbers[at], -1)
     rows = {int(np.searchsorted(places, place)): piece for place, piece in special.items()}
     for n, piece in rows.items():
-        numbers[n] = known(piece[0])
-    if None not in numbers:
+        numbers[n] = known(piece[0], -1)
+    unknown = np.flatnonzero(numbers < 0)
+    if not len(unknown):
         return patterns, numbers
-    missing: dict[Any, Piece] = {}
-    for n in [n for n, number in enumerate(numbers) if number is None]:
-        if n in rows:
-            missing[rows[n][0]] = rows[n]
-        else:
-            node = given.nodes[places[n]]
-            missing[tokens[n], left[n], right[n]] = apart.key_of(node, shown)[0], node, node.inputs
+    missing: dict[Any, Piece] = {rows[n][0]: rows[n] for n in unknown.tolist() if n in rows}
+    for n, kind in zip(unknown.tolist(), kinds[unknown].tolist(), strict=True):
+        if n not in rows and kind not in missing:
+            node = given.page.node(int(places[n]))
+            missing[kind] = apart.key_of(node, shown)[0], node, node.inputs
     _make(missing, shown)
     return _numbered(given, pieces, shown)
 
@@ -346,13 +363,13 @@ def _make(missing: Mapping[Any, Piece], shown: set[Node]) -> None:
         for key, plan in plans.items():
             _patterns.inside = max(_patterns.inside, plan.arena)
             rows = [(launch, next(made)) for launch in plan.launches]
-            _patterns.add(key, rows, len(plan.inputs))
+            _patterns.add(key, rows)
     count(plans=len(plans))
 
 
 def _inputs(given: _Given) -> tuple[np.ndarray, list[Any]]:
     """Return addresses by place, so far those of known values, and what must be kept for them."""
-    nodes = given.nodes
+    nodes = given.page.nodes
     addresses = np.zeros(len(nodes), np.uint64)
     kept: list[Any] = []
     numbers: list[int] = []
@@ -396,16 +413,16 @@ def _placed(given: _Given, pieces: _Pieces, addresses: np.ndarray) -> Buffer:
 
 def _packed(given: _Given, pieces: _Pieces, addresses: np.ndarray, inside: np.ndarray) -> Buffer:
     """The same where values are larger: some take the place of others that are not needed."""
-    nodes, places = given.nodes, pieces.places.tolist()
+    node, places = given.page.node, pieces.places.tolist()
     listed: list[Piece] = [
-        ((), nodes[place], [nodes[n] for n in pieces.read[start : start + size]])
+        ((), node(place), [node(n) for n in pieces.cells[start + 1 : start + 1 + size].tolist()])
         for place, start, size in zip(
             places, pieces.first.tolist(), pieces.arity.tolist(), strict=True
         )
     ]
-    offsets = {nodes[n]: 0 for n in np.flatnonzero(addresses).tolist()}
+    offsets = {node(n): 0 for n in np.flatnonzero(addresses).tolist()}
     memory = Buffer(apart.lay_out(listed, offsets, 0))
-    found = [offsets[nodes[place]] for place in inside.tolist()]
+    found = [offsets[node(place)] for place in inside.tolist()]
     addresses[inside] = np.array(found, np.uint64) + np.uint64(memory.address)
     return memory
 
@@ -427,32 +444,57 @@ def _written(
         addresses: by place.
         inside, shared: addresses of memory for their kernels.
     """
-    counts, starts = tables.counts[numbers].T, tables.starts[numbers].T
-    slots = _before(counts[0])
-    words = tables.words[_rows(starts[0], counts[0])]
-    word, operand = tables.patches[_rows(starts[1], counts[1])].T
-    last = len(pieces.read)
-    read = np.append(pieces.read, 0)[np.clip(operand + np.repeat(pieces.first, counts[1]), 0, last)]
-    result = np.repeat(pieces.places, counts[1])
-    place = np.where(operand == np.repeat(pieces.arity, counts[1]), result, read)
-    inner = np.where(operand == _SHARED, shared, inside + _INSIDE - operand).astype(np.uint64)
-    words[word + np.repeat(slots, counts[1])] = np.where(operand >= 0, addresses[place], inner)
-    stages = tables.stages[_rows(starts[2], counts[2])]
-    records = np.ones((len(stages), 5), np.uint64)
-    records[:, 0] = stages[:, 0]
-    blocks = stages[:, 1] + np.repeat(slots, counts[2]).astype(np.uint64)
-    records[:, 1] = blocks * np.uint64(8) + np.uint64(words.ctypes.data)
-    records[:, 2] = records[:, 3] = stages[:, 2]
+    counts, starts = tables.counts[numbers], tables.starts[numbers]
+    sizes, lines = counts[:, 0], counts[:, 2]
+    words = np.empty(int(sizes.sum()), np.uint64)
+    records = np.ones((int(lines.sum()), 5), np.uint64)
+    line, top = _before(lines), 0
+    shapes = counts @ _SHAPE
+    used = np.flatnonzero(np.bincount(numbers))
+    for shape in sorted({*(tables.counts[used] @ _SHAPE).tolist()}):  # few: pieces of one together
+        at = np.flatnonzero(shapes == shape)
+        size, patches, stages = counts[at[0]].tolist()
+        first_word, first_patch, first_stage = starts[at].T
+        blocks = words[top : top + size * len(at)].reshape(len(at), size)
+        blocks[:] = tables.words[first_word[:, None] + np.arange(size)]
+        cell, rows = pieces.first[at], np.arange(len(at))
+        for n in range(patches):
+            word, operand = tables.patches[first_patch + n].T
+            found = addresses[pieces.cells[cell + np.maximum(operand, 0)]]
+            if (operand < 0).any():
+                inner = np.where(operand == _SHARED, shared, inside + _INSIDE - operand)
+                found = np.where(operand < 0, inner.astype(np.uint64), found)
+            blocks[rows, word] = found
+        begin = (rows * size + top).astype(np.uint64)
+        for n in range(stages):
+            stage, record = tables.stages[first_stage + n].T, line[at] + n
+            records[record, 0] = stage[0]
+            records[record, 1] = (begin + stage[1]) * np.uint64(8) + np.uint64(words.ctypes.data)
+            records[record, 2] = records[record, 3] = stage[2]
+        top += size * len(at)
     return words, records
+
+
+def _roles(page: Page, tokens: np.ndarray) -> np.ndarray:
+    """Return the roles of the Ops of places, by their negated tokens."""
+    global _known_roles
+    roles = _known_roles
+    top = int(tokens.max(initial=0)) + 1
+    if top > len(roles):
+        roles = np.append(roles, np.full(max(top, 2 * len(roles)) - len(roles), -1, np.int8))
+    found: np.ndarray = roles[tokens]
+    unknown = np.flatnonzero(found < 0).tolist()
+    if unknown:
+        ops = {int(tokens[place]): page.node(place).op.__class__ for place in unknown}
+        roles = roles.copy()
+        for token, op in ops.items():
+            roles[token] = ROLES[op]
+        _known_roles = roles
+        found = roles[tokens]
+    return found
 
 
 def _before(counts: np.ndarray) -> np.ndarray:
     """Return how much comes before each of them."""
     total: np.ndarray = np.cumsum(counts) - counts
     return total
-
-
-def _rows(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return the numbers of rows: so many from each start on."""
-    found: np.ndarray = np.repeat(starts - _before(counts), counts)
-    return found + np.arange(len(found))

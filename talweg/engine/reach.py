@@ -18,14 +18,28 @@ def leaves_below(roots: list[GradFn | None]) -> set[GradFn]:
     leaves: set[GradFn] = set()
     while stack:
         step = stack.pop()
-        if step.__class__ is AccumulateGrad:
-            leaves.add(step)
-            continue
-        for edge in (step.left, step.right) if isinstance(step, Direct) else step.edges:
-            below = edge[0] if edge.__class__ is tuple else edge
-            if below not in seen:
-                seen.add(below)
-                stack.append(below)
+        while isinstance(step, Direct):  # mostly one after the other, by their first operands
+            right, below = step.right, step.left
+            if right not in seen:
+                seen.add(right)
+                stack.append(right)
+            if below in seen:
+                break
+            seen.add(below)
+            step = below
+        else:
+            if step.__class__ is tuple:
+                step, _ = step
+                if step in seen:
+                    continue
+                seen.add(step)
+                stack.append(step)
+            elif step.__class__ is AccumulateGrad:
+                leaves.add(step)
+            else:
+                below_it = [edge for edge in step.edges if edge not in seen]
+                seen.update(below_it)
+                stack += below_it
     return leaves
 
 

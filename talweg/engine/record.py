@@ -127,7 +127,7 @@ class _General:
                 known, made = found
                 self._known[kind] = known
         reverse = None if known is None else known.reverse
-        if out.__class__ is not Node:
+        if not isinstance(out, Node):
             return _several(out, self._name, tensors, nodes, tracked, made, reverse)
         if out in nodes:
             return tensors[nodes.index(out)]
@@ -195,7 +195,7 @@ def _several(
     """Return the results of a function that gives several, or something else than Nodes."""
     if not isinstance(out, tuple | list):
         return out
-    nodes = tuple(dict.fromkeys(o for o in out if o.__class__ is Node))
+    nodes = tuple(dict.fromkeys(o for o in out if isinstance(o, Node)))
     recorded = tracked and any(n.type.inexact for n in nodes)
     step = taped(name, tensors, given, nodes, made, reverse) if recorded else None
     last = keeping(name, nodes, tensors, made) if any(map(is_last, tensors)) else ()
@@ -205,7 +205,7 @@ def _several(
             step.rows.append((n, tensor_of[n]._storage))
             if n.type.inexact:
                 attach(tensor_of[n], step, i)
-    results = [tensor_of[o] if o.__class__ is Node else o for o in out]
+    results = [tensor_of[o] if isinstance(o, Node) else o for o in out]
     return type(out)(*results) if hasattr(out, "_fields") else type(out)(results)
 
 
@@ -281,7 +281,7 @@ def lift_view(function: NodeFunction, must_alias: bool = True) -> Callable[..., 
         else:
             start = len(now.trace.nodes)
             out = _called(function, b, given, kwargs)
-            outs = (out,) if out.__class__ is Node else out
+            outs = (out,) if isinstance(out, Node) else out
             views = [Aliased(header, given[0], node) for node in outs]
             learned = None if kind is None else know(start, operands.distinct, out)
             if learned is not None and len(known) < _LEARNED:
@@ -289,7 +289,7 @@ def lift_view(function: NodeFunction, must_alias: bool = True) -> Callable[..., 
                 for view in views:
                     view.reverse = Reverse() if view.chain is not None else None
         made = [_view(name, x, given[0], *one, must_alias) for one in zip(outs, views, strict=True)]
-        return made[0] if out.__class__ is Node else tuple(made)
+        return made[0] if isinstance(out, Node) else tuple(made)
 
     return _described(lifted, function)
 

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from functools import cache
 from types import CodeType
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeAlias, TypeVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeAlias, TypeVar, final
 from weakref import ref
 
 from talweg.autodiff.reverse import vjp
@@ -20,6 +20,7 @@ from talweg.engine.known import Reverse
 from talweg.engine.state import STATE
 from talweg.ir.build import Builder
 from talweg.ir.node import Node, topological
+from talweg.ir.rule import Rule
 from talweg.ops.kinds import View
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 # Where a cotangent goes: result 0 of a step, or the step and the number of its result.
 Edge: TypeAlias = "GradFn | tuple[GradFn, int] | None"
 _Layout = TypeVar("_Layout", bound="Step")
+# Where nothing goes to the left and right, where nothing has arrived, and whether both are one.
+Ends: TypeAlias = tuple[bool, bool, bool, bool, bool]
 Hook: TypeAlias = "Callable[[Tensor], Tensor | None]"
 
 # Steps take every second number: the one below is for the leaves they read.
@@ -390,10 +393,11 @@ class Direct(Step):
         left, right: where the cotangents of the Node's first and second input go.
         first, second, result: the storages of the operands and of the result.
         code, offset: the user's line.
+        rules: gradients of such Nodes, see `stretch.py`.
         takes: which inputs of the Node are operands; another is a number.
     """
 
-    __slots__ = ("code", "first", "left", "node", "offset", "result", "right", "second")
+    __slots__ = ("code", "first", "left", "node", "offset", "result", "right", "rules", "second")
 
     node: Node | None
     left: Edge
@@ -403,6 +407,7 @@ class Direct(Step):
     result: Storage | None
     code: CodeType | None
     offset: int
+    rules: dict[Ends, Rule | Literal[False]]
     takes: ClassVar[tuple[int, ...]] = (0,)
 
     @property

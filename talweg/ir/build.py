@@ -135,6 +135,7 @@ class Builder:
                 i = trace.enter(x)
             rows.append(op.token)
             rows.append(i)
+            trace.types.append(type)
             node.at = len(nodes)
             nodes.append(node)
         return node
@@ -167,6 +168,7 @@ class Builder:
             rows.append(op.token)
             rows.append(i)
             rows.append(j)
+            trace.types.append(type)
             node.at = len(nodes)
             nodes.append(node)
         return node
@@ -203,6 +205,7 @@ class Builder:
                 node.at = len(nodes)
                 trace.outside.append(len(nodes))
                 trace.rows.append(outside_row(type, True))
+                trace.types.append(type)
                 nodes.append(node)
         else:
             node.value = dtypes.encode(np.array(value).astype(dtype.compute), dtype)

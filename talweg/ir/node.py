@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import CodeType
 from typing import Any, Protocol
 
@@ -44,9 +44,10 @@ class Node:
             left it, or the Python number that a 0-d run-time input stands for. It is a memo:
             setting it never changes what the Node means.
         at: the place in the trace that listed it last; -1 before the first.
+        behind: of a Late Node, what tells its inputs.
     """
 
-    __slots__ = ("_made", "at", "code", "inputs", "offset", "op", "type", "value")
+    __slots__ = ("_made", "at", "behind", "code", "inputs", "offset", "op", "type", "value")
 
     op: Op
     inputs: tuple[Node, ...]
@@ -55,6 +56,7 @@ class Node:
     offset: int
     value: Any
     at: int
+    behind: Callable[[], tuple[Node, ...]]
     _made: np.ndarray
 
     def __repr__(self) -> str:
@@ -126,6 +128,27 @@ class Node:
     def rank(self) -> int:
         """Number of dimensions of the result."""
         return self.type.rank
+
+
+class Late(Node):
+    """A Node whose inputs are made when somebody asks for them; then it is like any other."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "inputs":
+            raise AttributeError(name)
+        behind = self.behind
+        del self.behind
+        self.__class__ = Node  # type: ignore[assignment]
+        self.inputs = inputs = behind()
+        return inputs
+
+    def cut(self) -> None:
+        """Be a Node without inputs: its value is known, or nobody wants it."""
+        del self.behind
+        self.__class__ = Node  # type: ignore[assignment]
+        self.inputs = ()
 
 
 def make_node(op: Op, inputs: tuple[Node, ...], type: Any, source: Source | None = None) -> Node:

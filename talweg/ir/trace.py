@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from sys import getrefcount
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 
-from talweg.ir.node import Node
+from talweg.ir.node import Late, Node, input_node
 from talweg.ir.op import INPUT
+from talweg.ir.rule import WIDTH, Page, Rule
 from talweg.ir.types import TensorType
 
 _OUTSIDE = 1 << 48  # more than there are places
+_type: Any = attrgetter("type")
 
 
 class Layout(NamedTuple):
@@ -21,14 +24,27 @@ class Layout(NamedTuple):
     Args:
         tokens: of Ops; 0 for Nodes from outside.
         arity: how many operands.
-        first: where they begin among all.
-        operands: the places of all operands, one Node after the other.
+        cells: one Node after the other: its place, and those of its operands.
+        first: where it begins there.
+        types: of the values.
+        pending: whether a value is not known.
     """
 
     tokens: np.ndarray
     arity: np.ndarray
+    cells: np.ndarray
     first: np.ndarray
-    operands: np.ndarray
+    types: Sequence[TensorType]
+    pending: np.ndarray
+
+    def uses(self, readers: np.ndarray | None = None) -> np.ndarray:
+        """Return how often each place is read, by all or by some."""
+        inside = np.ones(len(self.cells), bool)
+        if readers is not None:
+            inside = np.repeat(readers, self.arity + 1)
+        inside[self.first] = False
+        found: np.ndarray = np.bincount(self.cells[inside], minlength=len(self.tokens))
+        return found
 
 
 @final
@@ -40,22 +56,32 @@ class Trace:
     Node is a row of its Op's token, which is negative, and the places of its operands; one from
     outside is `outside_row` of it. Equal rows mean equal programs, on other data.
 
+    What a Rule writes are rows without Nodes: those are made when somebody asks for them.
+
     Attributes:
-        nodes: the Nodes by place.
+        nodes: the Nodes by place; None where there is none yet.
+        types: the types of their values.
         rows: the structure.
         outside: the places of those from outside: known values, or placeholders.
+        runs: what was written by Rules: the values of one `rule.Run` after the other.
+        numbers: the places of the numbers that a Rule reads.
     """
 
-    __slots__ = ("nodes", "outside", "rows")
+    __slots__ = ("_array", "_page", "nodes", "numbers", "outside", "rows", "runs", "types")
 
     def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
         """Forget everything."""
-        self.nodes: list[Node] = []
+        self.nodes: list[Any] = []
+        self.types: list[Any] = []
         self.rows: list[int] = []
         self.outside: list[int] = []
+        self.runs: list[Any] = []
+        self.numbers: dict[Rule, tuple[int, ...]] = {}
+        self._page: Page | None = None
+        self._array = np.empty(0, np.int64)
 
     def __contains__(self, node: Node) -> bool:
         place = node.at
@@ -71,6 +97,22 @@ class Trace:
     def _append(self, node: Node) -> None:
         node.at = len(self.nodes)
         self.nodes.append(node)
+        self.types.append(node.type)
+
+    @property
+    def page(self) -> Page:
+        """What is recorded, for who needs Nodes of it after the trace was cleared."""
+        if self._page is None:
+            self._page = Page(self.nodes, self.rows, self.runs)
+        return self._page
+
+    def numbers_of(self, rule: Rule) -> tuple[int, ...]:
+        """Return the places of the numbers that a Rule reads."""
+        found = self.numbers.get(rule)
+        if found is None:
+            made = [input_node(type, number) for number, type in rule.numbers]
+            found = self.numbers[rule] = tuple(map(self.enter, made))
+        return found
 
     def enter(self, node: Node) -> int:
         """Return the place of a Node, giving it one where it has none.
@@ -94,42 +136,73 @@ class Trace:
                 self._append(node)
         return node.at
 
-    def key(self) -> tuple[int, ...]:
+    def key(self) -> bytes:
         """Return the structure, hashable."""
-        return tuple(self.rows)
+        return self._columns().tobytes()
 
-    def references(self) -> tuple[int, ...]:
+    def _columns(self) -> np.ndarray:
+        rows = self._array
+        if len(rows) != len(self.rows):
+            rows = self._array = np.fromiter(self.rows, np.int64, len(self.rows))
+        return rows
+
+    def references(self) -> bytes:
         """Return how often each recorded Node is referenced.
 
-        Those from outside count as 0. Traces of equal structure with equal references hold the same
-        values for others: `held` gives the same places.
+        Those from outside count as 0, as do rows without a Node. Traces of equal structure with
+        equal references hold the same values for others: `held` gives the same places.
         """
-        counts = list(map(getrefcount, self.nodes))
-        for place in self.outside:
-            counts[place] = 0
-        return tuple(counts)
+        return self._counts().tobytes()
 
-    def held(self, layout: Layout | None = None) -> list[Node]:
+    def _counts(self) -> np.ndarray:
+        counts = np.fromiter(map(getrefcount, self.nodes), np.int64, len(self.nodes))
+        if self.runs:
+            blank = self._written()
+            blank[self.page.late] = False
+            counts[blank] = 0
+        counts[self.outside] = 0
+        return counts
+
+    def _written(self) -> np.ndarray:
+        """Whether a row was written by a Rule."""
+        starts = np.array(self.runs[::WIDTH], np.int64)
+        sizes = np.array([rule.size for rule in self.runs[2::WIDTH]], np.int64)
+        edges = np.zeros(len(self.nodes) + 1, np.int8)
+        edges[starts] += 1
+        edges[starts + sizes] -= 1
+        return np.cumsum(edges[:-1], dtype=np.int8).astype(bool)
+
+    def held(self, layout: Layout | None = None, references: bytes = b"") -> list[Node]:
         """Return the recorded Nodes with one result that somebody outside the trace references.
 
         Live Tensors and steps of the tape do. CPython counts the references of an object; those
         that come from the trace itself and from operands of its Nodes are known.
 
         Args:
-            layout: of this trace, where it was made already.
+            layout, references: of this trace, where they were made already.
         """
         nodes = self.nodes
-        inside = np.bincount((layout or self.layout()).operands, minlength=len(nodes))
-        found = np.flatnonzero(np.array(self.references()) > _OWN + inside).tolist()
+        layout = layout or self.layout()
+        readers = None
+        if self.runs:
+            readers = ~self._written()
+            readers[[at for at in self.page.late if nodes[at].__class__ is not Late]] = True
+        inside = layout.uses(readers)
+        counts = np.frombuffer(references, np.int64) if references else self._counts()
+        found = np.flatnonzero(counts > _OWN + inside).tolist()
         return [nodes[place] for place in found if nodes[place].type.__class__ is TensorType]
 
     def layout(self) -> Layout:
         """Return the structure as columns."""
-        rows = np.array(self.rows, np.int64)
-        heads = (rows < 0) | (rows >= _OUTSIDE)
-        at = np.flatnonzero(heads)
-        arity = np.diff(at, append=len(rows)) - 1
-        return Layout(np.minimum(rows[at], 0), arity, np.cumsum(arity) - arity, rows[~heads])
+        cells = self._columns().copy()
+        first = np.flatnonzero((cells < 0) | (cells >= _OUTSIDE))
+        arity = np.diff(first, append=len(cells)) - 1
+        tokens = np.minimum(cells[first], 0)
+        cells[first] = np.arange(len(first))
+        pending = tokens < 0
+        nodes = enumerate(self.nodes)
+        pending[[at for at, n in nodes if n is not None and n.value is not None]] = False
+        return Layout(tokens, arity, cells, first, self.types, pending)
 
 
 def layout_of(nodes: Sequence[Node]) -> Layout:
@@ -138,11 +211,13 @@ def layout_of(nodes: Sequence[Node]) -> Layout:
     Those with a value, or without operands, count as from outside.
     """
     places = {node: place for place, node in enumerate(nodes)}
-    rows = [() if node.value is not None else node.inputs for node in nodes]
-    arity = np.array([len(row) for row in rows], np.int64)
-    operands = np.array([places[node] for row in rows for node in row], np.int64)
-    tokens = [0 if node.value is not None else node.op.token for node in nodes]
-    return Layout(np.array(tokens, np.int64), arity, np.cumsum(arity) - arity, operands)
+    rows = [(node, *(() if node.value is not None else node.inputs)) for node in nodes]
+    size = np.array([len(row) for row in rows], np.int64)
+    cells = np.array([places[node] for row in rows for node in row], np.int64)
+    pending = np.array([node.value is None for node in nodes], bool)
+    tokens = np.where(pending, np.array([node.op.token for node in nodes], np.int64), 0)
+    types = list(map(_type, nodes))
+    return Layout(tokens, size - 1, cells, np.cumsum(size) - size, types, pending)
 
 
 def outside_row(type: TensorType, number: bool) -> int:
@@ -157,7 +232,7 @@ def _is_pending(node: Node) -> bool:
 def _own_references() -> int:
     trace = Trace()
     trace.nodes.append(Node())
-    return trace.references()[0]
+    return int(np.frombuffer(trace.references(), np.int64)[0])
 
 
 _OWN = _own_references()

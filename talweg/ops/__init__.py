@@ -76,7 +76,7 @@ def method_of(op: type[Op]) -> Callable[..., Any]:
     def with_fields(b: Builder, *arguments: Any, **attributes: Any) -> Node:
         count = 0
         for argument in arguments:
-            if argument.__class__ is not Node:
+            if not isinstance(argument, Node):
                 break
             count += 1
         return b.apply(make(*arguments[count:], **attributes), *arguments[:count])

@@ -92,25 +92,30 @@ def test_places_outside_and_nodes_in_order() -> None:
     exp, add = first.op.token, second.op.token
     vector = outside_row(VECTOR, False)
     assert trace.rows == [vector, exp, 0, vector, add, 1, 2]
-    tokens, arity, starts, operands = map(list, trace.layout())
-    assert (tokens, arity, operands) == ([0, exp, 0, add], [0, 1, 0, 2], [0, 1, 2])
-    assert [operands[a : a + n] for a, n in zip(starts, arity, strict=True)] == [
-        [],
+    tokens, arity, cells, starts, types, pending = map(list, trace.layout())
+    assert (types, pending) == ([VECTOR] * 4, [False, True, False, True])
+    assert (tokens, arity) == ([0, exp, 0, add], [0, 1, 0, 2])
+    assert [cells[a : a + n + 1] for a, n in zip(starts, arity, strict=True)] == [
         [0],
-        [],
-        [1, 2],
+        [1, 0],
+        [2],
+        [3, 1, 2],
     ]
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_operands_stand_at_their_places(name: str) -> None:
     trace = recorded(PROGRAMS[name])
-    _, arity, starts, operands = trace.layout()
-    assert len(arity) == len(trace.nodes)
-    for node, start, size in zip(trace.nodes, starts, arity, strict=True):
-        places = operands[start : start + size]
-        assert [trace.nodes[place] for place in places] == list(node.inputs)
+    layout = trace.layout()
+    assert len(layout.arity) == len(trace.nodes)
+    uses = [0] * len(trace.nodes)
+    for node, start, size in zip(trace.nodes, layout.first, layout.arity, strict=True):
+        places = layout.cells[start : start + size + 1]
+        assert [trace.nodes[place] for place in places] == [node, *node.inputs]
         assert (places >= 0).all()
+        for place in places[1:]:
+            uses[place] += 1
+    assert layout.uses().tolist() == uses
 
 
 def test_a_cleared_trace_knows_none_of_its_nodes() -> None:
@@ -202,7 +207,7 @@ def test_held_are_the_nodes_that_others_reference() -> None:
 
 
 def test_references_tell_whether_the_same_places_are_held() -> None:
-    def references(keep_first: bool) -> tuple[int, ...]:
+    def references(keep_first: bool) -> bytes:
         trace = Trace()
         b, x = OpBuilder(trace), known()
         first = b.exp(x)
@@ -235,4 +240,4 @@ def test_the_key_grows_with_the_number_of_nodes_only(length: int) -> None:
         for _ in range(length):
             x = b.mul(x, y)
 
-    assert len(recorded(program).key()) == 2 + 3 * length
+    assert len(recorded(program).key()) == 8 * (2 + 3 * length)
