@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 import talweg as tw
-from examples import shakespeare, writer
+from examples import cifar, shakespeare, treelstm, writer
+from talweg.data import TensorDataset, Tree
 
 
 def test_what_is_read_from_the_cache_is_what_the_whole_sequence_gives() -> None:
@@ -62,3 +63,75 @@ def test_letters_of_a_text_are_learned(tmp_path: Path) -> None:
     shakespeare.draw(curve, str(tmp_path / "curve.png"))
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert len(shakespeare.write(model, text, 2)) == 3
+
+
+TREES = [
+    Tree.read(text)
+    for text in (
+        "(3 (2 (2 a) (4 (4 lovely) (2 film))) (2 .))",
+        "(1 (2 a) (0 (0 dull) (2 film)))",
+        "(4 (4 lovely) (2 .))",
+        "(0 (0 (0 dull) (2 and)) (1 (1 sad) (2 .)))",
+    )
+]
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def state(tree: Tree, weights: dict[str, np.ndarray], number: treelstm.Vocab) -> list[np.ndarray]:
+    """State and cell of a node, by the formulas of the paper, one node at a time."""
+    if not tree.children:
+        x = weights["words.weight"][number[tree.word]]
+        i, o, u = np.split(weights["leaf.weight"] @ x + weights["leaf.bias"], 3)
+        c = sigmoid(i) * np.tanh(u)
+        return [sigmoid(o) * np.tanh(c), c]
+    (hl, cl), (hr, cr) = (state(child, weights, number) for child in tree.children)
+    z = weights["inner.weight"] @ np.concatenate([hl, hr]) + weights["inner.bias"]
+    i, o, u, fl, fr = np.split(z, 5)
+    c = sigmoid(i) * np.tanh(u) + sigmoid(fl) * cl + sigmoid(fr) * cr
+    return [sigmoid(o) * np.tanh(c), c]
+
+
+def test_trees_in_batches_have_the_states_of_trees_alone() -> None:
+    vocab = treelstm.vocabulary(TREES)
+    model = treelstm.TreeLSTM(len(vocab), width=6).eval()
+    weights = {k: v.detach().numpy().astype(float) for k, v in model.named_parameters()}
+    gather = treelstm.Gather(vocab)
+    for part in (TREES[:2], TREES, TREES[2:]):  # the levels grow, and are filled up
+        batch = gather(part)
+        scores = model(batch.words, batch.children, batch.sizes).detach().numpy()
+        for root, tree in zip(batch.roots.tolist(), part, strict=True):
+            h = state(tree, weights, vocab)[0]
+            expected = weights["judge.weight"] @ h + weights["judge.bias"]
+            np.testing.assert_allclose(scores[root], expected, atol=1e-5)
+            assert batch.labels[root].item() == tree.label
+        counted = [label for label in batch.labels.tolist() if label != treelstm.NOWHERE]
+        assert sorted(counted) == sorted(node.label for tree in part for node in tree.nodes())
+    assert sum(batch.sizes) > sum(1 for tree in TREES for _ in tree.nodes())
+
+
+def test_trees_are_learned() -> None:
+    tw.manual_seed(0)
+    vocab = treelstm.vocabulary(TREES)
+    model = treelstm.TreeLSTM(len(vocab), width=16, dropout=0.0)
+    curve = treelstm.train(model, TREES * 2, TREES, vocab, 30, batch_size=4, show=False)
+    assert curve[-1]["loss"] < 0.3 < 1 < curve[0]["loss"]
+    assert {name: curve[-1][name] for name in ("sentences", "good or bad")} == {
+        "sentences": 1.0,
+        "good or bad": 1.0,
+    }
+
+
+def test_a_small_resnet_learns_colours() -> None:
+    tw.manual_seed(0)
+    labels = tw.arange(48) % 3
+    images = tw.randn(48, 3, 8, 8)
+    images[tw.arange(48), labels] += 1.0
+    pictures = TensorDataset(images, labels)
+    model = cifar.resnet(1, 3)
+    assert sum(p.numel() for p in cifar.resnet(3, 10).parameters()) == 269_722  # ResNet-20
+    curve = cifar.train(model, pictures, pictures, 6, batch_size=16, show=False)
+    assert curve[-1]["accuracy"] > 0.9
+    assert curve[-1]["loss"] < curve[0]["loss"]

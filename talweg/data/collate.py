@@ -19,7 +19,7 @@ stack = FUNCTIONS["stack"]
 def default_convert(data: Any) -> Any:
     """Turn NumPy arrays and scalars, at any depth of dicts, lists and tuples, into Tensors.
 
-    Everything else is returned as it is.
+    Everything else is returned as it is; tuples become lists, as in PyTorch.
 
     >>> tw.data.default_convert({"x": np.arange(2), "name": "a"})
     {'x': tensor([0, 1]), 'name': 'a'}
@@ -30,6 +30,8 @@ def default_convert(data: Any) -> Any:
         return _like(data, {key: default_convert(value) for key, value in data.items()})
     if isinstance(data, tuple) and hasattr(data, "_fields"):
         return type(data)(*(default_convert(value) for value in data))
+    if isinstance(data, tuple):
+        return [default_convert(value) for value in data]
     if isinstance(data, Sequence) and not isinstance(data, str | bytes | range):
         return _like(data, [default_convert(value) for value in data])
     return data
@@ -47,8 +49,8 @@ def default_collate(batch: Sequence[Any]) -> Any:
     """Join samples into one batch: values of the same place are stacked on a new first axis.
 
     Tensors, NumPy arrays and scalars, and numbers become Tensors (Python floats become float64 and
-    ints int64, as in PyTorch). Strings and bytes stay a list. Dicts, tuples, namedtuples and lists
-    keep their structure.
+    ints int64, as in PyTorch). Strings and bytes stay what they are, beside each other. Dicts,
+    namedtuples and lists keep their structure, tuples become lists.
 
     >>> tw.data.default_collate([(1, {"x": 0.5}), (2, {"x": 1.5})])
     [tensor([1, 2]), {'x': tensor([0.5000, 1.5000], dtype=talweg.float64)}]
@@ -75,7 +77,7 @@ def _collate(batch: Sequence[Any], place: str) -> Any:
     if isinstance(first, float):
         return _stack([np.float64(_number(x, int | float, place)) for x in batch], place)
     if isinstance(first, str | bytes):
-        return list(batch)
+        return batch
     if isinstance(first, Mapping):
         return _collate_mapping(batch, place)
     if isinstance(first, Sequence):
@@ -155,4 +157,4 @@ def _collate_sequence(batch: Sequence[Any], place: str) -> Any:
     columns = [_collate(part, f"{place}[{i}]") for i, part in enumerate(zip(*batch, strict=True))]
     if hasattr(first, "_fields"):
         return type(first)(*columns)
-    return columns
+    return columns if isinstance(first, tuple) else _like(first, columns)

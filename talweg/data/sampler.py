@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from talweg.base.errors import InvalidValue
+from talweg.base.errors import DTypeError, InvalidValue
 from talweg.data.chance import mixed, numbers, seed_from
 from talweg.engine.random import Generator
 
@@ -19,6 +19,16 @@ class Sampler(Generic[T_co]):
 
     def __iter__(self) -> Iterator[T_co]:
         raise NotImplementedError(f"{type(self).__name__} must define __iter__()")
+
+
+def _check_count(name: str, count: object) -> None:
+    if not isinstance(count, int) or isinstance(count, bool) or count <= 0:
+        raise InvalidValue(f"{name}: num_samples must be a positive whole number, got {count!r}")
+
+
+def _check_bool(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise InvalidValue(f"{name} must be a bool, got {value!r}")
 
 
 class SequentialSampler(Sampler[int]):
@@ -45,7 +55,8 @@ class RandomSampler(Sampler[int]):
         generator: source of chance; the global one by default.
 
     Raises:
-        InvalidValue: when `num_samples` is not positive, or there is nothing to draw from.
+        InvalidValue: when `num_samples` is no positive whole number: an empty data set without it.
+        DTypeError: when `replacement` is no bool.
     """
 
     def __init__(
@@ -55,8 +66,9 @@ class RandomSampler(Sampler[int]):
         num_samples: int | None = None,
         generator: Generator | None = None,
     ) -> None:
-        if num_samples is not None and num_samples <= 0:
-            raise InvalidValue(f"RandomSampler: num_samples must be positive, got {num_samples}")
+        if not isinstance(replacement, bool):
+            raise DTypeError(f"RandomSampler: replacement must be a bool, got {replacement!r}")
+        _check_count("RandomSampler", len(data_source) if num_samples is None else num_samples)
         self.data_source = data_source
         self.replacement = replacement
         self.generator = generator
@@ -120,10 +132,8 @@ class WeightedRandomSampler(Sampler[int]):
         replacement: bool = True,
         generator: Generator | None = None,
     ) -> None:
-        if num_samples <= 0:
-            raise InvalidValue(
-                f"WeightedRandomSampler: num_samples must be positive, got {num_samples}"
-            )
+        _check_count("WeightedRandomSampler", num_samples)
+        _check_bool("WeightedRandomSampler: replacement", replacement)
         self.weights = np.asarray(weights, dtype=np.float64)
         if self.weights.ndim != 1 or not np.all(np.isfinite(self.weights) & (self.weights >= 0)):
             raise InvalidValue(
@@ -157,12 +167,13 @@ class BatchSampler(Sampler[list[int]]):
     [[0, 1], [2, 3], [4]]
 
     Raises:
-        InvalidValue: when `batch_size` is not a positive whole number.
+        InvalidValue: when `batch_size` is not a positive whole number, or `drop_last` no bool.
     """
 
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool) -> None:
         if type(batch_size) is not int or batch_size <= 0:
             raise InvalidValue(f"batch_size must be a positive whole number, got {batch_size!r}")
+        _check_bool("drop_last", drop_last)
         self.sampler = sampler
         self.batch_size = batch_size
         self.drop_last = drop_last

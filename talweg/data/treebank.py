@@ -16,7 +16,7 @@ from typing import Any
 from talweg.base.errors import DataError, MissingFile
 from talweg.data.dataset import Dataset
 
-_PARTS = re.compile(r"\(|\)|[^\s()]+")
+_PARTS = re.compile(r"\(|\)|[^ \t\r()]+")  # other spaces may belong to a word
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class SentimentTreebank(Dataset[Any]):
         if not Path(path).is_file():
             raise MissingFile(f"{path}: there is no such file; name a file of trees in brackets")
         try:
-            lines = Path(path).read_text(encoding="utf-8").splitlines()
+            lines = Path(path).read_text(encoding="utf-8").split("\n")
         except UnicodeDecodeError as error:
             raise DataError(f"{path}: not UTF-8 ({error})") from None
         for number, line in enumerate(lines, 1):

@@ -48,7 +48,8 @@ class WorkerInfo:
     Args:
         id: the worker's number, from 0.
         num_workers: how many workers there are.
-        seed: what the worker's generators started from in this pass over the data.
+        seed: what the worker's generators started from in this pass over the data: that of the
+            pass, plus `id`.
         dataset: the worker's copy of the data set.
     """
 
@@ -290,7 +291,7 @@ def work(
 
 def _begin(fetcher: Fetcher, number: int, count: int, seed: int) -> None:
     global _INFO
-    own = mixed(seed, 2**63 + number)
+    own = (seed + number) % 2**63
     _INFO = WorkerInfo(number, count, own, fetcher.dataset)
     seed_everything(own)
 

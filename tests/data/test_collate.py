@@ -51,10 +51,10 @@ def test_structure_is_kept() -> None:
     assert list(joined) == ["p", "l", "none", "s"]
     assert isinstance(joined["p"], Point)
     assert joined["p"].x.tolist() == [1.0, 1.0, 1.0]
-    assert joined["p"].name == ["a", "a", "a"]
+    assert joined["p"].name == ("a", "a", "a")
     number, pair = joined["l"]
     assert number.tolist() == [1, 1, 1]
-    assert pair[1] == [b"x"] * 3
+    assert pair[1] == (b"x",) * 3
     assert joined["none"] == []
     assert joined["s"] == ["text"] * 3
 

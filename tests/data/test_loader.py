@@ -256,3 +256,23 @@ def test_a_data_set_without_length_needs_a_sampler() -> None:
     with pytest.raises(InvalidValue, match="Endless has no length"):
         data.DataLoader(Endless())
     assert [b.tolist() for b in data.DataLoader(Endless(), sampler=[5, 7])] == [[5], [7]]
+
+
+class Seeds(Rows):
+    def __getitem__(self, index: int) -> Any:
+        info = data.get_worker_info()
+        assert info is not None
+        return info.id, info.seed
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_a_worker_s_seed_is_that_of_the_pass_and_its_number(persistent: bool) -> None:
+    loader = data.DataLoader(
+        Seeds(6), num_workers=3, generator=seeded(5), persistent_workers=persistent
+    )
+    passes = []
+    for _ in range(2):
+        found = {int(i): int(s) for i, s in loader}
+        assert [found[i] - found[0] for i in range(3)] == [0, 1, 2]
+        passes.append(found[0])
+    assert passes[0] != passes[1]

@@ -68,7 +68,7 @@ def test_weights_without_replacement() -> None:
         ([1, float("nan")], 1, True, "finite"),
         ([0, 0], 1, True, "0 samples have a weight above zero"),
         ([1, 0], 2, False, "1 samples have a weight above zero"),
-        ([1, 1], 0, True, "must be positive"),
+        ([1, 1], 0, True, "must be a positive"),
     ],
 )
 def test_wrong_weights(weights: list[float], count: int, replacement: bool, text: str) -> None:
@@ -91,7 +91,9 @@ def test_a_batch_size_is_a_positive_number(size: int) -> None:
 
 
 def test_nothing_to_draw_from() -> None:
-    assert list(data.RandomSampler([])) == []
+    with pytest.raises(InvalidValue, match="positive"):
+        data.DataLoader([], shuffle=True)
+    assert list(data.DataLoader([])) == []
     with pytest.raises(InvalidValue, match="empty"):
         list(data.RandomSampler([], num_samples=2))
     with pytest.raises(InvalidValue, match="positive"):

@@ -17,10 +17,10 @@ def written(tree: data.Tree) -> str:
 
 
 def test_a_tree_and_its_nodes() -> None:
-    text = "(3 (2 (2 a) (4 lovely)) (2 film))"
+    text = "(3 (2 (2 a) (4 lovely)) (2 8\u00a01/2))"
     tree = data.Tree.read(text)
     assert written(tree) == text
-    assert tree.words() == ["a", "lovely", "film"]
+    assert tree.words() == ["a", "lovely", "8\u00a01/2"]
     assert [node.label for node in tree.nodes()] == [2, 4, 2, 2, 3]
 
 
@@ -52,10 +52,11 @@ def test_files_of_trees(tmp_path: Path) -> None:
     assert list(trees) == [["a"], ["b", "c"]]
 
 
-def test_every_tree_of_the_treebank_is_read() -> None:
-    path = real("text", "sst-trees", "trees", "dev.txt")
+@pytest.mark.parametrize(("part", "count"), [("train", 9645), ("dev", 1101)])
+def test_every_tree_of_the_treebank_is_read(part: str, count: int) -> None:
+    path = real("text", "sst-trees", "trees", f"{part}.txt")
     trees = data.SentimentTreebank(path).trees
-    lines = path.read_text(encoding="utf-8").splitlines()
-    assert [written(tree) for tree in trees] == lines
-    assert len(trees) == 1101
+    lines = path.read_text(encoding="utf-8").split("\n")
+    assert [written(tree) for tree in trees] == lines[:-1]
+    assert len(trees) == count
     assert {len(node.children) for tree in trees for node in tree.nodes()} == {0, 2}
