@@ -177,7 +177,7 @@ def test_truncation_by_detach_is_the_gradient_of_the_last_stretch() -> None:
         h.sum().backward()
 
     a = np.asarray(start)
-    m = np.asarray(w)
+    m = np.asarray(w.detach())
     first = np.tanh(a @ m)
     second = np.tanh(first @ m)
     to_second = 1 - second**2
@@ -196,7 +196,7 @@ def test_two_players_train_only_their_own_parameters() -> None:
     )
     judge.zero_grad()
     judge(fake).mean().backward()
-    wanted = np.repeat(np.asarray(judge.weight), 2, 0).T * np.asarray(normal(4, 2)).mean(0)
+    wanted = np.repeat(np.asarray(judge.weight.detach()), 2, 0).T * np.asarray(normal(4, 2)).mean(0)
     np.testing.assert_allclose(maker.weight.grad.numpy(), wanted, rtol=1e-9)
 
 
@@ -207,7 +207,7 @@ def test_a_quantiser_that_passes_gradients_straight_through() -> None:
     commitment = F.mse_loss(picked.detach(), z) * 0.25 + F.mse_loss(picked, z.detach())
     (commitment + (z + (picked - z).detach()).sum()).backward()
 
-    gap = np.asarray(z) - np.asarray(codes)[np.asarray(near)]
+    gap = np.asarray(z.detach()) - np.asarray(codes.detach())[np.asarray(near)]
     assert z.grad is not None
     assert codes.grad is not None
     np.testing.assert_allclose(z.grad.numpy(), 1 + 0.25 * 2 * gap / gap.size)
