@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 import tarfile
 from collections.abc import Iterable
@@ -144,6 +145,43 @@ def fetch_all(files: Iterable[Remote], folder: str | Path, progress: bool = True
         else:
             found.append(fetch(file.addresses(), file.sha256, folder, file.name, progress))
     return found
+
+
+def checkpoint_folder() -> Path:
+    """Return the folder where PyTorch keeps weights: below `TORCH_HOME`, else `~/.cache/torch`."""
+    home = os.environ.get("TORCH_HOME") or os.path.join("~", ".cache", "torch")
+    return Path(home, "hub", "checkpoints").expanduser()
+
+
+def fetch_checkpoint(
+    url: str, folder: str | Path | None = None, name: str | None = None, progress: bool = True
+) -> Path:
+    """Return a file of published weights; it is fetched unless it lies in the folder.
+
+    Its name must end with the beginning of its SHA-256, as in `resnet18-f37072fd.pth`. A file that
+    is there is taken as it is.
+
+    Args:
+        url: its address.
+        folder: where it is kept; `checkpoint_folder()` by default.
+        name: of the file; the last part of the address by default.
+        progress: see `fetch`.
+
+    Raises:
+        MissingFile: when it is not there and cannot be fetched, or has no checksum in its name;
+            the message says which file to put where.
+        MissingExtra, DataError: see `fetch`.
+    """
+    path = Path(folder or checkpoint_folder()).expanduser() / (name or url.rpartition("/")[2])
+    if path.is_file():
+        return path
+    found = re.search(r"-([0-9a-f]{8,64})\.", path.name) or re.search(r"-([0-9a-f]{8,64})\.", url)
+    if found is None:
+        raise MissingFile(
+            f"{path}: not fetched, since no checksum stands in its name; fetch {url} elsewhere and "
+            "put it there"
+        )
+    return fetch(url, found[1], path.parent, path.name, progress)
 
 
 def unpack(archive: str | Path, folder: str | Path) -> None:

@@ -20,7 +20,7 @@ import pytest
 from talweg import data
 from talweg.base import extras
 from talweg.base.errors import DataError, InvalidValue, MissingExtra, MissingFile
-from talweg.data.fetch import fetch, sha256_of, unpack
+from talweg.data.fetch import fetch, fetch_checkpoint, sha256_of, unpack
 from tests.data.test_idx import idx
 
 TEXT = b"the line of fastest flow\n" * 1000
@@ -196,3 +196,22 @@ def test_archives_do_not_leave_their_folder(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"cannot be unpacked"):
             unpack(tmp_path / name, tmp_path / "in")
     assert not (tmp_path / "out.txt").exists()
+
+
+def test_weights_are_known_by_the_checksum_in_their_name(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    name = f"net-{SHA[:8]}.pth"
+    (site.folder / name).write_bytes(TEXT)
+    (site.folder / "net-00000000.pth").write_bytes(TEXT)
+    folder = tmp_path / "hub" / "checkpoints"
+    assert fetch_checkpoint(site.url + name) == folder / name
+    assert fetch_checkpoint(site.url + name, name="mine.pth").read_bytes() == TEXT
+    assert len(site.asked) == 2
+    with pytest.raises(DataError, match="not 00000000"):
+        fetch_checkpoint(site.url + "net-00000000.pth")
+    with pytest.raises(MissingFile, match="no checksum stands in its name"):
+        fetch_checkpoint(site.url + "net.pth")
+    (folder / "net.pth").write_bytes(b"mine")
+    assert fetch_checkpoint(site.url + "net.pth").read_bytes() == b"mine"

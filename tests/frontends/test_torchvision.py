@@ -14,7 +14,7 @@ from talweg.frontends.torchvision.transforms import functional as TF
 
 import talweg as tw
 from talweg.frontends import torchvision
-from talweg.frontends.torchvision import datasets, models, transforms, utils
+from talweg.frontends.torchvision import datasets, models, networks, transforms, utils
 
 RANDOM = np.random.RandomState(0)
 
@@ -140,7 +140,7 @@ def test_mnist_from_local_files(tmp_path: Path) -> None:
     changed = datasets.MNIST(tmp_path, transform=transforms.ToTensor(), target_transform=str)
     batch, labels = next(iter(tw.data.DataLoader(changed, batch_size=5)))
     np.testing.assert_allclose(batch.numpy()[:, 0], images / 255, rtol=1e-6)
-    assert labels == list("01234")
+    assert labels == tuple("01234")
     with pytest.raises(tw.TalwegError, match="download the four files"):
         datasets.MNIST(tmp_path, train=False)
 
@@ -216,10 +216,13 @@ def test_networks_as_older_programs_build_them(
     plain = models.squeezenet1_1(num_classes=3)
     assert models.__dict__["squeezenet1_1"](False, num_classes=3).num_classes == 3
     assert models.squeezenet.squeezenet1_1 is models.squeezenet1_1
-    with pytest.raises(FileNotFoundError, match="nothing is downloaded"):
+    monkeypatch.setattr(networks, "HOME", "http://127.0.0.1:1/")
+    with pytest.raises((FileNotFoundError, ImportError), match="put it there"):
         models.squeezenet1_1(pretrained=True)
+    with pytest.raises(FileNotFoundError, match="the address is not known"):
+        models.efficientnet_b7(pretrained=True)
     folder = tmp_path / "hub" / "checkpoints"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     tw.save(plain.state_dict(), folder / "squeezenet1_1-b8a52dc0.pth")
     again = models.squeezenet1_1(pretrained=True, num_classes=3)
     for a, b in zip(again.parameters(), plain.parameters(), strict=True):

@@ -5,17 +5,15 @@ from __future__ import annotations
 import collections.abc
 import math
 import multiprocessing
-import os
 import typing
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from talweg.base.dtypes import promote
-from talweg.base.errors import MissingFile
 from talweg.base.version import VERSION as TALWEG
+from talweg.data.fetch import fetch_checkpoint
 from talweg.engine.tensor import Tensor
 from talweg.nn.module import Module
 from talweg.nn.state import load
@@ -100,7 +98,7 @@ _JIT: dict[str, Any] = {
 }
 
 # ---------------------------------------------------------------------------------------------
-# torch.hub: files that are already there
+# torch.hub: files of weights
 
 
 def load_state_dict_from_url(
@@ -112,17 +110,22 @@ def load_state_dict_from_url(
     file_name: str | None = None,
     weights_only: bool = False,
 ) -> Any:
-    """Load weights that lie in the cache folder where PyTorch would have put them.
+    """Load weights from the cache folder where PyTorch puts them, see `data.fetch`.
+
+    Args:
+        url: where they are fetched when they are not there; the file's name must end with the
+            beginning of its SHA-256, as PyTorch's do.
+        model_dir: the folder.
+        map_location: as of `load`.
+        progress: show a bar.
+        check_hash: accepted: what is fetched is always checked.
+        file_name: in the folder; by default that of the address.
+        weights_only: accepted: pickled programs are never run.
 
     Raises:
-        MissingFile: when they do not; nothing is downloaded, the message names the place.
+        MissingFile: when they cannot be fetched; the message says which file to put where.
     """
-    home = os.environ.get("TORCH_HOME") or os.path.join("~", ".cache", "torch")
-    folder = Path(model_dir or os.path.join(home, "hub", "checkpoints")).expanduser()
-    path = folder / (file_name or url.rpartition("/")[2])
-    if not path.is_file():
-        raise MissingFile(f"{path}: nothing is downloaded; fetch {url} and put it there")
-    return load(path, map_location)
+    return load(fetch_checkpoint(url, model_dir, file_name, progress), map_location)
 
 
 # ---------------------------------------------------------------------------------------------
