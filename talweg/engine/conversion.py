@@ -24,7 +24,7 @@ from talweg.engine.creation import Number, check_device, check_range, tensor
 from talweg.engine.functions import FUNCTIONS, METHODS
 from talweg.engine.record import assign, lift
 from talweg.engine.state import STATE
-from talweg.engine.tensor import Tensor, concrete, requires, values, wrap
+from talweg.engine.tensor import Tensor, concrete, detached, requires, values, wrap
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
 
@@ -165,6 +165,12 @@ def iterate(self: Tensor) -> Iterator[Tensor]:
     if not self.shape:
         raise TypeError("iteration over a 0-d tensor")
     return iter(METHODS["unbind"](self, 0))
+
+
+def backwards(self: Tensor) -> Tensor:
+    """Return the Tensor with its first dimension in reverse order; a 0-d Tensor itself."""
+    turned: Tensor = METHODS["flip"](self, 0) if self.shape else self
+    return turned
 
 
 def contains(self: Tensor, value: Any) -> bool:
@@ -441,13 +447,26 @@ def deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
         raise GradientError("only leaf Tensors support deepcopy; detach() this one first")
     copied = STATE.builder.copy(self.node())
     made = arranged(copied, type(self)) if is_last(self) else wrap(copied, type(self))
-    made.__dict__.update(self.__dict__)
-    made.__dict__.pop("_idle", None)
+    made.__dict__.update(_attributes(self))
     made.requires_grad = self.requires_grad
     if self._grad is not None:
         made._grad = deepcopy(self._grad, memo)
     memo[id(self)] = made
     return made
+
+
+def shallow_copy(self: Tensor) -> Tensor:
+    """Support `copy.copy`: another Tensor of the same class over the same memory."""
+    made = detached(self)
+    made.__class__ = type(self)
+    made.__dict__.update(_attributes(self))
+    made._edge = self._edge if not self.is_leaf else None
+    return requires(made, self.requires_grad)
+
+
+def _attributes(t: Tensor) -> dict[str, Any]:
+    """What users, and subclasses, have put on a Tensor."""
+    return {name: value for name, value in t.__dict__.items() if name != "_idle"}
 
 
 def rebuild(cls: type[Tensor], array: np.ndarray, dtype: DType, grad: bool) -> Tensor:
@@ -457,5 +476,6 @@ def rebuild(cls: type[Tensor], array: np.ndarray, dtype: DType, grad: bool) -> T
 
 
 def reduce(self: Tensor, protocol: int) -> Any:
-    """Support pickling: values, dtype and requires_grad."""
-    return rebuild, (type(self), concrete(self), self.dtype, self.requires_grad)
+    """Support pickling: values, dtype, requires_grad and attributes of its own."""
+    made = (type(self), concrete(self), self.dtype, self.requires_grad)
+    return rebuild, made, _attributes(self) or None

@@ -75,7 +75,8 @@ def tensor(
     """Return a new Tensor that holds a copy of the data.
 
     Args:
-        data: a number, nested sequence, NumPy array or Tensor.
+        data: a number, nested sequence, NumPy array, Tensor, or what has `__array__`, such as a
+            column or a table of pandas or Polars.
         dtype: default: that of an array; for Python numbers float32, int64, bool or complex64.
         device: only the CPU.
         requires_grad: whether gradients are to be computed.
@@ -112,6 +113,10 @@ def _array(data: Any) -> tuple[np.ndarray, DType]:
     if isinstance(data, np.ndarray | np.generic):
         observed("a NumPy array becomes a Tensor")
         return np.asarray(data), dtypes.from_numpy(data.dtype)
+    if hasattr(data, "__array__"):
+        array = np.asarray(data)
+        python = array.dtype == np.float64 and _items_are_python(data)
+        return array, STATE.builder.default_float if python else dtypes.from_numpy(array.dtype)
     if isinstance(data, list | tuple) and _contains_tensor(data):
         data = _plain(data)
     try:
@@ -128,6 +133,14 @@ def _array(data: Any) -> tuple[np.ndarray, DType]:
     if array.dtype == np.complex128:
         return array, dtypes.complex128 if default is dtypes.float64 else dtypes.complex64
     return array, dtypes.from_numpy(array.dtype)
+
+
+def _items_are_python(data: Any) -> bool:
+    """Return whether a column gives Python's numbers, as Polars' do: they have no dtype."""
+    try:
+        return type(data[0]) is float
+    except (LookupError, TypeError, ValueError):
+        return False
 
 
 def _contains_tensor(data: Any) -> bool:

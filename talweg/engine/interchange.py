@@ -18,7 +18,7 @@ from talweg.base.errors import DeviceError, DTypeError, InvalidValue
 from talweg.engine.conversion import clone, numpy
 from talweg.engine.creation import check_device, tensor
 from talweg.engine.differentiated import detach
-from talweg.engine.tensor import Tensor, concrete, wrap
+from talweg.engine.tensor import Tensor, concrete, requires, wrap
 from talweg.ir.node import input_node
 from talweg.ir.types import tensor_type
 
@@ -216,4 +216,31 @@ def over(array: np.ndarray, dtype: DType | None = None) -> Tensor:
     return wrap(input_node(tensor_type(kind, array.shape), array))
 
 
-PUBLIC = (from_dlpack,)
+def frombuffer(
+    buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, requires_grad: bool = False
+) -> Tensor:
+    """Return a vector over the bytes of an object, such as `bytes` or a `memoryview`.
+
+    The memory is shared, see `from_dlpack`.
+
+    Args:
+        buffer: an object with Python's buffer protocol.
+        dtype: how its bytes are read.
+        count: how many elements; default: all.
+        offset: how many bytes are left out at the beginning.
+        requires_grad: whether gradients are to be computed.
+
+    Raises:
+        InvalidValue: when there are no, or not so many, elements.
+
+    >>> tw.frombuffer(b"\x01\x00\x02\x00", dtype=tw.int16)
+    tensor([1, 2], dtype=talweg.int16)
+    """
+    try:
+        array = np.frombuffer(buffer, dtype.storage, count, offset)
+    except ValueError as error:
+        raise InvalidValue(f"frombuffer: {error}") from None
+    return requires(over(array, dtype), requires_grad)
+
+
+PUBLIC = (from_dlpack, frombuffer)

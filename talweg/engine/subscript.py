@@ -160,6 +160,8 @@ def _parts(self: Tensor, key: Any) -> tuple[Any, ...]:
             part = tensor(np.asarray(part) if len(part) else np.zeros(0, np.int64))
         elif isinstance(part, np.generic | np.ndarray):
             part = part.item()
+        elif not isinstance(part, Tensor) and hasattr(part, "__array__"):
+            part = tensor(part)
         if isinstance(part, Tensor) and part.dtype in (dtypes.bool_, dtypes.uint8):
             if part.ndim == 0:
                 parts.append(bool(values(part)))
