@@ -120,9 +120,10 @@ def with_limits(name: str, x: Tensor) -> Tensor:
 
     Where there is a limit instead of a value no gradient flows.
     """
-    found: Tensor = FUNCTIONS[name](x)
-    if name == "expm1":
-        found = _where(_is_zero(x), x, found)
+    found = FUNCTIONS[name](x)
     still = x.detach()
+    usual = FUNCTIONS["isfinite"](still)
+    if name == "expm1":  # whose formula leaves the sign of 0 open
+        usual = usual & ~_is_zero(still)
     parts = LIMITS[name](FUNCTIONS["real"](still), FUNCTIONS["imag"](still))
-    return _where(FUNCTIONS["isfinite"](still), found, FUNCTIONS["complex"](*parts))
+    return _where(usual, found, FUNCTIONS["complex"](*parts))

@@ -7,7 +7,7 @@ from typing import Any
 
 from talweg.array_api.calls import FUNCTIONS, METHODS
 from talweg.array_api.kinds import promoted
-from talweg.base.errors import InvalidValue, ShapeError
+from talweg.base.errors import IndexOutOfRange, InvalidValue, ShapeError
 from talweg.base.shapes import broadcast_shapes as common_shape
 from talweg.engine import dependent
 from talweg.engine.conversion import clone
@@ -20,13 +20,16 @@ def axes_of(axis: Axes | None, rank: int) -> tuple[int, ...]:
     """Return axes as numbers from 0, all of them for None.
 
     Raises:
-        ShapeError: for an axis that does not exist or comes twice.
+        IndexOutOfRange: for an axis that does not exist.
+        ShapeError: for one that comes twice.
     """
     if axis is None:
         return tuple(range(rank))
     listed = (axis,) if isinstance(axis, int) else tuple(axis)
     found = tuple(a + rank if a < 0 else a for a in listed)
-    if any(not 0 <= a < rank for a in found) or len(set(found)) < len(found):
+    if any(not 0 <= a < rank for a in found):
+        raise IndexOutOfRange(f"axes {listed} of an array of {rank} dimensions do not all exist")
+    if len(set(found)) < len(found):
         raise ShapeError(f"axes {listed} must be different axes of {rank}")
     return found
 
@@ -76,7 +79,7 @@ def expand_dims(x: Tensor, /, axis: Axes) -> Tensor:
     """Return the array with axes of size 1 at places of the result.
 
     Raises:
-        ShapeError: for a place outside it.
+        IndexOutOfRange: for a place outside it.
     """
     count = 1 if isinstance(axis, int) else len(axis)
     places = axes_of(axis, x.ndim + count)

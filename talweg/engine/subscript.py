@@ -118,6 +118,8 @@ def _is_number(value: Any) -> bool:
 
 def _fill_where(self: Tensor, mask: Tensor, value: Any) -> None:
     _check_mask(mask, self.shape, 0)
+    if 0 in mask.shape:
+        return
     whole = LIFTED["reshape"](mask, mask.shape + (1,) * (self.ndim - mask.ndim))
     fill = value if isinstance(value, Tensor) else tensor(value, self.dtype)
     assign(self, FUNCTIONS["where"](whole, fill.to(self.dtype), self), "index_put_")
@@ -199,8 +201,15 @@ def _axes_of(part: Any) -> int:
     return 1
 
 
+def _is_part(mask: tuple[int, ...], sizes: tuple[int, ...]) -> bool:
+    """Return whether a mask without elements has the sizes of an array, or 0 for them."""
+    pairs = zip(mask, sizes, strict=False)
+    return len(mask) == len(sizes) and all(m in (0, n) for m, n in pairs)
+
+
 def _check_mask(mask: Tensor, shape: tuple[int, ...], axis: int) -> None:
-    if mask.shape != shape[axis : axis + mask.ndim]:
+    sizes = shape[axis : axis + mask.ndim]
+    if mask.shape != sizes and not (0 in mask.shape and _is_part(mask.shape, sizes)):
         raise IndexOutOfRange(
             f"The shape of the mask {mask.shape} at index {axis} does not match the shape of the "
             f"indexed tensor {shape}\n  recorded at {describe(here())}"

@@ -311,7 +311,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "svdvals": lambda np, x: np.linalg.svdvals(x),
     "eigvalsh": lambda np, x: np.linalg.eigvalsh(x @ x.mT),
     "cholesky": lambda np, x: np.linalg.cholesky(x @ x.mT, upper=True),
-    "cross": lambda np, x: np.linalg.cross(x[:, :, 0], x[:, :, 1]),
+    "cross": lambda np, x: np.linalg.cross(x[:, :, 0], x[1, :, 1]),
     "diagonal": lambda np, x: np.linalg.diagonal(x, offset=1),
     "outer": lambda np, x: np.linalg.outer(x[0, 0], x[0, :, 0]),
     "trace": lambda np, x: np.linalg.trace(x, offset=-1),
@@ -392,6 +392,8 @@ def _wrong() -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "cumulative_sum", lambda: xp.cumulative_sum(x)
     yield "axes", lambda: xp.sum(x, axis=(0, -2))
     yield "axis", lambda: xp.sum(x, axis=2)
+    yield "expand_dims", lambda: xp.expand_dims(x, axis=3)
+    yield "cross", lambda: xp.linalg.cross(x, x[:, :1])
     yield "broadcast_shapes", lambda: xp.broadcast_shapes((2,), (3,))
     yield "isin", lambda: xp.isin(1, 2)
     yield "asarray", lambda: xp.asarray(x, dtype=xp.int8, copy=False)

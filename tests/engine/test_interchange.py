@@ -227,6 +227,18 @@ def test_negative_steps() -> None:
         t[0, 0, 0, ::-1]
 
 
+def test_masks_without_elements_select_nothing() -> None:
+    t = tw.ones(2, 3)
+    for shape, wanted in (((0,), (0, 3)), ((0, 3), (0,)), ((2, 0), (0,)), ((0, 0), (0,))):
+        mask = tw.zeros(*shape, dtype=tw.bool)
+        assert t[mask].shape == wanted
+        t[mask] = 5
+        t[mask] = tw.zeros(*wanted)
+    assert t.tolist() == [[1.0] * 3] * 2
+    with pytest.raises(IndexError, match="mask"):
+        t[tw.zeros(0, 2, dtype=tw.bool)]
+
+
 # -- copies
 
 

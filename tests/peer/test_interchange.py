@@ -90,7 +90,7 @@ SHARED: dict[str, Callable[[Any], Any]] = {
     "times a number": lambda T: np.float64(2) * T.ones(2),
     "a number times": lambda T: T.ones(2) * np.float32(2),
     "array behind": lambda T: T.ones(2) + A,
-    "list behind": lambda T: T.ones(2) + [1.0, 2.0],
+    "list behind": lambda T: T.ones(2) + A.tolist(),
     "reversed": lambda T: reversed(T.tensor([[1, 2], [3, 4]])),
     "range": lambda T: list(range(T.tensor(3))),
     "floor": lambda T: math.floor(T.tensor(2.6)),

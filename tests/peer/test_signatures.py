@@ -88,7 +88,6 @@ EXCEPTIONS = {
         "dtype": CLASSES,
         "einsum": DISPATCH,
         "enable_grad": DEFAULT,
-        "from_dlpack": "values are always copied",
         "layout": CLASSES,
         "load": FORMAT,
         "memory_format": CLASSES,
