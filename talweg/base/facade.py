@@ -120,5 +120,7 @@ def build(
         full = f"{root}.{name}"
         module = Facade(full, table.get(name, ()), own.get(name, {}))
         sys.modules[full] = module
-        setattr(sys.modules[full.rpartition(".")[0]], name.rpartition(".")[2], module)
+        above, _, last = name.rpartition(".")
+        if last not in own.get(above, {}):  # a function may have the name of its module
+            setattr(sys.modules[full.rpartition(".")[0]], last, module)
     sys.meta_path.append(_Refusing(root))

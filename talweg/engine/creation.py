@@ -17,6 +17,7 @@ from talweg.base.formats import RANKS, channels_last, channels_last_3d, preserve
 from talweg.base.source import describe, here
 from talweg.engine.arranged import is_last, put_in
 from talweg.engine.barrier import observed
+from talweg.engine.record import into
 from talweg.engine.state import STATE
 from talweg.engine.tensor import Tensor, requires, values, wrap
 from talweg.fn.views import sizes
@@ -31,7 +32,8 @@ _WITHOUT_EFFECT = ("layout", "pin_memory")
 def creator(function: _F) -> _F:
     """Let a creation function take PyTorch's keywords that mean nothing on the CPU, and `size=`.
 
-    Also `memory_format=`: the default is that of the Tensor whose shape is taken.
+    Also `memory_format=`: the default is that of the Tensor whose shape is taken; and `out=`, a
+    Tensor to write to.
     """
     starred = bool(function.__code__.co_flags & inspect.CO_VARARGS)
 
@@ -42,6 +44,10 @@ def creator(function: _F) -> _F:
         if starred and "size" in options:
             args = (*args, options.pop("size"))
         wanted = options.pop("memory_format", preserve_format)
+        out = options.pop("out", None)
+        if out is not None:
+            made = function(*args, **{"dtype": out.dtype, **options})
+            return into(out, made, function.__name__)
         made = function(*args, **options)
         like = args[0] if args else options.get("input")
         if isinstance(like, Tensor) and wanted is preserve_format and is_last(like):

@@ -10,7 +10,7 @@ from typing import Any, final
 from talweg.base.dtypes import DType
 from talweg.base.errors import DTypeError, GradientError, ShapeError, TalwegError, located
 from talweg.base.shapes import inverse_order
-from talweg.base.source import describe, here
+from talweg.base.source import describe, here, warn
 from talweg.engine.arguments import NodeFunction, by_own_names, misuse, shown_signature
 from talweg.engine.arranged import arranged, is_last, keeping
 from talweg.engine.autocast import casting
@@ -100,9 +100,13 @@ class _General:
         self._known: dict[Any, Known] = {}
 
     def record(self, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        """Return the results for these arguments."""
+        """Return the results for these arguments; PyTorch's `out` is where they are written."""
         if named:
             args, named = self._renamed(args, named)
+            if "out" in named:
+                out = named.pop("out")
+                result = self.record(args, named)
+                return result if out is None else into(out, result, self._name)
         operands = Operands()
         given, kwargs = operands.nodes_of(args, named)
         now = STATE.now
@@ -417,11 +421,7 @@ def assign(t: Tensor, value: Tensor, name: str = "copy_") -> Tensor:
             f"{name}: the result has shape {value.shape}, which cannot be written in place into a "
             f"Tensor of shape {t.shape}\n  recorded at {describe(source)}"
         )
-    if value.dtype.rank > t.dtype.rank:
-        raise DTypeError(
-            f"{name}: result type {value.dtype.name} can't be cast to the desired output type "
-            f"{t.dtype.name}\n  recorded at {describe(source)}"
-        )
+    _check_castable(value, t, name)
     if value.dtype is not t.dtype:
         value = _cast(value, t.dtype)
     _write(t, value)
@@ -434,6 +434,44 @@ def _cast_node(b: Builder, x: Node, dtype: Any) -> Node:
 
 _cast_node.__name__ = "to"
 _cast = lift(_cast_node)
+
+
+def _check_castable(value: Tensor, t: Tensor, name: str) -> None:
+    if value.dtype.rank > t.dtype.rank:
+        raise DTypeError(
+            f"{name}: result type {value.dtype.name} can't be cast to the desired output type "
+            f"{t.dtype.name}\n  recorded at {describe(here())}"
+        )
+
+
+def into(out: Any, result: Any, name: str) -> Any:
+    """Write a result, or several, into the Tensors given for it, and return these.
+
+    A Tensor of another shape takes the result's, with a warning unless it is empty.
+
+    Raises:
+        GradientError: when gradients are recorded for one of them.
+        DTypeError: when the result does not fit the Tensor's dtype.
+    """
+    if isinstance(out, tuple | list):
+        for t, r in zip(out, result, strict=True):
+            into(t, r, name)
+        return type(result)(*out) if hasattr(result, "_fields") else tuple(out)
+    if STATE.grad and (out.requires_grad or result.requires_grad):
+        raise GradientError(
+            f"{name}(): functions with out=... arguments don't support automatic differentiation, "
+            "but one of the arguments requires grad."
+        )
+    if out.shape == result.shape:
+        return assign(out, result, name)
+    if 0 not in out.shape:
+        warn(
+            f"{name}: an output of shape {out.shape} was resized, since the result has shape "
+            f"{result.shape}"
+        )
+    _check_castable(result, out, name)
+    out.data = _cast(result, out.dtype) if result.dtype is not out.dtype else result
+    return out
 
 
 def _write(t: Tensor, value: Tensor) -> None:

@@ -44,6 +44,116 @@ def register(
     return handle
 
 
+# PyTorch's names of the tables: dicts of functions by number.
+HOOK_TABLES = {
+    "_forward_pre_hooks": "forward_pre",
+    "_forward_hooks": "forward",
+    "_backward_pre_hooks": "backward_pre",
+    "_backward_hooks": "backward",
+}
+
+
+def functions_of(tables: Tables, name: str) -> dict[int, Callable[..., Any]]:
+    """Return the functions of a table of hooks, by PyTorch's name of it; a copy."""
+    return {k: hook.function for k, hook in tables.get(HOOK_TABLES[name], {}).items()}
+
+
+class Hooked:
+    """What hooks a Module has."""
+
+    _hooks: Tables
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> Removable:
+        """Call `hook(module, args)` before `forward`; what it returns replaces the arguments.
+
+        Args:
+            hook: with `with_kwargs`, `hook(module, args, kwargs)`, returning both or None.
+            prepend: run it before the hooks registered earlier.
+            with_kwargs: see `hook`.
+        """
+        return register(self._hooks, "forward_pre", hook, prepend, with_kwargs=with_kwargs)
+
+    def register_forward_hook(
+        self,
+        hook: Callable[..., Any],
+        *,
+        prepend: bool = False,
+        with_kwargs: bool = False,
+        always_call: bool = False,
+    ) -> Removable:
+        """Call `hook(module, args, output)` after `forward`; what it returns replaces the output.
+
+        Args:
+            hook: with `with_kwargs`, `hook(module, args, kwargs, output)`.
+            prepend: run it before the hooks registered earlier.
+            with_kwargs: see `hook`.
+            always_call: run it also when `forward` raises, with None as output.
+        """
+        return register(self._hooks, "forward", hook, prepend, with_kwargs, always_call)
+
+    def register_full_backward_pre_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> Removable:
+        """Call `hook(module, grad_output)` before the gradients of the inputs are computed."""
+        return register(self._hooks, "backward_pre", hook, prepend)
+
+    def register_full_backward_hook(
+        self, hook: Callable[..., Any], prepend: bool = False
+    ) -> Removable:
+        """Call `hook(module, grad_input, grad_output)` when the gradients of the inputs are known.
+
+        Both are tuples, with None for what has no gradient; what the hook returns replaces
+        `grad_input`.
+        """
+        return register(self._hooks, "backward", hook, prepend)
+
+    def register_backward_hook(self, hook: Callable[..., Any]) -> Removable:
+        """Call `hook(module, grad_input, grad_output)`: the older `register_full_backward_hook`.
+
+        `grad_input` is that of the Module's inputs; PyTorch gives that of its last operation.
+        """
+        return register(self._hooks, "backward", hook, False)
+
+    def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> Removable:
+        """Call `hook(module, prefix, keep_vars)` before `state_dict` reads this Module."""
+        return register(self._hooks, "state_dict_pre", hook, False)
+
+    def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> Removable:
+        """Call `hook(module, state_dict, prefix, local_metadata)` after `state_dict`.
+
+        It may change the dict, which may hold other Modules' entries, too.
+        """
+        return register(self._hooks, "state_dict", hook, False)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> Removable:
+        """Call a hook before `load_state_dict` reads this Module's entries.
+
+        `hook(module, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
+        error_msgs)` may change `state_dict`, which is a copy.
+        """
+        return register(self._hooks, "load_pre", hook, False)
+
+    def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> Removable:
+        """Call `hook(module, incompatible_keys)` after `load_state_dict` has loaded this Module.
+
+        It may change the lists of missing and unexpected names before they are reported.
+        """
+        return register(self._hooks, "load_post", hook, False)
+
+    def _register_state_dict_hook(self, hook: Callable[..., Any]) -> Removable:
+        return register(self._hooks, "state_dict", hook, False)
+
+    def _register_load_state_dict_pre_hook(
+        self, hook: Callable[..., Any], with_module: bool = False
+    ) -> Removable:
+        def called(module: Any, *args: Any) -> Any:
+            return hook(module, *args) if with_module else hook(*args)
+
+        return register(self._hooks, "load_pre", called, False)
+
+
 def call_with_hooks(
     module: Module, tables: Tables, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:

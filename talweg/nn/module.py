@@ -11,9 +11,8 @@ from talweg.base.errors import DTypeError, InvalidValue
 from talweg.engine.conversion import images_in
 from talweg.engine.creation import check_device, empty_like
 from talweg.engine.modes import no_grad
-from talweg.engine.tape import Removable
 from talweg.engine.tensor import Tensor
-from talweg.nn.hooks import call_with_hooks, register
+from talweg.nn.hooks import HOOK_TABLES, Hooked, call_with_hooks, functions_of
 from talweg.nn.parameter import Buffer, Parameter
 from talweg.nn.state_dict import Incompatible, load_into
 
@@ -25,7 +24,7 @@ def _unimplemented(self: Module, *args: Any, **kwargs: Any) -> Any:
     raise NotImplementedError(f'Module [{type(self).__name__}] is missing the "forward" function')
 
 
-class Module:
+class Module(Hooked):
     """Base class of all networks and layers.
 
     A Module holds Parameters, Buffers and other Modules, registered when they are assigned to its
@@ -59,7 +58,6 @@ class Module:
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
     _transient: set[str]
-    _hooks: dict[str, dict[int, Any]]
 
     def __init__(self) -> None:
         for name in _TABLES:
@@ -78,6 +76,8 @@ class Module:
         for table in _TABLES:
             if table in own and name in own[table]:
                 return own[table][name]
+        if name in HOOK_TABLES and "_hooks" in own:
+            return functions_of(self._hooks, name)
         if name in _TABLES:
             raise AttributeError(f"call super().__init__() first in {type(self).__name__}")
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
@@ -285,6 +285,23 @@ class Module:
             module = found
         return module
 
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Put a Module in the place of a dotted name.
+
+        Raises:
+            InvalidValue: for an empty name.
+            AttributeError: when there is none; without `strict`, the last part may be new.
+        """
+        path, _, name = target.rpartition(".")
+        if not name:
+            raise InvalidValue("Cannot set the submodule without a target name!")
+        owner = self.get_submodule(path)
+        if strict and not isinstance(getattr(owner, name), Module):
+            raise AttributeError(f"`{name}` of {target!r} is not an nn.Module")
+        if not isinstance(module, Module):
+            raise InvalidValue(f"`module` is not an nn.Module, got {type(module)}")
+        setattr(owner, name, module)
+
     def get_parameter(self, target: str) -> Parameter:
         """Return the Parameter of a dotted name.
 
@@ -397,6 +414,10 @@ class Module:
         """
         return self.to("cuda")
 
+    def share_memory(self) -> Self:
+        """Return this Module: its Tensors are copied to other processes when they are sent."""
+        return self
+
     def to_empty(self, *, device: object, recurse: bool = True) -> Self:
         """Replace the values of all Parameters and buffers by unspecified ones."""
         check_device(device)
@@ -443,6 +464,8 @@ class Module:
             keep_vars: give the Parameters themselves, not their detached values.
         """
         out = {} if destination is None else destination
+        for hook in tuple(self._hooks.get("state_dict_pre", {}).values()):
+            hook.function(self, prefix, keep_vars)
         for name, t in (*self._parameters.items(), *self._buffers.items()):
             if t is not None and name not in self._transient:
                 out[prefix + name] = t if keep_vars else t.detach()
@@ -452,6 +475,8 @@ class Module:
         for name, module in self._modules.items():
             if module is not None:
                 module.state_dict(out, f"{prefix}{name}.", keep_vars)
+        for hook in tuple(self._hooks.get("state_dict", {}).values()):
+            hook.function(self, out, prefix, {})
         return out
 
     def load_state_dict(
@@ -481,54 +506,6 @@ class Module:
     def set_extra_state(self, state: Any) -> None:
         """Take over what `get_extra_state` returned. For subclasses that define it."""
         raise NotImplementedError(f"{type(self).__name__} defines no set_extra_state")
-
-    # Hooks.
-
-    def register_forward_pre_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
-    ) -> Removable:
-        """Call `hook(module, args)` before `forward`; what it returns replaces the arguments.
-
-        Args:
-            hook: with `with_kwargs`, `hook(module, args, kwargs)`, returning both or None.
-            prepend: run it before the hooks registered earlier.
-            with_kwargs: see `hook`.
-        """
-        return register(self._hooks, "forward_pre", hook, prepend, with_kwargs=with_kwargs)
-
-    def register_forward_hook(
-        self,
-        hook: Callable[..., Any],
-        *,
-        prepend: bool = False,
-        with_kwargs: bool = False,
-        always_call: bool = False,
-    ) -> Removable:
-        """Call `hook(module, args, output)` after `forward`; what it returns replaces the output.
-
-        Args:
-            hook: with `with_kwargs`, `hook(module, args, kwargs, output)`.
-            prepend: run it before the hooks registered earlier.
-            with_kwargs: see `hook`.
-            always_call: run it also when `forward` raises, with None as output.
-        """
-        return register(self._hooks, "forward", hook, prepend, with_kwargs, always_call)
-
-    def register_full_backward_pre_hook(
-        self, hook: Callable[..., Any], prepend: bool = False
-    ) -> Removable:
-        """Call `hook(module, grad_output)` before the gradients of the inputs are computed."""
-        return register(self._hooks, "backward_pre", hook, prepend)
-
-    def register_full_backward_hook(
-        self, hook: Callable[..., Any], prepend: bool = False
-    ) -> Removable:
-        """Call `hook(module, grad_input, grad_output)` when the gradients of the inputs are known.
-
-        Both are tuples, with None for what has no gradient; what the hook returns replaces
-        `grad_input`.
-        """
-        return register(self._hooks, "backward", hook, prepend)
 
     # Text.
 

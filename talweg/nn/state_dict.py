@@ -60,14 +60,22 @@ def load_into(
             f"load_state_dict needs a dict of Tensors by name, got {type(state_dict).__name__}; "
             "tw.load(path) reads one from a file"
         )
+    state_dict, versions = _before_loading(module, state_dict, strict)
     slots, extras = list(_slots(module)), _extras(module)
     known = {s.key for s in slots} | set(extras)
     missing = [k for k in (*(s.key for s in slots), *extras) if k not in state_dict]
-    if not _counts_batches(state_dict):
+    if not _counts_batches(versions):
         missing = [k for k in missing if not k.endswith("num_batches_tracked")]
     unexpected = [k for k in state_dict if k not in known]
     found = [(s, as_tensor(state_dict[s.key])) for s in slots if s.key in state_dict]
     found = [(s, value) for s, value in found if not isinstance(value, _UNKNOWN)]
+    after = [
+        (m, hook)
+        for m in module.modules()
+        for hook in tuple(m._hooks.get("load_post", {}).values())
+    ]
+    for m, hook in after:
+        hook.function(m, Incompatible(missing, unexpected))
     problems = []
     if strict and unexpected:
         problems.append(f"Unexpected key(s) in state_dict: {_quoted(unexpected)}. ")
@@ -94,12 +102,29 @@ def load_into(
     return Incompatible(missing, unexpected)
 
 
-def _counts_batches(state_dict: Mapping[str, Any]) -> bool:
+def _before_loading(
+    module: Module, state_dict: Mapping[str, Any], strict: bool
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return the state_dict as the Modules' hooks want it, and the versions beside it."""
+    versions = getattr(state_dict, "_metadata", None) or {}
+    before = [
+        (path, m, hook)
+        for path, m in module.named_modules(remove_duplicate=False)
+        for hook in tuple(m._hooks.get("load_pre", {}).values())
+    ]
+    if before:
+        state_dict = dict(state_dict)
+    for path, m, hook in before:
+        prefix = f"{path}." if path else ""
+        hook.function(m, state_dict, prefix, versions.get(path, {}), strict, [], [], [])
+    return state_dict, versions
+
+
+def _counts_batches(versions: Mapping[str, Any]) -> bool:
     """Whether the state_dict is from after the time when batch norms began to count batches.
 
     PyTorch writes a version for each module beside the values; one that counts is of version 2.
     """
-    versions = getattr(state_dict, "_metadata", None) or {}
     return any((entry or {}).get("version", 1) >= 2 for entry in versions.values())
 
 

@@ -13,6 +13,7 @@ from talweg.base.errors import DeviceError, IndexOutOfRange
 from talweg.base.shapes import Size
 from talweg.engine import creation
 from talweg.engine.conversion import LEGACY_NAMES
+from talweg.engine.gradcheck import gradcheck
 from talweg.engine.tensor import Tensor, detached
 from talweg.nn import functional as F
 from talweg.nn import init, utils
@@ -165,7 +166,7 @@ _TUPLES = ("_single", "_pair", "_triple", "_quadruple")
 
 MODULES: dict[str, dict[str, Any]] = {
     "": {**CPU_TYPES, "set_default_tensor_type": set_default_tensor_type},
-    "autograd": {"Variable": Variable},
+    "autograd": {"Variable": Variable, "gradcheck": gradcheck},
     "autograd.variable": {"Variable": Variable},
     "cuda": GPU_TYPES,
     "nn.functional": {

@@ -93,6 +93,8 @@ TREE: dict[str, tuple[str, ...]] = {
     "nn.parameter": ("talweg.nn.parameter",),
     "nn.utils": ("talweg.nn.utils",),
     **{f"nn.utils.{name}": ("talweg.nn.utils",) for name in _NN_UTILS},
+    "nn.utils.parametrize": ("talweg.nn.utils.parametrize",),
+    "nn.utils.prune": ("talweg.nn.utils.prune",),
     "nn.utils.rnn": ("talweg.nn.utils.rnn",),
     "optim": ("talweg.optim",),
     "optim.lr_scheduler": ("talweg.optim.lr_scheduler",),
