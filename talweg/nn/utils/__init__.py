@@ -25,6 +25,7 @@ __all__ = [
     "parameters_to_vector",
     "parametrizations",
     "parametrize",
+    "prune",
     "remove_spectral_norm",
     "remove_weight_norm",
     "rnn",
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from talweg.nn.utils import parametrizations, parametrize, stateless
+    from talweg.nn.utils import parametrizations, parametrize, prune, stateless
     from talweg.nn.utils.fusion import (
         fuse_conv_bn_eval,
         fuse_conv_bn_weights,
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     )
 else:
     _LATER = {
-        **{name: name for name in ("parametrizations", "parametrize", "stateless")},
+        **{name: name for name in ("parametrizations", "parametrize", "prune", "stateless")},
         **{name: "fusion" for name in __all__ if name.startswith("fuse_")},
         **{name: "normed" for name in __all__ if name.endswith(("l_norm", "ht_norm"))},
     }
