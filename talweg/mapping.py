@@ -10,6 +10,7 @@ from talweg.capture.tree import LEAF, flatten, rebuild
 from talweg.engine import random
 from talweg.engine.creation import zeros
 from talweg.engine.functions import FUNCTIONS, METHODS
+from talweg.engine.state import STATE
 from talweg.engine.tensor import Tensor
 
 Function = Callable[..., Any]
@@ -133,12 +134,22 @@ def _examples(example: Function, count: int, randomness: str) -> list[Any]:
     for i in range(count):
         if start is not None:
             random.set_rng_state(start)
-        results.append(example(i))
+        results.append(_one_of_several(example, i, i + 1 < count))
         if randomness == "error" and i == 0 and random.get_rng_state().tolist() != before:
             raise InvalidValue(
                 "vmap: random numbers are drawn while randomness='error'; say 'same' or 'different'"
             )
     return results
+
+
+def _one_of_several(example: Function, i: int, more: bool) -> Any:
+    now = STATE.now
+    before = now.repeated
+    now.repeated = before or more
+    try:
+        return example(i)
+    finally:
+        now.repeated = before
 
 
 def _joined(results: list[Any], count: int, out_dims: Any) -> Any:

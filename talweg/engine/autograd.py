@@ -198,7 +198,8 @@ class Pass:
 
     def __init__(self, create_graph: bool, retain_graph: bool | None) -> None:
         self.tape: dict[Node, Edge] | None = {} if create_graph else None
-        self.retain = create_graph if retain_graph is None else retain_graph
+        kept = create_graph or STATE.now.repeated
+        self.retain = kept if retain_graph is None else retain_graph
         self.builder = STATE.builder
         self.arrived: dict[Edge, Node] = {}  # cotangents that no step has taken yet
         self.waiting: list[tuple[int, GradFn]] | None = None

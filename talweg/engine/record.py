@@ -458,10 +458,7 @@ def into(out: Any, result: Any, name: str) -> Any:
             into(t, r, name)
         return type(result)(*out) if hasattr(result, "_fields") else tuple(out)
     if STATE.grad and (out.requires_grad or result.requires_grad):
-        raise GradientError(
-            f"{name}(): functions with out=... arguments don't support automatic differentiation, "
-            "but one of the arguments requires grad."
-        )
+        raise GradientError(f"{name}: out= has no gradient, but an argument requires grad")
     if out.shape == result.shape:
         return assign(out, result, name)
     if 0 not in out.shape:

@@ -47,6 +47,8 @@ class Recording:
         later: while something is computed again for gradients, one that was known before it.
         pending: the Tensors made since the last barrier. Those that nobody else references are
             dead; a barrier evaluates the others.
+        repeated: a function is called for one example, and for others afterwards: gradients keep
+            what they read, for another pass.
         renewed: Tensors that got another value since then.
         written: the storages written to in place since then.
         limit: how many Nodes may wait; a barrier sets it anew.
@@ -55,7 +57,7 @@ class Recording:
 
     __slots__ = (
         *("anomaly", "builder", "capture", "cast", "casts", "grad", "inference", "later"),
-        *("limit", "nbytes", "pending", "renewed", "trace", "written"),
+        *("limit", "nbytes", "pending", "renewed", "repeated", "trace", "written"),
     )
 
     def __init__(self) -> None:
@@ -71,6 +73,7 @@ class Recording:
         self.pending: list[Tensor] = []
         self.renewed: dict[Tensor, None] = {}
         self.written: dict[Storage, None] = {}
+        self.repeated = False
         self.limit = 0 if CONFIG.sync else CONFIG.pending
         self.nbytes = 0
 

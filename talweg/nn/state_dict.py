@@ -32,8 +32,6 @@ class Incompatible(NamedTuple):
             f"unexpected_keys={self.unexpected_keys})"
         )
 
-    __str__ = __repr__
-
 
 class _Slot(NamedTuple):
     """One place of a Module for a Tensor, under its dotted name."""

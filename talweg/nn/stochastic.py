@@ -84,6 +84,18 @@ def _drop_channels(
     return _finish(input, _dropped(input, p, shape), inplace, f"{name}_")
 
 
+def _drop_features(
+    name: str, input: Tensor, p: float, training: bool, inplace: bool, axes: int
+) -> Tensor:
+    """Drop channels, of [N, C, *] with a warning where the number of axes is another one."""
+    if input.ndim in (axes + 1, axes + 2):
+        return _drop_channels(name, input, p, training, inplace, axes)
+    if input.ndim < 2:
+        raise ShapeError(f"{name}: expected at least 2 dimensions, got shape {input.shape}")
+    warn(f"{name} reads an input of {input.ndim} dimensions as [N, C, *]; use dropout to say so")
+    return _drop_channels(name, input, p, training, inplace, input.ndim - 2)
+
+
 def dropout1d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Tensor:
@@ -101,14 +113,14 @@ def dropout2d(
     if input.ndim == 3:
         warn("dropout2d reads an input of 3 dimensions as [N, C, L]; use dropout1d to say so")
         return _drop_channels("dropout2d", input, p, training, inplace, 1)
-    return _drop_channels("dropout2d", input, p, training, inplace, 2)
+    return _drop_features("dropout2d", input, p, training, inplace, 2)
 
 
 def dropout3d(
     input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Tensor:
     """Set whole channels of [N, C, D, H, W] or [C, D, H, W] to 0; see `dropout`."""
-    return _drop_channels("dropout3d", input, p, training, inplace, 3)
+    return _drop_features("dropout3d", input, p, training, inplace, 3)
 
 
 def _alpha_dropped(

@@ -65,6 +65,15 @@ def test_vmap_is_a_loop() -> None:
     assert tw.vmap(lambda a: a.sum(), in_dims=1)(tw.zeros(3, 0)).shape == (0,)
 
 
+def test_one_graph_serves_all_examples() -> None:
+    x = tw.tensor(X, requires_grad=True)
+    y = x**2
+    rows = tw.vmap(lambda v: tw.autograd.grad(y, x, v)[0])(tw.eye(3, dtype=tw.float64))
+    np.testing.assert_allclose(rows.numpy(), np.diag(2 * X))
+    with pytest.raises(RuntimeError, match="second time"):
+        y.sum().backward()
+
+
 def test_gradients_of_each_example() -> None:
     layer = tw.nn.Linear(3, 1, bias=False)
     x = tw.tensor(np.random.RandomState(0).randn(5, 3).astype("float32"))

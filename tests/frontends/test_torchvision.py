@@ -227,3 +227,41 @@ def test_networks_as_older_programs_build_them(
     again = models.squeezenet1_1(pretrained=True, num_classes=3)
     for a, b in zip(again.parameters(), plain.parameters(), strict=True):
         assert tw.equal(a, b)
+
+
+def test_names_of_trained_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    weights = models.ResNet50_Weights
+    assert weights.DEFAULT is weights.IMAGENET1K_V2
+    assert repr(weights.IMAGENET1K_V1) == "ResNet50_Weights.IMAGENET1K_V1"
+    assert models.resnet.ResNet50_Weights is weights
+    assert models.get_weight("ResNet50_Weights.IMAGENET1K_V1") is weights.IMAGENET1K_V1
+    assert models.get_model_weights("resnet50") is weights
+    assert weights.verify("IMAGENET1K_V1") is weights.IMAGENET1K_V1
+    prepared = weights.IMAGENET1K_V1.transforms()(tw.full((3, 300, 400), 128, dtype=tw.uint8))
+    assert prepared.shape == (3, 224, 224)
+    wanted = [(128 / 255 - m) / s for m, s in zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))]
+    np.testing.assert_allclose(prepared.numpy()[:, 0, 0], wanted, rtol=1e-4)
+    with pytest.raises(FileNotFoundError, match="resnet50"):
+        models.resnet50(weights=weights.DEFAULT)
+
+
+def test_networks_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    net = models.get_model("squeezenet1_1", num_classes=3)
+    assert type(net).__name__ == "SqueezeNet"
+    assert models.list_models(include="resnet*", exclude=["*50", "*101", "*152"]) == [
+        "resnet18",
+        "resnet34",
+    ]
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    tw.save(net.state_dict(), folder / "squeezenet1_1-12345678.pth")
+    twin = models.get_model(
+        "squeezenet1_1", weights=models.SqueezeNet1_1_Weights.DEFAULT, num_classes=3
+    )
+    for k, value in net.state_dict().items():
+        np.testing.assert_array_equal(twin.state_dict()[k].numpy(), value.numpy())
+    for name in ("nothing", "data"):
+        with pytest.raises(ValueError, match="Unknown"):
+            models.get_model(name)

@@ -104,3 +104,13 @@ def test_gumbel_softmax_draws_by_probability() -> None:
     assert set(np.unique(hard)) <= {0, 1}
     assert hard[:, 1].mean() == pytest.approx(0.75, abs=0.03)
     np.testing.assert_allclose(F.gumbel_softmax(logits).numpy().sum(1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["dropout2d", "dropout3d"])
+def test_rows_are_read_as_channels_with_a_warning(name: str) -> None:
+    tw.manual_seed(0)
+    with pytest.warns(UserWarning, match="2 dimensions"):
+        out = getattr(tw.nn.functional, name)(tw.ones(4, 50), 0.5)
+    assert set(np.unique(out.numpy())) == {0.0, 2.0}
+    with pytest.raises(tw.TalwegError, match="at least 2"):
+        getattr(tw.nn.functional, name)(tw.ones(4), 0.5)

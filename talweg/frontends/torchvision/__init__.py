@@ -6,7 +6,7 @@ from typing import Any
 
 from talweg.base.facade import build
 from talweg.data.images import read_image
-from talweg.frontends.torchvision import networks, sets
+from talweg.frontends.torchvision import networks, sets, weights
 
 __version__ = "0.28.0+talweg"
 
@@ -48,11 +48,16 @@ build(
     },
     {
         "": {"disable_beta_transforms_warning": _nothing, "set_image_backend": _nothing},
-        "models": networks.NETWORKS,
+        "models": {**networks.NETWORKS, **weights.MODELS},
         **{
-            f"models.{name}": {n: f for n, f in networks.NETWORKS.items() if n.startswith(name[:6])}
+            f"models.{name}": {
+                n: f
+                for n, f in {**networks.NETWORKS, **weights.MODELS}.items()
+                if n.lower().startswith(name[:6])
+            }
             for name in _MODELS
         },
+        "transforms._presets": {"ImageClassification": weights.ImageClassification},
         "datasets": _SETS,
         "datasets.cifar": _SETS,
         "datasets.folder": {**_SETS, "default_loader": read_image},

@@ -91,7 +91,7 @@ class BasePruningMethod(ABC):
             orig = getattr(module, f"{name}_orig")
             default_mask = getattr(module, f"{name}_mask").detach().clone()
         else:
-            orig = module._parameters[name]
+            orig = module.get_parameter(name)
             default_mask = ones_like(orig.detach())
         scores = orig if importance_scores is None else importance_scores
         if scores.shape != orig.shape:
@@ -183,7 +183,7 @@ class PruningContainer(BasePruningMethod):
         if method.PRUNING_TYPE == "unstructured":
             rest = mask == 1
             part = method.compute_mask(t[rest], ones_like(mask[rest]))
-            whole = mask.clone()
+            whole: Tensor = mask.clone()
             whole[rest] = part.to(mask.dtype)
             return whole
         if method.PRUNING_TYPE == "structured":
@@ -247,7 +247,7 @@ class RandomUnstructured(BasePruningMethod):
         """Return the mask so far, with drawn elements pruned."""
         count = _count(self.amount, t.numel())
         if not count:
-            return default_mask.clone()
+            return default_mask
         places = METHODS["reshape"](random.rand_like(t), (-1,)).topk(count).indices
         return _masked(default_mask, places)
 
@@ -267,7 +267,7 @@ class L1Unstructured(BasePruningMethod):
         """Return the mask so far, with the smallest elements pruned."""
         count = _count(self.amount, t.numel())
         if not count:
-            return default_mask.clone()
+            return default_mask
         size = METHODS["reshape"](t.abs(), (-1,))
         return _masked(default_mask, size.topk(count, largest=False).indices)
 
