@@ -171,7 +171,7 @@ def test_padding() -> None:
     assert padded.tolist() == [[5, 6, -1], [7, 8, 9], [4, -1, -1]]
     assert (scores.tolist(), names, lengths.tolist()) == (
         [1.0, 0.0, 2.0],
-        ["a", "b", "c"],
+        ("a", "b", "c"),
         [2, 3, 1],
     )
     rows = [tw.ones(2, 3), tw.zeros(1, 3)]

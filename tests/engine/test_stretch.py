@@ -70,6 +70,8 @@ def test_it_is_the_slope(name: str) -> None:
 
 
 def test_no_nodes_are_made_of_what_nobody_sees() -> None:
+    for _ in range(3):  # its rules are learned
+        _gradients(_long, tw.float32)
     x, w = _leaves(tw.float32)
     y = _long(x, w).sum()
     before = len(STATE.now.trace.nodes)
@@ -80,8 +82,9 @@ def test_no_nodes_are_made_of_what_nobody_sees() -> None:
 
 
 def test_inputs_are_made_when_they_are_asked_for() -> None:
-    x, w = _leaves(tw.float64)
-    (found,) = tw.autograd.grad((tw.tanh(x * w) * w).sum(), x)
+    for _ in range(3):  # its rules are learned
+        x, w = _leaves(tw.float64)
+        (found,) = tw.autograd.grad((tw.tanh(x * w) * w).sum(), x)
     node = found.node()
     assert isinstance(node, Late)
     count, stack, seen = 0, [node], set()
