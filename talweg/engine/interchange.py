@@ -233,8 +233,8 @@ def frombuffer(
     Raises:
         InvalidValue: when there are no, or not so many, elements.
 
-    >>> tw.frombuffer(b"\x01\x00\x02\x00", dtype=tw.int16)
-    tensor([1, 2], dtype=talweg.int16)
+    >>> tw.frombuffer(b"abc", dtype=tw.uint8)
+    tensor([97, 98, 99], dtype=talweg.uint8)
     """
     try:
         array = np.frombuffer(buffer, dtype.storage, count, offset)
