@@ -109,6 +109,7 @@ __all__ = [
     "explain",
     "fft",
     "finfo",
+    "fit",
     "float",
     "float16",
     "float32",
@@ -153,6 +154,7 @@ __all__ = [
     "set_printoptions",
     "short",
     "strided",
+    "training",
     "tune",
     "uint16",
     "uint32",
@@ -182,7 +184,19 @@ globals().update(
 )
 
 if TYPE_CHECKING:
-    from talweg import amp, array_api, cpu, data, distributions, fft, func, linalg, models, utils
+    from talweg import (
+        amp,
+        array_api,
+        cpu,
+        data,
+        distributions,
+        fft,
+        func,
+        linalg,
+        models,
+        training,
+        utils,
+    )
     from talweg.capture.compiled import compile
     from talweg.engine.drawing import binomial, poisson
     from talweg.engine.explain import explain
@@ -198,6 +212,7 @@ if TYPE_CHECKING:
     )
     from talweg.mapping import vmap
     from talweg.nn.state import load, save
+    from talweg.training import fit
 
     def __getattr__(name: str) -> Any: ...
 
@@ -214,6 +229,7 @@ else:
         "distributions": "talweg.distributions",
         "explain": "talweg.engine.explain",
         "fft": "talweg.fft",
+        "fit": "talweg.training",
         "func": "talweg.func",
         "hamming_window": "talweg.engine.windows",
         "hann_window": "talweg.engine.windows",
@@ -225,6 +241,7 @@ else:
         "poisson": "talweg.engine.drawing",
         "profile": "talweg.engine.profile",
         "save": "talweg.nn.state",
+        "training": "talweg.training",
         "tune": "talweg.engine.search",
         "utils": "talweg.utils",
         "vmap": "talweg.mapping",

@@ -5,9 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import talweg as tw
-from examples import cifar, shakespeare, treelstm, writer
+from examples import (
+    accumulation,
+    averages,
+    cifar,
+    memory,
+    precision,
+    shakespeare,
+    treelstm,
+    writer,
+)
 from talweg.data import TensorDataset, Tree
 
 
@@ -135,3 +145,27 @@ def test_a_small_resnet_learns_colours() -> None:
     curve = cifar.train(model, pictures, pictures, 6, batch_size=16, show=False)
     assert curve[-1]["accuracy"] > 0.9
     assert curve[-1]["loss"] < curve[0]["loss"]
+
+
+def test_gradients_of_parts_add_up_to_those_of_a_batch() -> None:
+    (large, whole), (small, parts) = accumulation.train(64, 1), accumulation.train(16, 4)
+    np.testing.assert_allclose(parts, whole, rtol=1e-4)
+    assert whole[-1] < whole[0]
+    for p, q in zip(large.parameters(), small.parameters(), strict=True):
+        np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), atol=1e-4)
+
+
+def test_the_mean_of_the_weights_is_better() -> None:
+    weights, mean = averages.main()
+    assert mean < weights
+
+
+@pytest.mark.parametrize("dtype", [tw.float16, tw.bfloat16])
+def test_half_the_width_learns_as_well(dtype: tw.dtype) -> None:
+    half, whole = precision.train(dtype, 2), precision.train(None, 2)
+    np.testing.assert_allclose(half, whole, atol=0.05)
+
+
+def test_what_is_computed_again_has_the_same_gradients() -> None:
+    for kept, again in zip(memory.gradients(False), memory.gradients(True), strict=True):
+        np.testing.assert_allclose(kept.numpy(), again.numpy(), rtol=1e-4, atol=1e-7)

@@ -21,7 +21,9 @@ PACKAGE = Path(__file__).parents[1] / "talweg"
 
 COMPILER = ("passes", "schedule", "codegen")
 ENGINE = ("base", "ir", "loops", "ops", "fn", "autodiff", *COMPILER, "runtime")
-BUILDING = ("nn", "optim", "data", "models", "distributions", "array_api", "cpu", "utils")
+BUILDING = (
+    *("nn", "optim", "data", "models", "distributions", "array_api", "cpu", "utils", "training"),
+)
 USER = ("base", "fn", "autodiff", "engine")
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -45,6 +47,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "models": (*USER, "nn"),
     "cpu": (*USER, "optim"),
     "utils": (*USER, "data"),
+    "training": (*USER, "nn", "optim"),
     "frontends": (*USER, *BUILDING, "capture", ""),
     # `import talweg` and its single files such as `talweg.autograd`; the programs that stand on it.
     "": (*ENGINE, "engine", "capture", *BUILDING),

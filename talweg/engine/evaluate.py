@@ -13,7 +13,7 @@ from talweg.base.deferred import deferred
 from talweg.base.errors import IndexOutOfRange
 from talweg.engine.counters import count
 from talweg.engine.scalars import is_scalar
-from talweg.engine.state import CONFIG
+from talweg.engine.state import CONFIG, STATE
 from talweg.engine.watch import WATCHERS, interpreting, observe, wanted_anew
 from talweg.ir.interpret import interpret
 from talweg.ir.node import Graph, Node
@@ -132,7 +132,7 @@ def _run_again(replay: Replay, page: Page) -> None:
 
 def _computed_once(key: int, page: Page, layout: Layout, wanted: Sequence[Node]) -> bool:
     """Compute small values straight from their Nodes if they come for the first time."""
-    if WATCHERS or CONFIG.compile != "always" or key in _SEEN or not wanted:
+    if WATCHERS or CONFIG.compile != "always" or key in _SEEN or not wanted or STATE.now.steady:
         return False
     try:
         values = once.run_once(page, layout, wanted)
@@ -239,12 +239,14 @@ def _program_of(graph: Graph) -> Program | Once | None:
         return found
     if len(_PROGRAMS) >= PROGRAMS:
         _PROGRAMS.popitem(last=False)
-    if not WATCHERS and CONFIG.compile == "always" and small.is_small(graph):
+    first = not STATE.now.steady
+    if first and not WATCHERS and CONFIG.compile == "always" and small.is_small(graph):
         seen = hash(key)
         if seen not in _SEEN:
             _see(seen)
             return once.Once(graph)
-    if CONFIG.compile == "never" or (not anew and key not in _PROGRAMS and _is_small(graph)):
+    first = first and not anew and key not in _PROGRAMS
+    if CONFIG.compile == "never" or (first and _is_small(graph)):
         _PROGRAMS[key] = None
         count(first_sight=len(graph.order))
         return None

@@ -160,6 +160,27 @@ class inference_mode(_Mode):
         now.inference = not self.grad
 
 
+class steady(_Decorator):
+    """Compute what comes for the first time as what comes again, by compiled code.
+
+    Elsewhere, small graphs that come for the first time run in a quicker way, whose sums may round
+    in another order. Here results do not depend on what the process has computed before.
+    """
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []
+
+    def again(self) -> steady:
+        return steady()
+
+    def __enter__(self) -> None:
+        self._before.append(STATE.now.steady)
+        STATE.now.steady = True
+
+    def __exit__(self, *_: object) -> None:
+        STATE.now.steady = self._before.pop()
+
+
 def is_inference_mode_enabled() -> bool:
     """Return whether `inference_mode` is on in this thread."""
     return STATE.inference

@@ -49,6 +49,7 @@ class Recording:
             dead; a barrier evaluates the others.
         repeated: a function is called for one example, and for others afterwards: gradients keep
             what they read, for another pass.
+        steady: what comes for the first time is compiled; see `modes.steady`.
         renewed: Tensors that got another value since then.
         written: the storages written to in place since then.
         limit: how many Nodes may wait; a barrier sets it anew.
@@ -57,7 +58,7 @@ class Recording:
 
     __slots__ = (
         *("anomaly", "builder", "capture", "cast", "casts", "grad", "inference", "later"),
-        *("limit", "nbytes", "pending", "renewed", "repeated", "trace", "written"),
+        *("limit", "nbytes", "pending", "renewed", "repeated", "steady", "trace", "written"),
     )
 
     def __init__(self) -> None:
@@ -70,6 +71,7 @@ class Recording:
         self.anomaly = False
         self.inference = False
         self.later: Node | None = None
+        self.steady = False
         self.pending: list[Tensor] = []
         self.renewed: dict[Tensor, None] = {}
         self.written: dict[Storage, None] = {}
