@@ -414,7 +414,8 @@ class _Cost:
         if 2 * math.gcd(apart, _PAGE) >= _PAGE:
             few = _WAYS
         if apart >= BANK and sizes.lanes % tiles.rows:  # rows of a tile lie in two lines
-            torn = 2.0 if tiles.near else 0.5
+            near = 2.0 if tiles.piece * apart > _PAGE * _PAGES else 0.25
+            torn = near if tiles.near else 0.5
             read += meetings * sizes.depth * torn * (tiles.rows - 1) / sizes.lanes
         if apart < BANK or deep <= few:
             return read

@@ -63,6 +63,17 @@ def test_a_gradient_by_weights_reads_its_rows_across_memory_in_short_pieces() ->
         assert (tiles.left, tiles.piece) == ("rows", 256)
 
 
+def test_rows_in_two_lines_cost_little_where_a_piece_lies_in_few_pages() -> None:
+    for columns, rows in ((256, 6), (320, 6), (1024, 8)):
+        shapes = [(columns, 2048), (2048, 1024)]
+        laid = Laid(Dot(), dtypes.float32, shapes, [(1, 0), (0, 1), (1, 0)])
+        found = recognise(laid.nest)
+        assert found is not None
+        values = {a.name: v for a, v in zip(laid.nest.arguments, laid.values, strict=True)}
+        costs = priced(found, values, WIDE)
+        assert min(costs, key=lambda tiles: costs[tiles]).rows == rows
+
+
 def test_few_rows_across_memory_meet_one_copy_for_all_items() -> None:
     for rows, near in ((384, False), (2048, True)):
         laid = Laid(Dot(), dtypes.float32, [(rows, 1024), (1024, 384)], [(1, 0), (0, 1), (0, 1)])
