@@ -25,7 +25,7 @@ class Shown(Protocol):
         """Be told that training ends."""
 
 
-class Silent:
+class Silent(Shown):
     """Shows nothing."""
 
     def begin(self, epoch: int, epochs: int, batches: int | None, done: int) -> None: ...
@@ -44,7 +44,7 @@ class Lines(Silent):
         sys.stdout.write(f"{described(row)}\n")
 
 
-class Bar:
+class Bar(Shown):
     """A bar for the present epoch, above it a line for each that is done.
 
     Args:
