@@ -127,7 +127,7 @@ def test_what_cannot_be_shared_is_copied_or_raises() -> None:
         tw.from_dlpack(type("There", (), {"__dlpack_device__": lambda self: (2, 0)})())
     with pytest.raises(tw.TalwegError, match="cuda"):
         tw.from_dlpack(a, device="cuda")
-    capsule = tw.ones(2).__dlpack__()
+    capsule = tw.utils.dlpack.to_dlpack(tw.ones(2))
     tw.from_dlpack(capsule)
     with pytest.raises(tw.TalwegError, match="used already"):
         tw.from_dlpack(capsule)

@@ -38,6 +38,7 @@ def test_names_are_talwegs_own() -> None:
     assert nn.modules.conv.Conv2d is tw.nn.Conv2d
     assert isinstance(tw.nn.Conv2d(1, 1, 1), nn.modules.conv._ConvNd)
     assert torch.utils.data.DataLoader is tw.data.DataLoader
+    assert torch.utils.dlpack.from_dlpack is tw.from_dlpack
     assert torch.optim.lr_scheduler._LRScheduler is tw.optim.lr_scheduler.LRScheduler
 
 

@@ -107,5 +107,6 @@ TREE: dict[str, tuple[str, ...]] = {
     **{f"utils.data.{name}": ("talweg.data",) for name in _DATA},
     "utils.data._utils": (),
     "utils.data._utils.collate": ("talweg.data",),
+    "utils.dlpack": ("talweg.utils.dlpack",),
     "utils.tensorboard": ("tensorboard:tensorboardX",),
 }
