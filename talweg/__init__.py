@@ -153,6 +153,7 @@ __all__ = [
     "set_grad_enabled",
     "set_printoptions",
     "short",
+    "special",
     "strided",
     "training",
     "tune",
@@ -194,6 +195,7 @@ if TYPE_CHECKING:
         func,
         linalg,
         models,
+        special,
         training,
         utils,
     )
@@ -241,6 +243,7 @@ else:
         "poisson": "talweg.engine.drawing",
         "profile": "talweg.engine.profile",
         "save": "talweg.nn.state",
+        "special": "talweg.special",
         "training": "talweg.training",
         "tune": "talweg.engine.search",
         "utils": "talweg.utils",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import talweg as tw
 import talweg.frontends.torch as torch
 from talweg.frontends.torch import nn, trees
 from talweg.nn import functional as F
+from tests.peer.names import found, read
 
 ROOT = "talweg.frontends.torch"
 
@@ -263,3 +265,12 @@ def test_files_run_nothing(name: str, tmp_path: Any) -> None:
     file.write_bytes(f"talweg pickle 1\nc{name}\n(S'echo'\ntR.".encode())
     with pytest.raises(tw.TalwegError, match="the file names"):
         torch.load(file)
+
+
+def test_what_the_note_lists_is_not_there() -> None:
+    page = Path(__file__).parents[2] / "docs" / "notes" / "017-names-not-there.md"
+    listed = read(page.read_text(encoding="utf-8"))
+    assert sum(map(len, listed.values())) > 50
+    for space, names in listed.items():
+        here = found(torch, space)
+        assert not [n for n in names if here is not None and hasattr(here, n)]

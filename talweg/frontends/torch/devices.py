@@ -55,6 +55,23 @@ class _Nowhere(AbstractContextManager[None]):
         return None
 
 
+class AcceleratorError(RuntimeError):
+    """What a device reports; never raised here."""
+
+
+class OutOfMemoryError(AcceleratorError):
+    """A device has no memory left; never raised here."""
+
+
+def _no_entries(*args: Any, **options: Any) -> dict[str, Any]:
+    return {}
+
+
+def _empty_text(*args: Any, **options: Any) -> str:
+    return ""
+
+
+_ERRORS = {"AcceleratorError": AcceleratorError, "OutOfMemoryError": OutOfMemoryError}
 _CUDA_NEEDS = (
     *("current_device", "get_device_name", "get_device_properties", "get_device_capability"),
     *("set_device", "synchronize", "mem_get_info", "current_stream", "default_stream", "stream"),
@@ -144,6 +161,8 @@ MODULES: dict[str, dict[str, Any]] = {
         "empty_cache": _none,
     },
     "": {
+        **_ERRORS,
+        "GradScaler": GradScaler,
         "get_autocast_cpu_dtype": partial(get_autocast_dtype, "cpu"),
         "get_autocast_gpu_dtype": partial(get_autocast_dtype, "cuda"),
         "is_autocast_cpu_enabled": partial(is_autocast_enabled, "cpu"),
@@ -153,6 +172,12 @@ MODULES: dict[str, dict[str, Any]] = {
     "cuda": {
         "is_initialized": _no,
         "is_bf16_supported": _no,
+        "is_tf32_supported": _no,
+        "get_arch_list": list,
+        "memory_summary": _empty_text,
+        "memory_stats": _no_entries,
+        "device_of": _Nowhere,
+        **_ERRORS,
         "device": _Nowhere,
         "get_rng_state": lambda device="cuda": get_rng_state(),
         "set_rng_state": lambda new_state, device="cuda": set_rng_state(new_state),

@@ -102,6 +102,7 @@ TREE: dict[str, tuple[str, ...]] = {
     "optim.swa_utils": ("talweg.optim.swa_utils",),
     "random": ("talweg.engine.random",),
     "serialization": ("talweg.nn.state",),
+    "special": ("talweg.special",),
     "utils.checkpoint": ("talweg.utils.checkpoint",),
     "utils.data": ("talweg.data",),
     **{f"utils.data.{name}": ("talweg.data",) for name in _DATA},
