@@ -20,6 +20,7 @@ from talweg.base.formats import (
 from talweg.base.shapes import contiguous_strides
 from talweg.base.source import describe, here
 from talweg.engine.arranged import arranged, is_last, put_in
+from talweg.engine.barrier import observed
 from talweg.engine.creation import Number, check_device, check_range, tensor
 from talweg.engine.functions import FUNCTIONS, METHODS
 from talweg.engine.record import assign, lift
@@ -104,6 +105,12 @@ def item(self: Tensor) -> Any:
     Raises:
         ShapeError: when it has more or fewer elements than one.
     """
+    view = self._view
+    if view is not None and not view.header[0]:
+        array = self._storage.node.array
+        if array is not None and array.flags.c_contiguous and array.itemsize != 2:
+            observed("the value of a Tensor is looked at while the function runs")
+            return array.item(view.header[1])
     if self.node().type.size != 1:
         raise ShapeError(
             f"a Tensor with {self.node().type.size} elements (shape {self.shape}) cannot be "

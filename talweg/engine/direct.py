@@ -16,8 +16,8 @@ from talweg.engine.barrier import overdue
 from talweg.engine.header import Header
 from talweg.engine.state import PENDING_BYTES, STATE
 from talweg.engine.tape import Direct, Ends, clock, direct_class
-from talweg.engine.tensor import Storage, Tensor, alias
-from talweg.ir.node import Node, make_node
+from talweg.engine.tensor import Storage, Tensor, view_of
+from talweg.ir.node import Node
 from talweg.ir.op import Op
 from talweg.ir.rule import Rule
 from talweg.ir.types import TensorType
@@ -28,14 +28,14 @@ Learned: TypeAlias = tuple[Op, TensorType, type[Direct] | None, dict[Ends, Rule 
 
 _new: Callable[[type[Tensor]], Tensor] = object.__new__
 _new_step: Callable[[type[Direct]], Direct] = object.__new__
-_rows: dict[tuple[TensorType, int], tuple[Header, tuple[tuple[Op, TensorType], ...]]] = {}
+_rows: dict[tuple[TensorType, int], tuple[Header, tuple[Op, ...], bool]] = {}
 _ROWS = 4096
 
 
 def row_of_known(t: Tensor, index: int) -> Tensor | None:
     """Return `t[index]` of a Tensor whose value is known; None where that takes more.
 
-    Nothing is recorded: what reads the row enters it into the trace.
+    Nothing is recorded: what needs the row's Node makes it.
     """
     root = t._storage.node
     if t._view is not None or t._edge is not None or root.value is None:
@@ -43,27 +43,22 @@ def row_of_known(t: Tensor, index: int) -> Tensor | None:
     learned = _rows.get((root.type, index))
     if learned is None or STATE.now.capture is not None:
         return None
-    header, steps = learned
-    frame = _getframe(2)
-    place = (frame.f_code, frame.f_lasti) if frame.f_code.co_filename in FOREIGN else here()
-    node = root
-    for op, type in steps:
-        node = make_node(op, (node,), type, place)
-    return alias(t, node, tuple([op for op, _ in steps]), header)
+    header, chain, last = learned
+    row = _new(Tensor)
+    row._storage = t._storage
+    row._view = view = view_of(t, t, None, chain, header)
+    view.last = last
+    row._edge = row._grad = None
+    return row
 
 
 def learn_row(t: Tensor, index: int, row: Tensor) -> None:
     """Note how `row`, which is `t[index]`, is a view of a whole Tensor."""
-    view, node = row._view, row.node()
-    if t._view is not None or view is None:
-        return
-    steps: list[tuple[Op, TensorType]] = []
-    while node is not t._storage.node:
-        steps.append((node.op, node.type))
-        (node,) = node.inputs
-    if len(_rows) >= _ROWS:
-        _rows.clear()
-    _rows[node.type, index] = view.header, tuple(reversed(steps))
+    if t._view is None and row._view is not None:
+        if len(_rows) >= _ROWS:
+            _rows.clear()
+        view = row._view
+        _rows[t._storage.node.type, index] = view.header, view.chain, view.last
 
 
 def learn(name: str, out: Node, operands: Sequence[Node]) -> Learned | None:

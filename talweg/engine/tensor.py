@@ -364,9 +364,12 @@ def requires(t: Tensor, wanted: bool) -> Tensor:
 
 
 def view_of(
-    x: Tensor, base: Tensor | None, node: Node, chain: tuple[Op, ...], header: Header
+    x: Tensor, base: Tensor | None, node: Node | None, chain: tuple[Op, ...], header: Header
 ) -> View:
-    """Return how a Tensor reads the storage of `x`: `chain` gives its value, which is `node`."""
+    """Return how a Tensor reads the storage of `x`: `chain` gives its value, which is `node`.
+
+    Without a node the caller knows whether channels stand last.
+    """
     storage = x._storage
     view = View()
     view.base = base
@@ -376,7 +379,7 @@ def view_of(
     view.node = node
     view.root = storage.node
     view.taped = storage.taped
-    view.last = len(header[0]) > 3 and lies_last(node.type.shape, header[0])
+    view.last = len(header[0]) > 3 and node is not None and lies_last(node.type.shape, header[0])
     return view
 
 
