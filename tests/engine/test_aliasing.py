@@ -211,3 +211,22 @@ def test_rows_of_known_tensors_are_views_every_time(shape: tuple[int, ...]) -> N
     np.testing.assert_array_equal(gradient.numpy()[-1], np.full(shape[1:], 3))
     with pytest.raises(IndexError, match="out of"):
         x[shape[0]]
+
+
+@pytest.mark.parametrize("dtype", [tw.float32, tw.bfloat16, tw.float16, tw.int16, tw.complex64])
+def test_single_elements_of_known_tensors_are_numbers(dtype: tw.DType) -> None:
+    values = np.random.default_rng(0).integers(-9, 9, (2, 3, 4))
+    x = tw.tensor(values).to(dtype)
+    x.sum().item()
+    for _ in range(2):  # how the rows lie is known from the first time
+        assert x[1][2][3].item() == values[1, 2, 3]
+        assert x.permute(2, 0, 1)[3][1][2].item() == values[1, 2, 3]
+        assert x[1, 2, 3].item() == values[1, 2, 3]
+        element = x[0][1][2]
+        x.add_(1)
+        values += 1
+        assert element.item() == values[0, 1, 2]
+    flat = x.reshape(-1)
+    flat.sum().item()
+    x[0][0][0].item()
+    assert [flat[i].item() for i in range(24)] == values.ravel().tolist()
