@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
 import pytest
 
 import talweg as tw
+from talweg.engine.modes import steady
 
 on = tw.is_grad_enabled
 
@@ -175,3 +177,13 @@ def test_modes_belong_to_their_thread():
         thread.start()
         thread.join()
     assert seen == [True]
+
+
+def test_what_comes_for_the_first_time_is_compiled_where_results_must_be_steady() -> None:
+    tw.zeros(1).tolist()
+    tw.reset_counters()
+    with steady():
+        x = tw.arange(7).float()
+        value = ((x * 0.37).cos() - x / 3).sum().item()
+    assert tw.counters().first_sight == 0
+    assert value == pytest.approx((np.cos(np.arange(7) * 0.37) - np.arange(7) / 3).sum(), rel=1e-5)

@@ -229,3 +229,40 @@ def test_sgd_takes_complex_parameters() -> None:
     (z * z.conj()).real.sum().backward()
     optimizer.step()
     np.testing.assert_allclose(z.detach().numpy(), 0.8 * np.array([1 + 2j, -1j]), rtol=1e-6)
+
+
+def test_adafactor_keeps_rows_and_columns_of_a_matrix() -> None:
+    random = np.random.default_rng(3)
+    start, grads = random.normal(size=(5, 3)), random.normal(size=(6, 5, 3))
+    weight = tw.tensor(start, requires_grad=True)
+    optimizer = tw.optim.Adafactor([weight], lr=0.05, weight_decay=0.1)
+    p, rows, columns = start.copy(), np.zeros((5, 1)), np.zeros((1, 3))
+    for t, g in enumerate(grads, 1):
+        weight.grad = tw.tensor(g)
+        optimizer.step()
+        share = t**-0.8
+        step = max(1e-3, np.sqrt((p**2).mean())) * min(0.05, t**-0.5)
+        rows = (1 - share) * rows + share * (g**2).mean(1, keepdims=True)
+        columns = (1 - share) * columns + share * (g**2).mean(0, keepdims=True)
+        move = g / np.sqrt(rows @ columns / rows.mean())
+        p = p * (1 - 0.05 * 0.1) - step * move / max(1, np.sqrt((move**2).mean()))
+    np.testing.assert_allclose(weight.detach().numpy(), p, rtol=1e-6)
+    state = optimizer.state[weight]
+    assert {k: v.shape for k, v in state.items() if k != "step"} == {
+        "row_var": (5, 1),
+        "col_var": (1, 3),
+    }
+
+
+@pytest.mark.parametrize("shape", [(6, 10), (10, 6)])
+def test_muon_moves_all_directions_as_far(shape: tuple[int, int]) -> None:
+    random = np.random.default_rng(4)
+    u, _, v = np.linalg.svd(random.normal(size=shape), full_matrices=False)
+    gradient = u * np.geomspace(1, 0.05, 6) @ v
+    weight = tw.tensor(np.zeros(shape, "float32"), requires_grad=True)
+    weight.grad = tw.tensor(gradient.astype("float32"))
+    tw.optim.Muon([weight], lr=1.0, weight_decay=0.0).step()
+    moved = -weight.detach().numpy() / np.sqrt(max(1, shape[0] / shape[1]))
+    along = np.diag(u.T @ moved @ v.T)
+    assert ((along > 0.6) & (along < 1.3)).all()
+    np.testing.assert_allclose(u.T @ moved @ v.T, np.diag(along), atol=0.03)
