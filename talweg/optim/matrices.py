@@ -8,7 +8,6 @@ from typing import Any
 from talweg.base.dtypes import finfo
 from talweg.base.errors import InvalidValue, ShapeError
 from talweg.engine.creation import zeros, zeros_like
-from talweg.engine.functions import FUNCTIONS
 from talweg.engine.tensor import Tensor
 from talweg.optim.optimizer import Group, Optimizer, Params, State, not_negative, rate_of
 
@@ -125,8 +124,8 @@ class Muon(Optimizer):
         u = nesterov ? g + momentum * (v - g) : v
         p = p * (1 - lr * weight_decay) - lr * ratio * orthogonal(u)
 
-    `orthogonal` is a quintic Newton-Schulz iteration in bfloat16, x = a x + (b y + c y y) x with
-    y = x x', which brings singular values near 1.
+    `orthogonal` is a quintic Newton-Schulz iteration, rounded to bfloat16 between its products,
+    x = a x + (b y + c y y) x with y = x x', which brings singular values near 1.
 
     Args:
         params: as for `Optimizer`; matrices.
@@ -197,19 +196,23 @@ class Muon(Optimizer):
 
 
 def _orthogonal(x: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> Any:
-    """Return a bfloat16 matrix near the orthogonal one that is nearest to the direction of x."""
+    """Return a float32 matrix near the orthogonal one that is nearest to the direction of x."""
     if steps >= 100:
         raise InvalidValue("Number of steps must be less than 100 for computational efficiency")
     if len(coefficients) != 3:
         raise InvalidValue("Coefficients must be a tuple of exactly 3 values")
     a, b, c = coefficients
     rows, columns = x.shape
-    y: Any = x.bfloat16()
+    y: Any = _rounded(x)
     if rows > columns:
         y = y.t()
-    y = y / y.norm().clamp(min=eps)
-    addmm = FUNCTIONS["addmm"]
+    y = _rounded(y / _rounded(_length(y)).clamp(min=eps))
     for _ in range(steps):
-        square = y @ y.t()
-        y = addmm(y, addmm(square, square, square, beta=b, alpha=c), y, beta=a)
+        square = _rounded(y @ y.t())
+        y = _rounded(y * a + _rounded(square * b + (square @ square) * c) @ y)
     return y.t() if rows > columns else y
+
+
+def _rounded(x: Any) -> Any:
+    """Return float32 numbers that are those of bfloat16: sums between them are not rounded."""
+    return x.bfloat16().float()

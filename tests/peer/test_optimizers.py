@@ -87,8 +87,7 @@ def test_muon_moves_like_pytorchs(name: str, shape: tuple[int, int]) -> None:
             optimizer.step()
         found.append(array_of(weight))
     moved = np.abs(found[1] - start).max()  # its products are bfloat16
-    np.testing.assert_allclose(found[0], found[1], atol=0.1 * moved)
-    assert np.abs(found[0] - found[1]).mean() < 0.02 * moved
+    np.testing.assert_allclose(found[0], found[1], atol=0.02 * moved)
 
 
 def test_matrix_optimizers_refuse_what_pytorchs_refuse() -> None:
