@@ -162,7 +162,7 @@ def _parts(self: Tensor, key: Any) -> tuple[Any, ...]:
             part = tensor(np.asarray(part) if len(part) else np.zeros(0, np.int64))
         elif isinstance(part, np.generic | np.ndarray):
             part = part.item()
-        elif not isinstance(part, Tensor) and hasattr(part, "__array__"):
+        elif _is_array(part):
             part = tensor(part)
         if isinstance(part, Tensor) and part.dtype in (dtypes.bool_, dtypes.uint8):
             if part.ndim == 0:
@@ -180,6 +180,13 @@ def _parts(self: Tensor, key: Any) -> tuple[Any, ...]:
         parts.append(part)
         axis += part is not None
     return tuple(parts)
+
+
+def _is_array(part: Any) -> bool:
+    """Return whether a part is a column, say: what has `__array__` and is no number or Tensor."""
+    if isinstance(part, Tensor) or hasattr(part, "__index__"):
+        return False
+    return hasattr(part, "__array__")
 
 
 def _whole(value: Any) -> Any:
