@@ -55,7 +55,7 @@ def test_a_schedule_hands_profiles_on(tmp_path: Path) -> None:
     assert ProfilerAction.NONE.value == 0
 
 
-@pytest.mark.parametrize("stmt", ["f(x)", "y = f(x)\nz = f(y)"])
+@pytest.mark.parametrize("stmt", ["f(x)", "y = f(x)\nz = f(y)", "\n    y = f(x)\n    f(y)\n"])
 def test_a_timer_computes_what_is_recorded(stmt: str) -> None:
     tw.reset_counters()
     timer = benchmark.Timer(stmt, "f = g", globals={"g": tw.exp, "x": tw.ones(8)}, label="exp")

@@ -274,3 +274,22 @@ def test_what_the_note_lists_is_not_there() -> None:
     for space, names in listed.items():
         here = found(torch, space)
         assert not [n for n in names if here is not None and hasattr(here, n)]
+
+
+def test_ways_to_compute_attention_are_accepted() -> None:
+    attention: Any = importlib.import_module(f"{ROOT}.nn.attention")
+    q = tw.ones(1, 2, 3, 4)
+    with attention.sdpa_kernel([attention.SDPBackend.MATH]):
+        assert F.scaled_dot_product_attention(q, q, q).shape == q.shape
+
+
+def test_functions_with_the_name_of_a_module() -> None:
+    assert torch.autograd.gradcheck is tw.autograd.gradcheck
+    for name in ("nn.utils.parametrize", "nn.utils.prune", "func", "special", "nn.modules.lazy"):
+        assert importlib.import_module(f"{ROOT}.{name}")
+
+
+def test_errors_that_programs_catch() -> None:
+    assert issubclass(torch.cuda.OutOfMemoryError, RuntimeError)
+    assert torch.cuda.memory_stats(0) == {}
+    assert torch.cuda.memory_summary() == ""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import collections.abc
+import enum
 import math
 import multiprocessing
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -218,6 +220,23 @@ def spawn(
     return None
 
 
+class SDPBackend(enum.Enum):
+    """Ways to compute attention, which talweg chooses itself."""
+
+    ERROR = -1
+    MATH = 0
+    FLASH_ATTENTION = 1
+    EFFICIENT_ATTENTION = 2
+    CUDNN_ATTENTION = 3
+    OVERRIDEABLE = 4
+
+
+@contextmanager
+def sdpa_kernel(backends: Any, set_priority: bool = False) -> Iterator[None]:
+    """Accept a choice of ways to compute attention, which changes nothing."""
+    yield
+
+
 def _nothing(*args: Any, **options: Any) -> None:
     return None
 
@@ -266,6 +285,7 @@ MODULES: dict[str, dict[str, Any]] = {
     "hub": _HUB,
     "jit": _JIT,
     "jit.annotations": {},
+    "nn.attention": {"SDPBackend": SDPBackend, "sdpa_kernel": sdpa_kernel},
     "multiprocessing": {
         **{name: getattr(multiprocessing, name) for name in multiprocessing.__all__},
         "spawn": spawn,

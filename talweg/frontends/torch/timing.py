@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import sys
+import textwrap
 import timeit
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ContextDecorator, contextmanager
@@ -299,6 +300,7 @@ class Timer:
         self.num_threads = num_threads
         self._timer = timer
         self._names = dict(globals or {})
+        stmt, setup = (textwrap.dedent(text).strip() for text in (stmt, setup))
         self._setup = compile(setup, "<setup>", "exec")
         try:
             # The value of an expression is kept until it has been computed.
