@@ -64,6 +64,7 @@ def test_a_timer_computes_what_is_recorded(stmt: str) -> None:
     assert found.mean == found.median == found.times[0] > 0
     assert found.iqr == 0
     assert "exp" in repr(found)
+    assert benchmark.Timer("torch.ones(3)").timeit(1).number_per_run == 1
     several = timer.blocked_autorange(min_run_time=0.01)
     table = benchmark.Compare([found, several])
     table.trim_significant_figures()

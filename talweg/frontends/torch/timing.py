@@ -277,7 +277,7 @@ class Timer:
         setup: what runs before.
         global_setup, env, language: accepted.
         timer: gives seconds.
-        globals: names that the statement reads.
+        globals: names that the statement reads, besides `torch`.
         label, sub_label, description: titles.
         num_threads: accepted; see `torch.set_num_threads`.
     """
@@ -299,7 +299,7 @@ class Timer:
         self.title = ": ".join(t for t in (label or stmt, sub_label, description) if t)
         self.num_threads = num_threads
         self._timer = timer
-        self._names = dict(globals or {})
+        self._names = {"torch": sys.modules["talweg.frontends.torch"], **(globals or {})}
         stmt, setup = (textwrap.dedent(text).strip() for text in (stmt, setup))
         self._setup = compile(setup, "<setup>", "exec")
         try:
