@@ -71,9 +71,9 @@ class DataLoader(Generic[T_co]):
     there are no workers). Only an `IterableDataset` depends on the number of workers, because each
     of them reads a stream of its own.
 
-    A sample that cannot be read raises `DataError` naming it, the worker, and the worker's
-    traceback; the loop may go on with the next batch. Workers end when the iterator is dropped,
-    when this process ends, and when it is killed.
+    A sample that cannot be read raises a `DataError`, of the error's own kind too, naming it, the
+    worker, and the worker's traceback; the loop may go on with the next batch. Workers end when the
+    iterator is dropped, when this process ends, and when it is killed.
 
     >>> x, y = tw.arange(6).reshape(3, 2), tw.tensor([0, 1, 0])
     >>> for rows, labels in tw.data.DataLoader(tw.data.TensorDataset(x, y), batch_size=2):

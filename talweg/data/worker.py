@@ -133,7 +133,8 @@ class Fetcher:
         """Return one batch, or EndOfStream.
 
         Raises:
-            DataError: naming the sample that failed, with the sample's error as its cause.
+            DataError: naming the sample that failed, with the sample's error as its cause; it is of
+                that error's kind, too.
         """
         if stream is not None:
             return self._from_stream(indices, stream)
@@ -153,7 +154,7 @@ class Fetcher:
                 for index in indices:  # one of them fails again, and then the message names it
                     self._sample(index)
                 text = f"the samples {_some(indices)} could not be read: {_said(error)}"
-                raise DataError(text) from error
+                raise failed(text, error) from error
         else:
             samples = [self._sample(i) for i in indices]
         return self._join(samples, f"the batch of samples {_some(indices)}")
@@ -162,13 +163,13 @@ class Fetcher:
         try:
             return self.dataset[index]
         except Exception as error:
-            raise DataError(f"sample {index} could not be read: {_said(error)}") from error
+            raise failed(f"sample {index} could not be read: {_said(error)}", error) from error
 
     def _join(self, samples: Any, what: str) -> Any:
         try:
             return self.collate_fn(samples)
         except Exception as error:
-            raise DataError(f"{what} could not be collated: {_said(error)}") from error
+            raise failed(f"{what} could not be collated: {_said(error)}", error) from error
 
     def _from_stream(self, count: int, stream: Iterator[Any]) -> Any:
         samples: list[Any] = []
@@ -179,12 +180,25 @@ class Fetcher:
                 break
             except Exception as error:
                 text = f"sample {len(samples)} of the stream's next batch could not be read"
-                raise DataError(f"{text}: {_said(error)}") from error
+                raise failed(f"{text}: {_said(error)}", error) from error
         if not samples or (len(samples) < count and self.drop_last):
             return EndOfStream()
         if not self.batched:
             return self._join(samples[0], "a sample of the stream")
         return self._join(samples, f"a batch of {len(samples)} samples of the stream")
+
+
+def failed(text: str, cause: BaseException | None) -> DataError:
+    """Return a DataError that is of the cause's kind, too: a program may wait for that one."""
+    kind = type(cause)
+    ends = (StopIteration, StopAsyncIteration)  # would end the loop in silence
+    if isinstance(cause, Exception) and not isinstance(cause, ends):
+        with suppress(TypeError):  # two classes of built-in layouts that exclude each other
+            own = {"__str__": Exception.__str__, "__module__": DataError.__module__}
+            both = type(DataError.__name__, (DataError, kind), own)
+            found: DataError = both(text)
+            return found
+    return DataError(text)
 
 
 def _said(error: BaseException) -> str:
@@ -307,7 +321,7 @@ def open_stream(fetcher: Fetcher) -> Iterator[Any] | None:
     try:
         return iter(fetcher.dataset)
     except Exception as error:
-        raise DataError(f"the stream could not be started: {_said(error)}") from error
+        raise failed(f"the stream could not be started: {_said(error)}", error) from error
 
 
 # ---------------------------------------------------------------------------------------------
@@ -414,7 +428,7 @@ class Pool:
         answer = self._answer(worker, self._asked[worker].popleft(), timeout)
         if isinstance(answer, Failure):
             trace = f"The traceback in {self._name(worker)}:\n{answer.trace}"
-            raise DataError(f"{answer.message}\n{trace}") from answer.cause
+            raise failed(f"{answer.message}\n{trace}", answer.cause) from answer.cause
         return answer
 
     def _name(self, worker: int) -> str:

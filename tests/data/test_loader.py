@@ -276,3 +276,53 @@ def test_a_worker_s_seed_is_that_of_the_pass_and_its_number(persistent: bool) ->
         assert [found[i] - found[0] for i in range(3)] == [0, 1, 2]
         passes.append(found[0])
     assert passes[0] != passes[1]
+
+
+class Strange(Exception):
+    def __init__(self, code: int, place: str) -> None:
+        super().__init__(code, place)
+        self.code = code
+
+
+def unicode_error() -> Exception:
+    try:
+        return AssertionError(b"\xff".decode())
+    except UnicodeDecodeError as error:
+        return error
+
+
+class Failing(Rows):
+    def __init__(self, error: Exception) -> None:
+        super().__init__(2)
+        self.error = error
+
+    def __getitem__(self, index: int) -> Any:
+        raise self.error
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("gone"),
+        FileNotFoundError(2, "No such file", "a.txt"),
+        ZeroDivisionError(),
+        NotImplementedError("later"),
+        unicode_error(),
+        Strange(7, "here"),
+        InvalidValue("wrong"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_is_of_its_own_kind_too(error: Exception, workers: int) -> None:
+    loader = data.DataLoader(Failing(error), num_workers=workers)
+    with pytest.raises(type(error)) as caught:
+        next(iter(loader))
+    assert isinstance(caught.value, DataError)
+    assert str(caught.value).startswith(f"sample 0 could not be read: {type(error).__name__}")
+    assert repr(caught.value).startswith("DataError(")
+
+
+def test_an_error_that_would_end_the_loop_is_an_error() -> None:
+    with pytest.raises(DataError, match="StopIteration"):
+        list(data.DataLoader(Failing(StopIteration())))
