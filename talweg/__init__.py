@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc as _gc
+import sys as _sys
 
 _COLLECTS = _gc.isenabled()
 _gc.disable()  # importing makes many objects, none of them garbage
@@ -252,7 +253,8 @@ else:
 
     def __getattr__(name: str) -> Any:
         if name not in _LATER:
-            raise AttributeError(f"module 'talweg' has no attribute {name!r}")
+            text = f"module 'talweg' has no attribute {name!r}"
+            raise AttributeError(text, name=name, obj=_sys.modules[__name__])
         module = import_module(_LATER[name])
         return module if module.__name__ == f"talweg.{name}" else getattr(module, name)
 

@@ -129,4 +129,6 @@ def _wanted(value: Any, annotation: str) -> str:
         return ""
     if isinstance(value, list | tuple) and value and all(isinstance(v, Node) for v in value):
         return f"a Tensor, got a {kind} of Tensors; tw.stack() or tw.cat() makes one of them"
+    if value is None:
+        return "a Tensor, got None, which is what a function without `return` gives"
     return f"a Tensor, got {kind}; convert it with tw.tensor()"

@@ -157,7 +157,9 @@ def _roots(
         edge = edge_of(t)
         if edge is None:
             raise GradientError(
-                f"element {i} of tensors does not require grad and does not have a grad_fn{where}"
+                f"element {i} of tensors does not require grad and does not have a grad_fn: it was "
+                "computed under no_grad(), of Tensors none of which requires grad, or by what has "
+                f"no gradient, as argmax{where}"
             )
         if ct is None:
             if t.node().type.size != 1:

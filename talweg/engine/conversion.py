@@ -114,7 +114,7 @@ def item(self: Tensor) -> Any:
     if self.node().type.size != 1:
         raise ShapeError(
             f"a Tensor with {self.node().type.size} elements (shape {self.shape}) cannot be "
-            f"converted to a number\n  recorded at {describe(here())}"
+            f"converted to a number; use .tolist()\n  recorded at {describe(here())}"
         )
     return values(self).item()
 

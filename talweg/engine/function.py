@@ -221,6 +221,10 @@ class Function:
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         """Save what `backward` needs, when `forward` takes no ctx."""
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        name = type(self).__name__
+        raise TypeError(f"a Function has no instances that compute: it is called by {name}.apply()")
+
     @classmethod
     def apply(cls, *args: Any) -> Any:
         """Run `forward` and record the step."""

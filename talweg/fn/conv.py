@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from talweg.base.errors import DTypeError, InvalidValue, ShapeError
 from talweg.base.shapes import Shape
+from talweg.fn.promotion import one_dtype
 from talweg.fn.spatial import like_batch, per_axis, with_batch
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
@@ -194,13 +195,7 @@ def _conv(
     strides = per_axis(name, "stride", stride, axes, 1)
     dilations = per_axis(name, "dilation", dilation, axes, 1)
     pads = _both_sides(name, padding, weight.shape[2:], strides, dilations)
-    channels = weight.shape[1] * groups
-    if batch.shape[1] != channels or weight.shape[0] % groups:
-        raise ShapeError(
-            f"{name}: weight of shape {weight.shape} with groups={groups} expects an input of "
-            f"{channels} channels and output channels divisible by {groups}, but the input has "
-            f"shape {x.shape}"
-        )
+    _check_channels(name, x, weight, groups)
     rows = zip(batch.shape[2:], weight.shape[2:], pads, dilations, strict=True)
     if any(n + low + high < step * (k - 1) + 1 for n, k, (low, high), step in rows):
         raise ShapeError(
@@ -210,6 +205,28 @@ def _conv(
     dilations, groups = _plain(weight, dilations, groups, batch.shape[1])
     y = b.conv(batch, weight, strides, pads, dilations, groups)
     return like_batch(b, _with_bias(b, y, bias), x)
+
+
+def _check_channels(name: str, x: Node, weight: Node, groups: int) -> None:
+    if weight.shape[0] % groups:
+        raise ShapeError(
+            f"{name}: the {weight.shape[0]} output channels of a weight of shape {weight.shape} "
+            f"must be divisible by groups={groups}"
+        )
+    axes, taken = weight.rank - 2, weight.shape[1] * groups
+    given = x.shape[-axes - 1]
+    if given == taken:
+        return
+    remedy = ""
+    if x.shape[-1] == taken and x.rank == axes + 2:
+        order = ", ".join(str(a) for a in (0, axes + 1, *range(1, axes + 1)))
+        remedy = f"; if channels stand last, use .permute({order})"
+    elif taken == 1 and x.rank == axes + 1:
+        remedy = "; if this is a batch of images without channels, use .unsqueeze(1)"
+    raise ShapeError(
+        f"{name}: the input of shape {x.shape} has {given} channels, but a weight of shape "
+        f"{weight.shape} with groups={groups} takes {taken}{remedy}"
+    )
 
 
 def _plain(
@@ -308,8 +325,10 @@ def _check_operands(
         raise InvalidValue(f"{name}: groups must be at least 1, got {groups}")
     if x.dtype is not weight.dtype or (bias is not None and bias.dtype is not x.dtype):
         others = weight.dtype.name + (f" and bias {bias.dtype.name}" if bias is not None else "")
+        given = (weight.dtype,) if bias is None else (weight.dtype, bias.dtype)
         raise DTypeError(
-            f"{name}: input {x.dtype.name}, weight {others} must have one dtype; use .to()"
+            f"{name}: input {x.dtype.name}, weight {others} must have one dtype; "
+            f"{one_dtype(x.dtype, *given)}"
         )
     channels = weight.shape[1] * groups if transposed else weight.shape[0]
     if bias is not None and bias.shape != (channels,):

@@ -7,7 +7,7 @@ from typing import Any
 
 from talweg.base.errors import DTypeError, ShapeError
 from talweg.base.shapes import size_of
-from talweg.fn.promotion import expand_to
+from talweg.fn.promotion import expand_to, one_dtype
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
 
@@ -16,7 +16,26 @@ def _same_dtype(name: str, **nodes: Node | None) -> None:
     given = {k: n.dtype for k, n in nodes.items() if n is not None}
     if len(set(given.values())) > 1:
         found = ", ".join(f"{k} {d.name}" for k, d in given.items())
-        raise DTypeError(f"{name}: {found} must have one dtype; use .to()")
+        raise DTypeError(f"{name}: {found} must have one dtype; {one_dtype(*given.values())}")
+
+
+def _check_features(input: Node, weight: Node) -> None:
+    if input.rank == 0 or weight.rank != 2:
+        raise ShapeError(
+            f"linear: expected an input [*, in_features] and a weight [out_features, in_features], "
+            f"got shapes {input.shape} and {weight.shape}"
+        )
+    (outputs, taken), given = weight.shape, input.shape[-1]
+    if given == taken:
+        return
+    if size_of(input.shape[1:]) == taken:
+        remedy = "flatten the input first, with .flatten(1)"
+    else:
+        remedy = f"nn.Linear({given}, {outputs}) would take it"
+    raise ShapeError(
+        f"linear: the input of shape {input.shape} has {given} features, but the weight of shape "
+        f"{weight.shape} takes {taken}; {remedy}"
+    )
 
 
 def linear(b: Builder, input: Node, weight: Node, bias: Node | None = None) -> Node:
@@ -43,11 +62,7 @@ def linear(b: Builder, input: Node, weight: Node, bias: Node | None = None) -> N
         bias = bias if bias is None or bias.rank else b.reshape(bias, (1,))
         out = linear(b, input, b.reshape(weight, (1, *weight.shape)), bias)
         return b.reshape(out, out.shape[:-1])
-    if input.rank == 0 or weight.rank != 2 or input.shape[-1] != weight.shape[1]:
-        raise ShapeError(
-            f"linear: an input of shape {input.shape} and a weight of shape {weight.shape} cannot "
-            "be multiplied: the input's last size must be the weight's second"
-        )
+    _check_features(input, weight)
     _same_dtype("linear", input=input, weight=weight, bias=bias)
     lead = input.shape[:-1]
     rows = input if input.rank == 2 else b.reshape(input, (size_of(lead), input.shape[-1]))

@@ -152,6 +152,15 @@ def _class_weight(name: str, weight: Node | None, input: Node, axis: int) -> Non
         )
 
 
+def _as_indices(target: Node, log_probs: Node, axis: int) -> str:
+    """Say how targets of a known wrong shape become class indices; "" for another shape."""
+    if target.shape == log_probs.shape:
+        return f"; one-hot labels become indices by .argmax({axis})"
+    if target.shape == (*log_probs.shape[:axis], 1, *log_probs.shape[axis + 1 :]):
+        return f"; remove the axis of size 1 with .squeeze({axis})"
+    return ""
+
+
 class _Picked:
     """Log probabilities at the target classes, each with its weight: 0 where ignored."""
 
@@ -169,12 +178,12 @@ class _Picked:
         if target.dtype.category not in ("int", "uint"):
             raise DTypeError(
                 f"{name}: class indices must be integers of shape {shape}, got "
-                f"{target.dtype.name} of shape {target.shape}"
+                f"{target.dtype.name} of shape {target.shape}; convert labels with .long()"
             )
         if target.shape != shape:
             raise ShapeError(
                 f"{name}: an input of shape {log_probs.shape} needs class indices of shape "
-                f"{shape}, got {target.shape}"
+                f"{shape}, got {target.shape}{_as_indices(target, log_probs, axis)}"
             )
         _class_weight(name, weight, log_probs, axis)
         target = cast(b, target, dtypes.int64)

@@ -90,7 +90,7 @@ def batch_norm_update(
     >>> mean.tolist(), var.tolist()
     ([1.0], [1.5])
     """
-    _check_channels("batch_norm_update", x, running_mean, running_var, weight, bias)
+    _check_channels("batch_norm", x, running_mean, running_var, weight, bias)
     y, mean, var = _batch_norm(b, x, weight, bias, eps)
     count = x.type.size // x.shape[1]
     unbiased = b.mul(var, b.scalar(count / (count - 1), var.dtype))

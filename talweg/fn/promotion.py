@@ -160,3 +160,10 @@ def check_dims(name: str, x: Node, *ranks: int) -> None:
         raise ShapeError(
             f"{name}: expected {' or '.join(map(str, ranks))} dimensions, got shape {x.type.shape}"
         )
+
+
+def one_dtype(x: DType, *parameters: DType) -> str:
+    """Say how an operand and its parameters come to one dtype."""
+    if x in parameters or len(set(parameters)) != 1:
+        return "use .to()"
+    return f"convert the input with .to(tw.{parameters[0].name})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -363,7 +364,8 @@ else:
 
     def __getattr__(name: str) -> Any:
         if name not in _LATER:
-            raise AttributeError(f"module 'talweg.nn' has no attribute {name!r}")
+            text = f"module 'talweg.nn' has no attribute {name!r}"
+            raise AttributeError(text, name=name, obj=sys.modules[__name__])
         return getattr(import_module(f"talweg.nn.{_LATER[name]}"), name)
 
     def __dir__() -> list[str]:

@@ -78,9 +78,9 @@ class Module(Hooked):
                 return own[table][name]
         if name in HOOK_TABLES and "_hooks" in own:
             return functions_of(self._hooks, name)
-        if name in _TABLES:
-            raise AttributeError(f"call super().__init__() first in {type(self).__name__}")
-        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        text = f"'{type(self).__name__}' object has no attribute '{name}'"
+        hint = "" if "_hooks" in own else "; its __init__ must call super().__init__() first"
+        raise AttributeError(text + hint, name=name, obj=self)
 
     def __setattr__(self, name: str, value: Any) -> None:
         own = self.__dict__
@@ -125,7 +125,9 @@ class Module(Hooked):
         object.__delattr__(self, name)
 
     def __dir__(self) -> list[str]:
-        return sorted({*object.__dir__(self), *(k for t in _TABLES for k in self.__dict__[t])})
+        return sorted(
+            {*object.__dir__(self), *(k for t in _TABLES for k in self.__dict__.get(t, ()))}
+        )
 
     # Registration.
 
@@ -205,7 +207,7 @@ class Module(Hooked):
         seen: set[int] = set()
         owners = self.named_modules(None, prefix, remove_duplicate) if recurse else [(prefix, self)]
         for path, module in owners:
-            for name, value in module.__dict__[table].items():
+            for name, value in getattr(module, table).items():
                 if value is None or (remove_duplicate and id(value) in seen):
                     continue
                 seen.add(id(value))

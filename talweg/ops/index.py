@@ -437,7 +437,8 @@ def _check_range(index: np.ndarray, low: int, high: int, axis: int) -> None:
     bad = (index < low) | (index >= high)
     if bad.any():
         raise IndexOutOfRange(
-            f"index {index[bad].flat[0]} is out of range for axis {axis} of size {high}"
+            f"index {index[bad].flat[0]} is out of range for axis {axis} of size {high}; indices "
+            "count from 0, so the last one is the size less 1"
         )
 
 

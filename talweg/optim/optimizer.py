@@ -29,6 +29,10 @@ Closure: TypeAlias = Callable[[], Any]
 Params: TypeAlias = Iterable[Tensor] | Iterable[Group] | Iterable[tuple[str, Tensor]]
 StepHook: TypeAlias = Callable[["Optimizer", tuple[Any, ...], dict[str, Any]], Any]
 
+_EMPTY = (
+    "optimizer got an empty parameter list; a Module finds the parameters of its attributes, of "
+    "nn.ModuleList and nn.ModuleDict, but not those in a plain list or dict"
+)
 _LABELS = {"lr": "learning rate", "eps": "epsilon value"}
 
 
@@ -38,6 +42,11 @@ class _Required:
 
 
 required: Any = _Required()
+
+
+def _instead(given: object) -> str:
+    """Name what is meant where a Module is given."""
+    return "; give it .parameters()" if hasattr(given, "parameters") else ""
 
 
 def not_negative(**options: Any) -> None:
@@ -126,9 +135,14 @@ class Optimizer:
         self._step_count = 0
         self._pre_hooks: dict[int, StepHook] = {}
         self._post_hooks: dict[int, StepHook] = {}
+        if not isinstance(params, Iterable):
+            raise TypeError(
+                f"params must be an iterable of Tensors or dicts, got {type(params).__name__}"
+                f"{_instead(params)}"
+            )
         groups: list[Any] = list(params)
         if not groups:
-            raise InvalidValue("optimizer got an empty parameter list")
+            raise InvalidValue(_EMPTY)
         for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
             self.add_param_group(group)
 
@@ -180,6 +194,7 @@ class Optimizer:
         if not isinstance(p, Tensor):
             raise TypeError(
                 f"optimizer can only optimize Tensors, but one of the params is {type(p).__name__}"
+                f"{_instead(p)}"
             )
         if not (p.is_leaf or p.__dict__.get("retains_grad")):
             raise InvalidValue(
@@ -357,7 +372,7 @@ def _settle_params(group: Group) -> None:
         )
     listed = [params] if isinstance(params, Tensor) else list(params)
     if not listed:
-        raise InvalidValue("optimizer got an empty parameter list")
+        raise InvalidValue(_EMPTY)
     named = [isinstance(p, tuple) for p in listed]
     if all(named):
         group["param_names"] = [name for name, _ in listed]
