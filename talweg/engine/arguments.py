@@ -43,15 +43,27 @@ def deferred_signature(make: Callable[[], inspect.Signature]) -> inspect.Signatu
     return signature
 
 
-def shown_signature(function: NodeFunction) -> inspect.Signature:
-    """Return the signature for users: without the Builder, and the first operand named `input`."""
+def shown_signature(function: NodeFunction, node: str = "Node") -> inspect.Signature:
+    """Return the signature for users: without the Builder, and the first operand named `input`.
+
+    Args:
+        function: of the Builder and Nodes.
+        node: what annotations call a Node.
+    """
+
+    def called(annotation: Any) -> Any:
+        return re.sub(r"\bNode\b", node, annotation) if isinstance(annotation, str) else annotation
 
     def make() -> inspect.Signature:
         signature = inspect.signature(function)
         given = list(signature.parameters.values())[1:]
         shown = {own: k for k, own in _own_names([p.name for p in given]).items() if k == "input"}
         return signature.replace(
-            parameters=[p.replace(name=shown.get(p.name, p.name)) for p in given]
+            parameters=[
+                p.replace(name=shown.get(p.name, p.name), annotation=called(p.annotation))
+                for p in given
+            ],
+            return_annotation=called(signature.return_annotation),
         )
 
     return deferred_signature(make)

@@ -183,7 +183,7 @@ def _at_the_users_line(error: TalwegError, b: Builder) -> Exception:
 def _described(lifted: Callable[..., Any], function: NodeFunction) -> Callable[..., Any]:
     functools.update_wrapper(lifted, function)
     del lifted.__wrapped__  # type: ignore[attr-defined]
-    lifted.__signature__ = shown_signature(function)  # type: ignore[attr-defined]
+    lifted.__signature__ = shown_signature(function, "Tensor")  # type: ignore[attr-defined]
     return lifted
 
 

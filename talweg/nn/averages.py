@@ -62,7 +62,7 @@ def with_averages(function: Callable[..., Any]) -> Callable[..., Any]:
         reduction = meant(*older, given.pop("reduction", "mean"))
         return function(*args[: first()], **given, reduction=reduction)
 
-    loss.__name__ = function.__name__
+    loss.__name__ = loss.__qualname__ = function.__name__
     loss.__doc__ = function.__doc__
     loss.__signature__ = deferred_signature(signature)  # type: ignore[attr-defined]
     return loss

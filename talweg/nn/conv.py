@@ -157,26 +157,48 @@ class _Conv(_ConvBase):
 
 
 class Conv1d(_Conv):
-    """Cross-correlation along one axis; see `Conv2d`.
+    """Cross-correlation of sequences with learned kernels, as `functional.conv1d`.
 
-    Shape: [N, in_channels, L] or [in_channels, L] to [N, out_channels, L'].
+    Args:
+        in_channels, out_channels: numbers of channels.
+        kernel_size, stride, padding, dilation, groups, bias, padding_mode: as for `Conv2d`.
+
+    Shape: [N, in_channels, L] or [in_channels, L] to [N, out_channels, L'], where L' =
+        (L + 2 * padding - dilation * (kernel_size - 1) - 1) // stride + 1.
+
+    Attributes:
+        weight: [out_channels, in_channels / groups, kernel_size].
+        bias: [out_channels] or None.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.Conv1d(16, 32, kernel_size=5, padding="same")(tw.ones(4, 16, 100)).shape
+        (4, 32, 100)
     """
 
     axes = 1
 
 
 class Conv2d(_Conv):
-    """Cross-correlation of images with learned kernels; see `functional.conv2d`.
+    """Cross-correlation of images with learned kernels, as `functional.conv2d`.
+
+    Every place of a result is the sum of a window of the image times a kernel, one kernel for each
+    output channel. Images have their channels second.
 
     Args:
-        in_channels, out_channels: numbers of channels.
-        kernel_size, stride, padding, dilation: one int, or one per axis; padding also "same" or
-            "valid".
-        groups: channels are cut into this many parts that do not see each other.
+        in_channels: channels of the images: 1 for grey, 3 for colour.
+        out_channels: how many kernels are learned.
+        kernel_size: the window; this and the next three are one int, or one per axis.
+        stride: from one window to the next.
+        padding: zeros on every side; or "same", which keeps H and W, or "valid" for none.
+        dilation: from one element of a window to the next.
+        groups: channels are cut into this many parts that do not see each other; in_channels makes
+            a depthwise convolution.
         bias: whether a number per channel is added.
-        padding_mode: "zeros", "reflect", "replicate" or "circular".
+        padding_mode: what the border is: "zeros", "reflect", "replicate" or "circular".
 
-    Shape: [N, in_channels, H, W] or [in_channels, H, W] to [N, out_channels, H', W'].
+    Shape: [N, in_channels, H, W] or [in_channels, H, W] to [N, out_channels, H', W'], where H' =
+        (H + 2 * padding - dilation * (kernel_size - 1) - 1) // stride + 1, and W' likewise.
 
     Attributes:
         weight: [out_channels, in_channels / groups, *kernel_size].
@@ -187,15 +209,29 @@ class Conv2d(_Conv):
         >>> layer = tw.nn.Conv2d(1, 8, kernel_size=3, padding=1)
         >>> layer(tw.ones(2, 1, 8, 8)).shape
         (2, 8, 8, 8)
+        >>> tw.nn.Conv2d(8, 16, kernel_size=3, stride=2)(tw.ones(2, 8, 9, 9)).shape
+        (2, 16, 4, 4)
+        >>> layer.weight.shape
+        (8, 1, 3, 3)
     """
 
     axes = 2
 
 
 class Conv3d(_Conv):
-    """Cross-correlation along three axes; see `Conv2d`.
+    """Cross-correlation of volumes with learned kernels, as `functional.conv3d`.
 
-    Shape: [N, in_channels, D, H, W] or without N to [N, out_channels, D', H', W'].
+    Args:
+        in_channels, out_channels: numbers of channels.
+        kernel_size, stride, padding, dilation, groups, bias, padding_mode: as for `Conv2d`.
+
+    Shape: [N, in_channels, D, H, W] or without N to [N, out_channels, D', H', W'], each size as in
+        `Conv2d`.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.Conv3d(1, 4, kernel_size=3)(tw.ones(2, 1, 8, 8, 8)).shape
+        (2, 4, 6, 6, 6)
     """
 
     axes = 3
@@ -264,9 +300,17 @@ class ConvTranspose1d(_ConvTranspose):
 
 
 class ConvTranspose2d(_ConvTranspose):
-    """The adjoint of `Conv2d`: makes images larger; see `functional.conv_transpose2d`.
+    """The adjoint of `Conv2d`: makes images larger; as `functional.conv_transpose2d`.
 
-    Shape: [N, in_channels, H, W] or [in_channels, H, W] to [N, out_channels, H', W'].
+    Args:
+        in_channels, out_channels, kernel_size, dilation, groups, bias: as for `Conv2d`.
+        stride: from one place of the result to where the next element of the input is spread.
+        padding: taken away on every side.
+        output_padding: added to the ends of the result, less than the stride.
+        padding_mode: only "zeros".
+
+    Shape: [N, in_channels, H, W] or [in_channels, H, W] to [N, out_channels, H', W'], where H' =
+        (H - 1) * stride - 2 * padding + dilation * (kernel_size - 1) + output_padding + 1.
 
     Attributes:
         weight: [in_channels, out_channels / groups, *kernel_size].

@@ -23,6 +23,14 @@ class _Dropout(Module):
 class Dropout(_Dropout):
     """Set elements to 0 with probability p and multiply the others by 1 / (1 - p).
 
+    In training mode only: after `model.eval()` it gives its input.
+
+    Args:
+        p: from 0 to 1.
+        inplace: overwrite the input.
+
+    Shape: any, kept.
+
     Example:
         >>> import talweg as tw
         >>> tw.nn.Dropout(0.5).eval()(tw.ones(3)).tolist()

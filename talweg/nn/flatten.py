@@ -11,6 +11,9 @@ from talweg.nn.module import Module
 class Flatten(Module):
     """Join neighbouring dimensions into one.
 
+    Args:
+        start_dim, end_dim: the first and the last dimension that are joined.
+
     Shape: [N, *] to [N, product of *] by default.
 
     Example:

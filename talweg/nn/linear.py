@@ -28,9 +28,14 @@ class Identity(Module):
 
 
 class Linear(Module):
-    """y = x @ weight.T + bias.
+    """A layer in which every output sees every input: x @ weight.T + bias.
 
-    Shape: [*, in_features] to [*, out_features].
+    Args:
+        in_features: the last size of the input. Images are made flat first, by `Flatten`.
+        out_features: the last size of the result.
+        bias: whether a number per output is added.
+
+    Shape: [*, in_features] to [*, out_features], where * is any number of sizes.
 
     Attributes:
         weight: [out_features, in_features], uniform within ±1 / sqrt(in_features) at first.

@@ -42,14 +42,36 @@ class _WeightedLoss(_Loss):
 
 
 class MSELoss(_Loss):
-    """(input - target)²."""
+    """The mean of (input - target)², for targets that are numbers.
+
+    Shape: two Tensors of one shape to a scalar; with reduction "none" to that shape.
+
+    Args:
+        reduction: "mean", "sum" or "none".
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.MSELoss()(tw.tensor([1.0, 3.0]), tw.tensor([1.0, 1.0])).item()
+        2.0
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.mse_loss(input, target, reduction=self.reduction)
 
 
 class L1Loss(_Loss):
-    """|input - target|."""
+    """The mean of |input - target|: far outliers count for less than in `MSELoss`.
+
+    Shape: two Tensors of one shape to a scalar; with reduction "none" to that shape.
+
+    Args:
+        reduction: "mean", "sum" or "none".
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.L1Loss()(tw.tensor([1.0, 3.0]), tw.tensor([1.0, 1.0])).item()
+        1.0
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.l1_loss(input, target, reduction=self.reduction)
@@ -84,9 +106,12 @@ class HuberLoss(_Loss):
 
 
 class CrossEntropyLoss(_WeightedLoss):
-    """Negative log likelihood of the targets under softmax(input).
+    """Negative log likelihood of the targets under softmax(input): the loss of classifiers.
+
+    The input is what the last `Linear` gives; a softmax in front of it would be a second one.
 
     Shape: [N, C, *] logits and [N, *] class indices (or [N, C, *] probabilities) to a scalar.
+        Indices are integers from 0 to C - 1.
 
     Args:
         weight: [C], one per class.
@@ -172,19 +197,40 @@ class CTCLoss(_Loss):
 
 
 class BCELoss(_WeightedLoss):
-    """Binary cross-entropy of probabilities."""
+    """Binary cross-entropy of probabilities; `BCEWithLogitsLoss` is exact near 0 and 1, too.
+
+    Shape: two Tensors of one shape, with numbers from 0 to 1, to a scalar.
+
+    Args:
+        weight: multiplies the losses.
+        reduction: "mean", "sum" or "none".
+
+    Example:
+        >>> import talweg as tw
+        >>> loss = tw.nn.BCELoss()(tw.tensor([0.5, 0.5]), tw.tensor([0.0, 1.0]))
+        >>> round(loss.item(), 4)
+        0.6931
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.binary_cross_entropy(input, target, self.weight, reduction=self.reduction)
 
 
 class BCEWithLogitsLoss(_WeightedLoss):
-    """Binary cross-entropy of sigmoid(input).
+    """Binary cross-entropy of sigmoid(input): for answers that are yes or no, each for itself.
+
+    Shape: logits and targets from 0 to 1, of one shape, to a scalar. Targets are floats.
 
     Args:
         weight: multiplies the losses.
         reduction: "mean", "sum" or "none".
         pos_weight: multiplies the part of the positive targets.
+
+    Example:
+        >>> import talweg as tw
+        >>> loss = tw.nn.BCEWithLogitsLoss()(tw.zeros(2), tw.tensor([0.0, 1.0]))
+        >>> round(loss.item(), 4)
+        0.6931
     """
 
     pos_weight: Tensor | None

@@ -126,7 +126,17 @@ class _BatchNorm(_Running):
 class BatchNorm1d(_BatchNorm):
     """Normalise each channel over the batch and all places; see `BatchNorm2d`.
 
+    Args:
+        num_features: C.
+        eps, momentum, affine, track_running_stats, bias: as for `BatchNorm2d`.
+
     Shape: [N, C] or [N, C, L], kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> rows = tw.tensor([[1.0, 10.0], [3.0, 30.0]])
+        >>> tw.nn.BatchNorm1d(2)(rows).round().tolist()
+        [[-1.0, -1.0], [1.0, 1.0]]
     """
 
     ranks = (2, 3)

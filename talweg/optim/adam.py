@@ -122,6 +122,11 @@ class AdamW(Adam):
 
     Raises:
         InvalidValue: for negative options and betas outside [0, 1).
+
+    >>> model = tw.nn.Linear(3, 1)
+    >>> optimizer = tw.optim.AdamW(model.parameters(), lr=3e-4, weight_decay=0.1)
+    >>> model(tw.ones(2, 3)).sum().backward()
+    >>> optimizer.step()
     """
 
     def __init__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 import pytest
@@ -58,12 +59,12 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "float64": (
         lambda: nn.Conv2d(1, 4, 3)(IMAGES.double()),
         DTypeError,
-        r"input float64, weight float32 .* input with \.to\(tw\.float32\)",
+        r"input float64, weight float32.* input with \.to\(tw\.float32\)",
     ),
     "integers": (
         lambda: nn.Linear(3, 2)(tw.ones(3, dtype=tw.int64)),
         DTypeError,
-        r"input int64, weight float32 .* input with \.to\(tw\.float32\)",
+        r"input int64, weight float32.* input with \.to\(tw\.float32\)",
     ),
     "bias of another dtype": (
         lambda: nn.functional.linear(tw.ones(3), tw.ones(2, 3), tw.ones(2).double()),
@@ -153,3 +154,10 @@ def test_names_that_are_not_there_can_be_guessed_by_python(owner: object, name: 
 
 def test_dir_of_a_module_whose_init_was_not_called() -> None:
     assert "forward" in dir(_Bare())
+
+
+def test_signatures_of_functions_speak_of_tensors() -> None:
+    shown = inspect.signature(cross_entropy)
+    assert shown.parameters["input"].annotation == "Tensor"
+    assert "Node" not in str(inspect.signature(nn.functional.conv2d))
+    assert cross_entropy.__qualname__ == "cross_entropy"

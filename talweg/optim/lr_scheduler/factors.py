@@ -45,6 +45,12 @@ class Scaled(LRScheduler):
 class StepLR(Scaled):
     """Multiplies the rate by `gamma` every `step_size` epochs.
 
+    Args:
+        optimizer: whose `param_groups` are changed.
+        step_size: calls of `step()` from one change to the next.
+        gamma: the factor.
+        last_epoch: where a run goes on; -1 at the beginning.
+
     >>> sgd = tw.optim.SGD([tw.zeros(1, requires_grad=True)], lr=1.0)
     >>> schedule = tw.optim.lr_scheduler.StepLR(sgd, step_size=2, gamma=0.5)
     >>> for epoch in range(4):
@@ -178,6 +184,22 @@ class CosineAnnealingLR(Scaled):
 
     Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts" (2017), without
     the restarts: after `T_max` the rate rises again along the same cosine.
+
+    Args:
+        optimizer: whose `param_groups` are changed.
+        T_max: calls of `step()` until the rate is lowest.
+        eta_min: the lowest rate.
+        last_epoch: where a run goes on; -1 at the beginning.
+
+    >>> sgd = tw.optim.SGD([tw.zeros(1, requires_grad=True)], lr=1.0)
+    >>> schedule = tw.optim.lr_scheduler.CosineAnnealingLR(sgd, T_max=4)
+    >>> rates = []
+    >>> for epoch in range(4):
+    ...     sgd.step()
+    ...     schedule.step()
+    ...     rates.append(round(schedule.get_last_lr()[0], 2))
+    >>> rates
+    [0.85, 0.5, 0.15, 0.0]
     """
 
     def __init__(
