@@ -28,7 +28,7 @@ def made(name: str) -> ModuleType:
 def test_the_reference_has_all_layers_with_what_they_say() -> None:
     text = made("reference").page("talweg.nn")
     assert "tw.nn.Linear(in_features: int, out_features: int, bias: bool = True" in text
-    assert "- `kernel_size`: the window; this and the next three are one int, or one per axis" in text
+    assert "- `kernel_size`: the window; this and the next three are one int" in text
     assert "```pycon\n>>> import talweg as tw\n" in text
 
 
