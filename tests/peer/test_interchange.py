@@ -79,7 +79,6 @@ SHARED: dict[str, Callable[[Any], Any]] = {
     "dot": lambda T: np.dot(T.ones(2), T.ones(2)),
     "norm": lambda T: np.linalg.norm(T.ones(4)),
     "sort": lambda T: np.sort(T.tensor([3.0, 1.0])),
-    "sum": lambda T: np.sum(T.ones(3)),
     "array of gradients": lambda T: np.asarray(T.ones(2, requires_grad=True)),
     "function of gradients": lambda T: np.sin(T.ones(2, requires_grad=True)),
     "array as": lambda T: np.asarray(T.ones(2), dtype=np.int32),
