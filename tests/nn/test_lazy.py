@@ -117,3 +117,26 @@ def test_responses_across_maps() -> None:
     reach = int((4 - 1) / 2 + 1) - 1
     total = sum(wide[:, 2 + k : 9 + k] for k in range(-reach, reach + 1))
     np.testing.assert_allclose(found, x / (1.5 + 0.3 / 4 * total) ** 0.6, rtol=1e-10)
+
+
+def test_a_buffer_takes_its_shape_later() -> None:
+    layer = nn.LazyBatchNorm1d()
+    mean = layer.running_mean
+    assert isinstance(mean, nn.UninitializedBuffer)
+    assert isinstance(mean, nn.Buffer)
+    with pytest.raises(RuntimeError, match="uninitialized"):
+        _ = mean.shape
+    assert isinstance(copy.deepcopy(layer).running_mean, nn.UninitializedBuffer)
+    x = np.random.default_rng(0).standard_normal((8, 3)).astype(np.float32)
+    layer(tw.tensor(x))
+    assert layer.running_mean is mean
+    assert type(mean) is nn.Buffer
+    np.testing.assert_allclose(mean.numpy(), 0.1 * x.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(layer.running_var.numpy(), 0.9 + 0.1 * x.var(0, ddof=1), rtol=1e-5)
+
+
+def test_a_buffer_is_given_a_shape_and_dtype() -> None:
+    made = nn.UninitializedBuffer(dtype=tw.float64)
+    made.materialize((2, 3))
+    assert type(made) is nn.Buffer
+    assert (made.shape, made.dtype) == ((2, 3), tw.float64)
