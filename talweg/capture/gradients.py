@@ -20,7 +20,7 @@ from talweg.engine.arranged import seen_of, stored_of
 from talweg.engine.barrier import evaluate
 from talweg.engine.program import Program
 from talweg.engine.state import STATE
-from talweg.engine.tape import FREED, Edge, GradFn, end_of
+from talweg.engine.tape import FREED, CallStep, Edge, GradFn, end_of
 from talweg.engine.tensor import AccumulateGrad, Storage, Tensor, edge_of
 from talweg.ir.build import Builder
 from talweg.ir.node import Graph, Node, input_node, input_nodes, make_node
@@ -203,7 +203,7 @@ class Tape(NamedTuple):
 
 
 @final
-class CompiledStep(GradFn):
+class CompiledStep(CallStep):
     """The step of a replayed function, from cotangents of its results to those of its sources.
 
     Args:
@@ -214,7 +214,7 @@ class CompiledStep(GradFn):
         source: the user's line that called the function.
     """
 
-    __slots__ = ("_edges", "_source", "saved", "tape", "versions")
+    __slots__ = ("saved", "tape", "versions")
 
     def __init__(
         self,
@@ -224,27 +224,13 @@ class CompiledStep(GradFn):
         versions: Sequence[tuple[Storage, int]],
         source: Source | None,
     ) -> None:
-        super().__init__()
+        super().__init__(edges, source, len(tape.types))
         self.tape = tape
-        self._edges = edges
-        self._source = source
         self.saved: Sequence[Node] | None = saved
         self.versions = versions
 
     def name(self) -> str:
         return f"Compiled{self.tape.name}Backward"
-
-    @property
-    def edges(self) -> tuple[Edge, ...]:
-        return self._edges
-
-    @property
-    def source(self) -> Source | None:
-        return self._source
-
-    @property
-    def width(self) -> int:
-        return len(self.tape.types)
 
     def apply(
         self, b: Builder, cotangents: list[Node | None], tape: dict[Node, Edge] | None

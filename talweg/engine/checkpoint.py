@@ -12,13 +12,13 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, final
 
 from talweg.base.errors import GradientError, InvalidValue
-from talweg.base.source import Source, describe, here, warn
+from talweg.base.source import describe, here, warn
 from talweg.engine.arranged import is_last, new
 from talweg.engine.autograd import Pass
 from talweg.engine.modes import set_grad_enabled
 from talweg.engine.random import DEFAULT
 from talweg.engine.state import STATE
-from talweg.engine.tape import FREED, Edge, GradFn, clock, end_of
+from talweg.engine.tape import FREED, CallStep, Edge, GradFn, clock, end_of
 from talweg.engine.tensor import AccumulateGrad, Tensor, attach, detached, edge_of
 from talweg.fn.order import after
 from talweg.ir.build import Builder
@@ -182,7 +182,7 @@ class _Region:
 
 
 @final
-class CheckpointStep(GradFn):
+class CheckpointStep(CallStep):
     """The step of a call that is made again when its gradient is taken.
 
     Args:
@@ -191,29 +191,15 @@ class CheckpointStep(GradFn):
         results: types of its results on the tape, each once.
     """
 
-    __slots__ = ("_edges", "_source", "region", "results")
+    __slots__ = ("region", "results")
 
     def __init__(self, region: _Region, edges: tuple[Edge, ...], results: Sequence[Any]) -> None:
-        super().__init__()
+        super().__init__(edges, here(), len(results))
         self.region: _Region | None = region
-        self._edges = edges
-        self._source = here()
         self.results = list(results)
 
     def name(self) -> str:
         return "CheckpointFunctionBackward"
-
-    @property
-    def edges(self) -> tuple[Edge, ...]:
-        return self._edges
-
-    @property
-    def source(self) -> Source | None:
-        return self._source
-
-    @property
-    def width(self) -> int:
-        return len(self.results)
 
     def apply(
         self, b: Builder, cotangents: list[Node | None], tape: dict[Node, Edge] | None

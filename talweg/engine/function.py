@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 from talweg.base.dtypes import DType
 from talweg.base.errors import GradientError, ShapeError
 from talweg.base.shapes import Shape
-from talweg.base.source import Source, describe, here
+from talweg.base.source import describe, here
 from talweg.engine.modes import set_grad_enabled
 from talweg.engine.record import assign
 from talweg.engine.state import STATE
-from talweg.engine.tape import FREED, Edge, GradFn
+from talweg.engine.tape import FREED, CallStep, Edge
 from talweg.engine.tensor import Storage, Tensor, attach, detached, edge_of, twin, wrap
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
@@ -75,10 +75,10 @@ class FunctionCtx:
         self._materialize = value
 
 
-class FunctionStep(GradFn):
+class FunctionStep(CallStep):
     """The tape step of a user-defined Function; it is the `ctx` of its backward too."""
 
-    __slots__ = ("_edges", "_source", "ctx", "function", "results", "wanted")
+    __slots__ = ("ctx", "function", "results", "wanted")
 
     def __init__(
         self,
@@ -88,25 +88,11 @@ class FunctionStep(GradFn):
         wanted: tuple[int, ...],
         results: tuple[Node, ...],
     ) -> None:
-        super().__init__()
-        self._edges = edges
-        self._source = here()
+        super().__init__(edges, here(), len(results))
         self.function = function
         self.ctx = ctx
         self.wanted = wanted
         self.results = tuple(n.type for n in results)
-
-    @property
-    def edges(self) -> tuple[Edge, ...]:
-        return self._edges
-
-    @property
-    def source(self) -> Source | None:
-        return self._source
-
-    @property
-    def width(self) -> int:
-        return len(self.results)
 
     def apply(
         self, b: Builder, cotangents: list[Node | None], tape: dict[Node, Edge] | None
@@ -267,18 +253,13 @@ class Function:
         return detached(r) if any(r is t for t in tensors) or not r.is_leaf else r
 
 
-class OnceDifferentiable(GradFn):
+class OnceDifferentiable(CallStep):
     """The tape step of a backward that cannot be differentiated again."""
 
-    __slots__ = ("_edges",)
+    __slots__ = ()
 
     def __init__(self, edges: tuple[Edge, ...]) -> None:
-        super().__init__()
-        self._edges = edges
-
-    @property
-    def edges(self) -> tuple[Edge, ...]:
-        return self._edges
+        super().__init__(edges, None, 1)
 
     def apply(
         self, b: Builder, cotangents: list[Node | None], tape: dict[Node, Edge] | None

@@ -162,6 +162,36 @@ class GradFn:
         return self.watched.hooks.setdefault(index, {})
 
 
+class CallStep(GradFn):
+    """A step that stands for a whole call: it is told where cotangents go, by whom and how many.
+
+    Args:
+        edges: for each operand, where its cotangent goes.
+        source: the user's line.
+        width: the number of results.
+    """
+
+    __slots__ = ("_edges", "_source", "_width")
+
+    def __init__(self, edges: tuple[Edge, ...], source: Source | None, width: int) -> None:
+        super().__init__()
+        self._edges = edges
+        self._source = source
+        self._width = width
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        return self._edges
+
+    @property
+    def source(self) -> Source | None:
+        return self._source
+
+    @property
+    def width(self) -> int:
+        return self._width
+
+
 class Removable:
     """What registering a hook returns: `remove()` takes the hook away again."""
 
