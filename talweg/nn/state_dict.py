@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from talweg.nn.module import Module
 
 
+PARALLEL = "module."  # what DataParallel puts before every name
 _UNKNOWN = (UninitializedParameter, UninitializedBuffer)
 
 
@@ -96,6 +97,11 @@ def load_into(
         if not isinstance(slot.table[slot.name], _UNKNOWN)
         and value.shape != slot.table[slot.name].shape
     ]
+    if strict and unexpected and all(k.startswith(PARALLEL) for k in unexpected):
+        problems.append(
+            f"The names begin with {PARALLEL!r}, as DataParallel saves them: "
+            f'{{k.removeprefix("{PARALLEL}"): v for k, v in state.items()}} takes that off.'
+        )
     if problems:
         name = type(module).__name__
         raise InvalidValue(

@@ -94,6 +94,14 @@ def test_every_problem_is_listed_and_nothing_is_loaded() -> None:
     assert model[0].bias.tolist() == before
 
 
+def test_names_that_data_parallel_saved_are_told_from_others() -> None:
+    model = nn.Linear(2, 1)
+    state = {f"module.{name}": value for name, value in model.state_dict().items()}
+    with pytest.raises(InvalidValue, match=r"begin with 'module.', as DataParallel .* takes that"):
+        model.load_state_dict(state)
+    model.load_state_dict({k.removeprefix("module."): v for k, v in state.items()})
+
+
 def test_not_strict_reports_names_but_refuses_shapes() -> None:
     model = nn.Linear(2, 1)
     result = model.load_state_dict({"bias": tw.ones(1), "more": tw.ones(1)}, strict=False)
