@@ -238,9 +238,7 @@ def test_a_failed_step_loses_nothing() -> None:
 
     step([0, 1, 0, 1])
     before = net.weight.detach().clone().numpy()
-    with pytest.raises(
-        IndexError, match=r"index 2 is out of range .* of size 2.*\n.*F.cross"
-    ):
+    with pytest.raises(IndexError, match=r"index 2 is out of range .* of size 2.*\n.*F.cross"):
         step([0, 1, 2, 1])
     np.testing.assert_array_equal(net.weight.detach().numpy(), before)
     step([0, 1, 1, 1])
