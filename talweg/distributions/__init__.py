@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
-from talweg.distributions import constraints, kl, transforms
+from talweg.distributions import constraints, crossed, kl, transforms
+from talweg.distributions.bounded import ContinuousBernoulli, GeneralizedPareto, Kumaraswamy
+from talweg.distributions.constraint_registry import biject_to, transform_to
 from talweg.distributions.continuous import (
     Cauchy,
     Exponential,
@@ -44,6 +46,7 @@ from talweg.distributions.gammas import (
     StudentT,
 )
 from talweg.distributions.kl import kl_divergence, register_kl
+from talweg.distributions.matrices import LKJCholesky, LowRankMultivariateNormal, Wishart
 from talweg.distributions.relaxed import RelaxedBernoulli, RelaxedOneHotCategorical
 from talweg.distributions.structured import (
     Independent,
@@ -56,15 +59,20 @@ from talweg.distributions.structured import (
 from talweg.distributions.transforms import (
     AbsTransform,
     AffineTransform,
+    CatTransform,
     ComposeTransform,
+    CorrCholeskyTransform,
+    CumulativeDistributionTransform,
     ExpTransform,
     IndependentTransform,
     LowerCholeskyTransform,
+    PositiveDefiniteTransform,
     PowerTransform,
     ReshapeTransform,
     SigmoidTransform,
     SoftmaxTransform,
     SoftplusTransform,
+    StackTransform,
     StickBreakingTransform,
     TanhTransform,
     Transform,
@@ -77,10 +85,14 @@ __all__ = [
     "Bernoulli",
     "Beta",
     "Binomial",
+    "CatTransform",
     "Categorical",
     "Cauchy",
     "Chi2",
     "ComposeTransform",
+    "ContinuousBernoulli",
+    "CorrCholeskyTransform",
+    "CumulativeDistributionTransform",
     "Dirichlet",
     "Distribution",
     "ExpTransform",
@@ -88,6 +100,7 @@ __all__ = [
     "ExponentialFamily",
     "FisherSnedecor",
     "Gamma",
+    "GeneralizedPareto",
     "Geometric",
     "Gumbel",
     "HalfCauchy",
@@ -95,9 +108,12 @@ __all__ = [
     "Independent",
     "IndependentTransform",
     "InverseGamma",
+    "Kumaraswamy",
+    "LKJCholesky",
     "Laplace",
     "LogNormal",
     "LogisticNormal",
+    "LowRankMultivariateNormal",
     "LowerCholeskyTransform",
     "MixtureSameFamily",
     "Multinomial",
@@ -108,6 +124,7 @@ __all__ = [
     "OneHotCategoricalStraightThrough",
     "Pareto",
     "Poisson",
+    "PositiveDefiniteTransform",
     "PowerTransform",
     "RelaxedBernoulli",
     "RelaxedOneHotCategorical",
@@ -115,6 +132,7 @@ __all__ = [
     "SigmoidTransform",
     "SoftmaxTransform",
     "SoftplusTransform",
+    "StackTransform",
     "StickBreakingTransform",
     "StudentT",
     "TanhTransform",
@@ -123,10 +141,14 @@ __all__ = [
     "Uniform",
     "VonMises",
     "Weibull",
+    "Wishart",
+    "biject_to",
     "constraints",
+    "crossed",
     "identity_transform",
     "kl",
     "kl_divergence",
     "register_kl",
+    "transform_to",
     "transforms",
 ]

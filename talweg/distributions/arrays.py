@@ -11,7 +11,7 @@ from talweg.engine.functions import FUNCTIONS
 from talweg.engine.record import lift
 from talweg.engine.state import STATE
 from talweg.engine.tensor import Tensor
-from talweg.fn import activation, matrix_factors, matrix_systems
+from talweg.fn import activation, matrix_factors, matrix_systems, specials
 
 
 def _cholesky_info(value: Tensor) -> Any:
@@ -31,6 +31,8 @@ F: Any = SimpleNamespace(
     logsigmoid=lift(activation.logsigmoid),
     cholesky_of=lift(matrix_factors.cholesky),
     solve_triangular=lift(matrix_systems.solve_triangular),
+    eigvalsh=lift(matrix_factors.eigvalsh),
+    multigammaln=lift(specials.multigammaln),
     linalg_cholesky_info=_cholesky_info,
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from talweg.base.dtypes import bool_
 from talweg.distributions.arrays import F
 
 
@@ -61,6 +62,44 @@ class Between(Constraint):
         return inside if self.upper_bound is None else inside & (value <= self.upper_bound)
 
 
+class Above(Between):
+    """Numbers above a bound."""
+
+    def __init__(self, lower_bound: Any) -> None:
+        super().__init__(lower_bound, None, True)
+
+
+class From(Between):
+    """Numbers from a bound on."""
+
+    def __init__(self, lower_bound: Any) -> None:
+        super().__init__(lower_bound, None)
+
+
+class Below(Between):
+    """Numbers below a bound."""
+
+    def __init__(self, upper_bound: Any) -> None:
+        super().__init__(None, upper_bound)
+
+    def check(self, value: Any) -> Any:
+        return value < self.upper_bound
+
+
+class Interval(Between):
+    """Numbers from a lower to an upper bound."""
+
+    def __init__(self, lower_bound: Any, upper_bound: Any) -> None:
+        super().__init__(lower_bound, upper_bound)
+
+
+class HalfOpen(Interval):
+    """Numbers from a lower bound on, below an upper one."""
+
+    def check(self, value: Any) -> Any:
+        return (value >= self.lower_bound) & (value < self.upper_bound)
+
+
 class Whole(Between):
     """Whole numbers between bounds."""
 
@@ -102,24 +141,95 @@ class Counts(Constraint):
         return (value >= 0).all(-1) & (value.sum(-1) <= self.upper_bound)
 
 
-class LowerCholesky(Constraint):
+class LowerTriangular(Constraint):
+    """Matrices of zeros above the diagonal."""
+
+    event_dim = 2
+
+    def check(self, value: Any) -> Any:
+        return (value.tril() == value).flatten(-2).all(-1)
+
+
+class LowerCholesky(LowerTriangular):
     """Lower triangular matrices with a positive diagonal."""
 
+    def check(self, value: Any) -> Any:
+        return super().check(value) & (value.diagonal(dim1=-2, dim2=-1) > 0).all(-1)
+
+
+class CorrCholesky(LowerCholesky):
+    """Lower triangular matrices with a positive diagonal and rows of length 1."""
+
+    def check(self, value: Any) -> Any:
+        eps = 2**-52 if value.dtype.name == "float64" else 2**-23
+        length = (value * value).sum(-1).sqrt()
+        inside = ((length - 1).abs() < eps * value.shape[-1] * 10).all(-1)
+        return inside & super().check(value)
+
+
+class Square(Constraint):
+    """Square matrices."""
+
     event_dim = 2
 
     def check(self, value: Any) -> Any:
-        below = (value.tril() == value).flatten(-2).all(-1)
-        return below & (value.diagonal(dim1=-2, dim2=-1) > 0).all(-1)
+        square = value.shape[-2] == value.shape[-1]
+        return F.full(value.shape[:-2], square, dtype=bool_)
 
 
-class PositiveDefinite(Constraint):
+class Symmetric(Square):
+    """Square matrices that equal their transposes."""
+
+    def check(self, value: Any) -> Any:
+        square = super().check(value)
+        if value.shape[-2] != value.shape[-1]:
+            return square
+        gap = (value - value.mT).abs() <= 1e-6 + 1e-5 * value.abs()
+        return gap.flatten(-2).all(-1)
+
+
+class PositiveSemidefinite(Symmetric):
+    """Symmetric matrices without negative eigenvalues."""
+
+    def check(self, value: Any) -> Any:
+        inside = super().check(value)
+        return inside & (F.eigvalsh(value) >= 0).all(-1)
+
+
+class PositiveDefinite(Symmetric):
     """Symmetric positive-definite matrices."""
 
-    event_dim = 2
+    def check(self, value: Any) -> Any:
+        inside = super().check(value)
+        return inside & (F.linalg_cholesky_info(value) == 0)
+
+
+class Cat(Constraint):
+    """Several regions side by side: `lengths` of a dimension each, as `tw.cat` puts them."""
+
+    def __init__(self, cseq: Any, dim: int = 0, lengths: Any = None) -> None:
+        self.cseq, self.dim = list(cseq), dim
+        self.lengths = [1] * len(self.cseq) if lengths is None else list(lengths)
+        self.is_discrete = any(c.is_discrete for c in self.cseq)
+        self.event_dim = max(c.event_dim for c in self.cseq)
 
     def check(self, value: Any) -> Any:
-        gap = (value - value.mT).abs() <= 1e-6 + 1e-5 * value.abs()
-        return gap.flatten(-2).all(-1) & (F.linalg_cholesky_info(value) == 0)
+        parts = value.split(self.lengths, self.dim)
+        return F.cat([c.check(v) for c, v in zip(self.cseq, parts, strict=True)], self.dim)
+
+
+class Stack(Constraint):
+    """A region for each place of a dimension, as `tw.stack` puts them."""
+
+    def __init__(self, cseq: Any, dim: int = 0) -> None:
+        self.cseq, self.dim = list(cseq), dim
+        self.is_discrete = any(c.is_discrete for c in self.cseq)
+        width = max(c.event_dim for c in self.cseq)
+        self.event_dim = width + 1 if dim + width < 0 else width
+
+    def check(self, value: Any) -> Any:
+        parts = value.unbind(self.dim)
+        return F.stack([c.check(v) for c, v in zip(self.cseq, parts, strict=True)], self.dim)
 
 
 class Independents(Constraint):
@@ -139,32 +249,28 @@ class Independents(Constraint):
 dependent = Dependent()
 real = Real()
 boolean = Boolean()
-positive = Between(0.0, None, open_below=True)
-nonnegative = Between(0.0, None)
-unit_interval = Between(0.0, 1.0)
+positive = Above(0.0)
+nonnegative = From(0.0)
+unit_interval = Interval(0.0, 1.0)
 nonnegative_integer = Whole(0, None)
 positive_integer = Whole(1, None)
 simplex = Simplex()
 one_hot = OneHot()
+lower_triangular = LowerTriangular()
 lower_cholesky = LowerCholesky()
+corr_cholesky = CorrCholesky()
+square = Square()
+symmetric = Symmetric()
+positive_semidefinite = PositiveSemidefinite()
 positive_definite = PositiveDefinite()
 real_vector = Independents(real, 1)
-interval = Between
+interval = Interval
+half_open_interval = HalfOpen
 integer_interval = Whole
 independent = Independents
 multinomial = Counts
-
-
-def greater_than(lower_bound: Any) -> Constraint:
-    """Return numbers above a bound."""
-    return Between(lower_bound, None, open_below=True)
-
-
-def greater_than_eq(lower_bound: Any) -> Constraint:
-    """Return numbers from a bound on."""
-    return Between(lower_bound, None)
-
-
-def less_than(upper_bound: Any) -> Constraint:
-    """Return numbers up to a bound."""
-    return Between(None, upper_bound)
+greater_than = Above
+greater_than_eq = From
+less_than = Below
+cat = Cat
+stack = Stack

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from talweg.base.errors import InvalidValue
@@ -263,6 +263,18 @@ class MixtureSameFamily(Distribution):
             return drawn.gather(axis, at).squeeze(axis)
 
 
+def factor_of(held: Mapping[str, Any]) -> Any:
+    """Return Cholesky's factor of a covariance that is given in one of three ways."""
+    if "scale_tril" in held:
+        return held["scale_tril"]
+    if "covariance_matrix" in held:
+        return F.cholesky_of(held["covariance_matrix"])
+    precision = held["precision_matrix"]
+    turned = F.flip(F.cholesky_of(F.flip(precision, (-2, -1))), (-2, -1)).mT
+    one = F.eye(precision.shape[-1], dtype=precision.dtype)
+    return F.solve_triangular(turned, one, upper=False)
+
+
 class MultivariateNormal(Distribution):
     """The normal distribution of vectors.
 
@@ -311,16 +323,7 @@ class MultivariateNormal(Distribution):
         self._expanded()
 
     def _expanded(self) -> None:
-        held = self.__dict__
-        if "scale_tril" in held:
-            self._factor = held["scale_tril"]
-        elif "covariance_matrix" in held:
-            self._factor = F.cholesky_of(held["covariance_matrix"])
-        else:
-            back = F.cholesky_of(F.flip(held["precision_matrix"], (-2, -1)))
-            turned = F.flip(back, (-2, -1)).mT
-            one = F.eye(self.loc.shape[-1], dtype=self.loc.dtype)
-            self._factor = F.solve_triangular(turned, one, upper=False)
+        self._factor = factor_of(self.__dict__)
 
     def __getattr__(self, name: str) -> Any:
         if name not in self.arg_constraints or "_factor" not in self.__dict__:

@@ -260,6 +260,159 @@ class LowerCholeskyTransform(Transform):
         return y.tril(-1) + F.diag_embed(y.diagonal(dim1=-2, dim2=-1).log())
 
 
+class PositiveDefiniteTransform(Transform):
+    """The product of a lower triangular matrix of positive diagonal with its transpose."""
+
+    domain = c.independent(c.real, 2)
+    codomain = c.positive_definite
+
+    def _call(self, x: Any) -> Any:
+        factor = LowerCholeskyTransform()(x)
+        return factor @ factor.mT
+
+    def _invert(self, y: Any) -> Any:
+        return LowerCholeskyTransform()._invert(F.cholesky_of(y))
+
+
+class CorrCholeskyTransform(Transform):
+    """From n (n - 1) / 2 numbers to Cholesky factors of n by n correlation matrices.
+
+    Each row breaks the squares of its tanh from a stick of length 1 (Stan's reference manual,
+    "Cholesky factors of correlation matrices").
+    """
+
+    domain = c.real_vector
+    codomain = c.corr_cholesky
+
+    def _call(self, x: Any) -> Any:
+        eps = 2**-52 if x.dtype.name == "float64" else 2**-23
+        n = self.forward_shape(x.shape)[-1]
+        part = x.tanh().clamp(-1 + eps, 1 - eps)
+        rows = [part[..., i * (i - 1) // 2 : i * (i + 1) // 2] for i in range(n)]
+        one = F.ones_like(part[..., :1])
+        filled = []
+        for i, row in enumerate(rows):
+            left = F.cat([one, (1 - row**2).sqrt().cumprod(-1)], -1)
+            cells = [F.cat([row, one], -1) * left, *[F.zeros_like(one)] * (n - 1 - i)]
+            filled.append(F.cat(cells, -1))
+        return F.stack(filled, -2)
+
+    def _below(self, y: Any, offset: int) -> Any:
+        """Return what is below the diagonal, row after row, `offset` columns further right."""
+        rows = [y[..., i, offset : i + offset] for i in range(1, y.shape[-1])]
+        return F.cat(rows, -1)
+
+    def _invert(self, y: Any) -> Any:
+        left = 1 - (y * y).cumsum(-1)
+        before = F.cat([F.ones_like(left[..., :1]), left[..., :-1]], -1)
+        return F.atanh(self._below(y, 0) / self._below(before, 0).sqrt())
+
+    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+        left = 1 - (y * y).cumsum(-1)
+        rows = [left[..., i, : i - 1] for i in range(2, y.shape[-1])]
+        broken = 0.5 * F.cat(rows, -1).log().sum(-1) if rows else 0.0
+        return broken - 2 * (x + F.softplus(-2 * x) - math.log(2.0)).sum(-1)
+
+    def forward_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        n = round((0.25 + 2 * shape[-1]) ** 0.5 + 0.5)
+        if n * (n - 1) // 2 != shape[-1]:
+            raise ValueError("Input is not a flattened lower-diagonal number")
+        return (*shape[:-1], n, n)
+
+    def inverse_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        if len(shape) < 2 or shape[-1] != shape[-2]:
+            raise ValueError("Input is not square")
+        return (*shape[:-2], shape[-1] * (shape[-1] - 1) // 2)
+
+
+class CumulativeDistributionTransform(Transform):
+    """The probability, under a distribution, of values up to x."""
+
+    codomain = c.unit_interval
+
+    def __init__(self, distribution: Any, cache_size: int = 0) -> None:
+        super().__init__()
+        self.distribution = distribution
+        self.domain = distribution.support
+
+    def _call(self, x: Any) -> Any:
+        return self.distribution.cdf(x)
+
+    def _invert(self, y: Any) -> Any:
+        return self.distribution.icdf(y)
+
+    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+        return self.distribution.log_prob(x)
+
+
+class CatTransform(Transform):
+    """Transforms side by side: each of its length of a dimension, as `tw.cat` puts them."""
+
+    def __init__(
+        self,
+        tseq: Sequence[Transform],
+        dim: int = 0,
+        lengths: Sequence[int] | None = None,
+        cache_size: int = 0,
+    ) -> None:
+        super().__init__()
+        self.transforms, self.dim = list(tseq), dim
+        self.lengths = [1] * len(self.transforms) if lengths is None else list(lengths)
+        if len(self.lengths) != len(self.transforms):
+            raise ValueError(f"{len(self.lengths)} lengths for {len(self.transforms)} transforms")
+        self.event_dim = max(t.domain.event_dim for t in self.transforms)
+        self.bijective = all(t.bijective for t in self.transforms)
+        self.domain = c.cat([t.domain for t in self.transforms], dim, self.lengths)
+        self.codomain = c.cat([t.codomain for t in self.transforms], dim, self.lengths)
+
+    @property
+    def length(self) -> int:
+        """The size of the dimension."""
+        return sum(self.lengths)
+
+    def _parts(self, x: Any) -> Any:
+        return zip(self.transforms, x.split(self.lengths, self.dim), strict=True)
+
+    def _call(self, x: Any) -> Any:
+        return F.cat([t(v) for t, v in self._parts(x)], self.dim)
+
+    def _invert(self, y: Any) -> Any:
+        return F.cat([t.inv(v) for t, v in self._parts(y)], self.dim)
+
+    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+        results = y.split(self.lengths, self.dim)
+        found = [
+            summed(t.log_abs_det_jacobian(v, w), self.event_dim - t.domain.event_dim)
+            for (t, v), w in zip(self._parts(x), results, strict=True)
+        ]
+        dim = (self.dim - x.ndim if self.dim >= 0 else self.dim) + self.event_dim
+        return F.cat(found, dim) if dim < 0 else sum(found)
+
+
+class StackTransform(Transform):
+    """A transform for each place of a dimension, as `tw.stack` puts them."""
+
+    def __init__(self, tseq: Sequence[Transform], dim: int = 0, cache_size: int = 0) -> None:
+        super().__init__()
+        self.transforms, self.dim = list(tseq), dim
+        self.bijective = all(t.bijective for t in self.transforms)
+        self.domain = c.stack([t.domain for t in self.transforms], dim)
+        self.codomain = c.stack([t.codomain for t in self.transforms], dim)
+
+    def _parts(self, x: Any) -> Any:
+        return zip(self.transforms, x.unbind(self.dim), strict=True)
+
+    def _call(self, x: Any) -> Any:
+        return F.stack([t(v) for t, v in self._parts(x)], self.dim)
+
+    def _invert(self, y: Any) -> Any:
+        return F.stack([t.inv(v) for t, v in self._parts(y)], self.dim)
+
+    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+        pairs = zip(self._parts(x), y.unbind(self.dim), strict=True)
+        return F.stack([t.log_abs_det_jacobian(v, w) for (t, v), w in pairs], self.dim)
+
+
 class ReshapeTransform(Transform):
     """The last dimensions under another shape."""
 

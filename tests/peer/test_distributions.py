@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -272,6 +273,123 @@ CASES = [
     ],
 ]
 
+LOW = R.randn(3, 2)
+LOWER = np.linalg.cholesky(SPREAD)
+ROWS = LOWER / np.linalg.norm(LOWER, axis=-1, keepdims=True)
+CASES += [
+    everything("Kumaraswamy", lambda D, a, b: D.Kumaraswamy(a + 1, b + 1), UNIT, OTHER, THIRD),
+    everything(
+        "ContinuousBernoulli",
+        lambda D, p: D.ContinuousBernoulli(p),
+        UNIT,
+        np.array([[0.2, 0.5, 0.4995], [0.9, 0.501, 0.3]]),
+        skip=("mode",),
+    ),
+    everything(
+        "ContinuousBernoulli logits",
+        lambda D, z: D.ContinuousBernoulli(logits=z),
+        UNIT,
+        SIGNED,
+        skip=("mode",),
+    ),
+    plain(
+        "LowRankMultivariateNormal",
+        lambda D, m, w, d: D.LowRankMultivariateNormal(m, w, d),
+        SIGNED,
+        SIGNED * 2,
+        LOW,
+        POSITIVE,
+    ),
+    *[
+        plain(
+            f"Wishart {name}",
+            lambda D, n, s, k=name: D.Wishart(n + 4, **{k: s.tril() if k == "scale_tril" else s}),
+            SPREAD * 1.5 + np.eye(3),
+            POSITIVE[:, 0].copy(),
+            LOWER if name == "scale_tril" else SPREAD,
+        )
+        for name in ("covariance_matrix", "precision_matrix", "scale_tril")
+    ],
+    *[
+        Case(
+            f"LKJCholesky {n}",
+            lambda T, x, a: T.distributions.LKJCholesky(x.shape[-1], a, False).log_prob(x),
+            (ROWS[:n, :n].copy(), POSITIVE[:, 0].copy()),
+            slack=1e4,
+        )
+        for n in (2, 3)
+    ],
+    Case(
+        "low rank matrices",
+        lambda T, w, d: [
+            getattr(T.distributions.LowRankMultivariateNormal(T.zeros(3).double(), w, d), name)
+            for name in ("covariance_matrix", "precision_matrix", "scale_tril")
+        ],
+        (LOW, POSITIVE),
+        slack=1e4,
+    ),
+]
+
+
+def transformed(name: str, make: Callable[..., Any], x: np.ndarray) -> Case:
+    """Return what a transform makes of numbers, its inverse, and how it changes volumes."""
+
+    def call(T: Any, x: Any) -> list[Any]:
+        t = make(T.distributions, T.distributions.constraints)
+        y = t(x)
+        out = [y, t.inv(y)]
+        if "volume" not in name:
+            out.append(t.log_abs_det_jacobian(x, y))
+        return out
+
+    return Case(name, call, (x,), slack=1e5)
+
+
+REGIONS: dict[str, tuple[Callable[..., Any], np.ndarray]] = {
+    "real": (lambda c: c.real, SIGNED),
+    "positive": (lambda c: c.positive, SIGNED),
+    "nonnegative": (lambda c: c.nonnegative, SIGNED),
+    "greater_than": (lambda c: c.greater_than(2.0), SIGNED),
+    "greater_than_eq": (lambda c: c.greater_than_eq(-1.0), SIGNED),
+    "less_than": (lambda c: c.less_than(2.0), SIGNED),
+    "unit_interval": (lambda c: c.unit_interval, SIGNED),
+    "interval": (lambda c: c.interval(-1.0, 3.0), SIGNED),
+    "half_open": (lambda c: c.half_open_interval(-1.0, 3.0), SIGNED),
+    "simplex": (lambda c: c.simplex, SIGNED),
+    "independent": (lambda c: c.independent(c.positive, 1), SIGNED),
+    "corr_cholesky": (lambda c: c.corr_cholesky, SIGNED),
+    "corr_cholesky 2": (lambda c: c.corr_cholesky, SIGNED[:, :1].copy()),
+    "cat": (lambda c: c.cat([c.positive, c.real], -1, [2, 1]), SIGNED),
+    "stack": (lambda c: c.stack([c.positive, c.unit_interval], 0), SIGNED),
+    "lower_cholesky volume": (lambda c: c.lower_cholesky, R.randn(3, 3)),
+    "positive_definite volume": (lambda c: c.positive_definite, R.randn(3, 3)),
+}
+CASES += [
+    transformed(f"transform_to {n}", lambda D, c, f=f: D.transform_to(f(c)), x)
+    for n, (f, x) in REGIONS.items()
+    if n != "simplex"
+]
+CASES += [
+    transformed(f"biject_to {n}", lambda D, c, f=f: D.biject_to(f(c)), x)
+    for n, (f, x) in REGIONS.items()
+    if "volume" not in n
+]
+CASES += [
+    transformed(
+        "cumulative",
+        lambda D, c: D.CumulativeDistributionTransform(D.Normal(0.0, 2.0)),
+        SIGNED,
+    ),
+    transformed("softmax volume", lambda D, c: D.transform_to(c.simplex), SIGNED),
+    transformed(
+        "cat of events",
+        lambda D, c: D.CatTransform(
+            [D.ExpTransform(), D.AffineTransform(1.0, 2.0, event_dim=1)], -1, [1, 2]
+        ),
+        SIGNED,
+    ),
+]
+
 PAIRS: dict[str, tuple[Callable[..., Any], np.ndarray, np.ndarray]] = {
     "Normal": (lambda D, a, b: D.Normal(a, b), SIGNED, POSITIVE),
     "Laplace": (lambda D, a, b: D.Laplace(a, b), SIGNED, POSITIVE),
@@ -295,6 +413,12 @@ PAIRS: dict[str, tuple[Callable[..., Any], np.ndarray, np.ndarray]] = {
         SIGNED,
         POSITIVE,
     ),
+    "ContinuousBernoulli": (lambda D, a, b: D.ContinuousBernoulli(logits=a), SIGNED, POSITIVE),
+    "LowRankMultivariateNormal": (
+        lambda D, a, b: D.LowRankMultivariateNormal(a, b.unsqueeze(-1), b),
+        SIGNED,
+        POSITIVE,
+    ),
 }
 CASES += [
     Case(
@@ -307,6 +431,78 @@ CASES += [
     )
     for name, (make, one, two) in PAIRS.items()
 ]
+
+
+# Two members of each family: a small one, whose values lie within the other's support.
+CROSSED: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "Bernoulli": (lambda D, a: D.Bernoulli(a / 2), lambda D, b: D.Bernoulli(b / 2)),
+    "Beta": (lambda D, a: D.Beta(a, a + 1), lambda D, b: D.Beta(b, b + 1)),
+    "Binomial": (lambda D, a: D.Binomial(3, a / 2), lambda D, b: D.Binomial(3, b / 2)),
+    "ContinuousBernoulli": (
+        lambda D, a: D.ContinuousBernoulli(a / 2),
+        lambda D, b: D.ContinuousBernoulli(b / 2),
+    ),
+    "Exponential": (lambda D, a: D.Exponential(a), lambda D, b: D.Exponential(b)),
+    "Gamma": (lambda D, a: D.Gamma(a, a + 1), lambda D, b: D.Gamma(b, b + 2)),
+    "Gumbel": (lambda D, a: D.Gumbel(a - 1, a), lambda D, b: D.Gumbel(b, b)),
+    "Laplace": (lambda D, a: D.Laplace(a - 1, a), lambda D, b: D.Laplace(b, b)),
+    "Normal": (lambda D, a: D.Normal(a - 1, a), lambda D, b: D.Normal(b, b)),
+    "Pareto": (lambda D, a: D.Pareto(a, a + 2), lambda D, b: D.Pareto(b / 9, b)),
+    "Poisson": (lambda D, a: D.Poisson(a), lambda D, b: D.Poisson(b)),
+    "Uniform": (lambda D, a: D.Uniform(a / 5, a / 2), lambda D, b: D.Uniform(-b, b + 1)),
+}
+ACROSS = [
+    (p, q)
+    for p, q in itertools.permutations(CROSSED, 2)
+    if torch is not None
+    and any(
+        (one.__name__, two.__name__) == (p, q) for one, two in torch.distributions.kl._KL_REGISTRY
+    )
+]
+
+
+@pytest.mark.parametrize(("p", "q"), ACROSS)
+def test_divergences_between_families(p: str, q: str) -> None:
+    def call(T: Any, a: Any, b: Any) -> Any:
+        D = T.distributions
+        return D.kl_divergence(CROSSED[p][0](D, a), CROSSED[q][1](D, b))
+
+    finite = np.isfinite(call(torch, torch.tensor(OTHER), torch.tensor(THIRD)).numpy())
+    if finite.all():
+        compare(Case(f"{p} {q}", call, (OTHER, THIRD), slack=1e4))
+    else:
+        found = call(tw, tw.tensor(OTHER), tw.tensor(THIRD)).numpy()
+        np.testing.assert_array_equal(np.isfinite(found), finite)
+
+
+def test_generalized_paretos() -> None:
+    tail = np.array([[0.3, -0.4, 0.0], [0.45, 0.2, -0.1]])
+    given = [a.astype("float32") for a in (SIGNED, POSITIVE + 3, tail, SIGNED + 1, UNIT)]
+    found = []
+    for library in (torch, tw):
+        *parameters, x, u = map(library.tensor, given)
+        d = library.distributions.GeneralizedPareto(*parameters)
+        found.append([d.log_prob(x), d.cdf(x), d.log_cdf(x), d.log_survival_function(x)])
+        found[-1] += [d.icdf(u), d.mean, d.variance, d.mode, d.entropy()]
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_allclose(two.numpy(), one.numpy(), rtol=2e-5, atol=1e-6)
+
+
+def test_values_outside_are_infinitely_unlikely() -> None:
+    for library in (torch, tw):
+        D = library.distributions
+        for p, q in (
+            (D.Uniform(-1.0, 1.0), D.Exponential(1.0)),
+            (D.Uniform(-1.0, 1.0), D.Gamma(1.0, 1.0)),
+            (D.Uniform(0.5, 2.0), D.Beta(1.0, 1.0)),
+            (D.Uniform(0.5, 2.0), D.ContinuousBernoulli(0.3)),
+            (D.Uniform(0.5, 2.0), D.Pareto(1.0, 1.0)),
+            (D.Beta(1.0, 1.0), D.Uniform(0.0, 0.5)),
+            (D.ContinuousBernoulli(0.3), D.Uniform(0.5, 1.0)),
+            (D.Pareto(1.0, 0.5), D.Exponential(1.0)),
+            (D.Pareto(1.0, 1.5), D.Normal(1.0, 1.0)),
+        ):
+            assert float(D.kl_divergence(p, q)) == np.inf
 
 
 @pytest.mark.parametrize("case", parameters(CASES))
@@ -338,6 +534,17 @@ def test_values_and_gradients(case: Case) -> None:
         lambda D, t: D.Independent(D.Normal(0.0, 1.0), 1),
         lambda D, t: D.kl_divergence(D.Normal(0.0, 1.0), D.Categorical(t([1.0]))),
         lambda D, t: D.Categorical(t([1.0])).rsample(),
+        lambda D, t: D.LKJCholesky(1),
+        lambda D, t: D.LKJCholesky(2, -1.0),
+        lambda D, t: D.LKJCholesky(2).log_prob(t([[1.0, 0.0], [1.0, 1.0]])),
+        lambda D, t: D.Wishart(t(1.0), t([[1.0, 0.0], [0.0, 1.0]])),
+        lambda D, t: D.Wishart(3.0, t([1.0])),
+        lambda D, t: D.LowRankMultivariateNormal(t([0.0, 0.0]), t([[1.0]]), t([1.0, 1.0])),
+        lambda D, t: D.Kumaraswamy(-1.0, 1.0),
+        lambda D, t: D.ContinuousBernoulli(0.5, 0.5),
+        lambda D, t: D.GeneralizedPareto(0.0, 1.0, 0.0).log_prob(t(-1.0)),
+        lambda D, t: D.biject_to(D.constraints.boolean),
+        lambda D, t: D.CorrCholeskyTransform()(t([1.0, 2.0])),
     ],
 )
 def test_mistakes_raise_the_same(call: Callable[..., Any]) -> None:
