@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,9 @@ from llvmlite.binding import ffi
 
 from talweg.base.config import read
 from talweg.schedule.target import Target
+
+# Of Linux on x86-64: Documentation/arch/x86/xstate.rst.
+_ARCH_PRCTL, _REQUEST, _MATRICES = 158, 0x1023, 18
 
 
 @functools.cache
@@ -27,8 +31,24 @@ def host() -> Target:
     """Return the machine we run on."""
     _initialise()
     features = {name for name, on in binding.get_host_cpu_features().items() if on}
+    if "amx-tile" in features and not matrices_permitted():
+        features = {name for name in features if not name.startswith("amx-")}
     listed = ",".join(f"+{name}" for name in sorted(features))
     return Target(binding.get_process_triple(), binding.get_host_cpu_name(), listed)
+
+
+def matrices_permitted() -> bool:
+    """Ask the system for registers that are matrices (AMX); return whether it gives them.
+
+    A process has them from then on, with all of its threads and forks. Only Linux is asked.
+    """
+    if sys.platform != "linux" or sys.maxsize <= 1 << 32:
+        return False
+    call = getattr(ctypes.CDLL(None), "syscall", None)
+    if call is None:
+        return False
+    call.restype, call.argtypes = ctypes.c_long, [ctypes.c_long] * 3
+    return int(call(_ARCH_PRCTL, _REQUEST, _MATRICES)) == 0
 
 
 @functools.cache

@@ -50,7 +50,7 @@ from talweg.loops.scalar import (
     constant,
     substitute,
 )
-from talweg.schedule.contraction_pairs import is_short, pair
+from talweg.schedule.contraction_pairs import is_bfloat16, is_short, pair
 from talweg.schedule.contraction_places import (
     conditions_in,
     divided,
@@ -111,6 +111,11 @@ class Contraction:
     def dtype(self) -> DType:
         """The dtype of the sum."""
         return self.initial.dtype
+
+    @property
+    def in_matrices(self) -> bool:
+        """Whether pairs are of bfloat16, which machines multiply as matrices."""
+        return self.paired and self.dtype is dtypes.float32
 
 
 @frozen
@@ -419,7 +424,7 @@ def _arranged(
     left, right, epilogue = form.left, form.right, form.epilogue
     if order.inner >= len(candidates):
         return None
-    if order.paired and not (is_short(left) and is_short(right)):
+    if order.paired and not any(fit(left) and fit(right) for fit in (is_short, is_bfloat16)):
         return None
     groups = _groups(form, innermost, candidates[order.inner])
     if order.apart:

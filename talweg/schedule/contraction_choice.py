@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
+from talweg.base import dtypes
 from talweg.base.frozen import frozen
 from talweg.loops.nest import LoopNest
 from talweg.loops.scalar import Number
@@ -26,6 +27,8 @@ _WIDE = ((6, 4, 1.0), (8, 3, 1.01), (5, 4, 1.06), (8, 2, 1.05), (8, 1, 1.25))
 _NARROW = ((6, 2, 1.0), (4, 3, 1.05), (8, 1, 1.2))
 _FLAT = ((1, 8, 2.0), (2, 8, 1.3), (3, 6, 1.1), (4, 5, 1.05), (5, 4, 1.0))  # of one row, two, …
 _FLAT_NARROW = ((1, 6, 2.0), (2, 4, 1.3), (3, 3, 1.2), (4, 2, 1.1), (5, 2, 1.1))
+
+_MATRICES = ((32, 2, 0.25),)  # two by two of them, of pairs
 
 PIECE = 384  # how much of the depth is taken at once where it is taken in pieces
 STRIDED = 256  # the same where rows of the left operand are read across memory
@@ -94,10 +97,13 @@ def choose_sharing(
     source, inputs = contraction.source, contraction.nest.inputs
     shared = {inputs[n].name for n in common}
     prices, costs = priced(contraction, values, target), dict[Tiles, float]()
+    alone_in_matrices = alone.order.paired and contraction.dtype is dtypes.float32
     for facts in _arrangements(source, target):
         read = {load.buffer for load in loads(facts.contraction.right)}
         sizes = Sizes(facts.contraction, values, target)
         if facts.order.inner != alone.order.inner or not read <= shared or sizes.expanded:
+            continue
+        if sizes.in_matrices != alone_in_matrices:
             continue
         for tiles, cost in prices.items():
             if tiles.order == facts.order and tiles.packed and not tiles.near and tiles.splits == 1:
@@ -187,7 +193,8 @@ def _arrangements(nest: LoopNest, target: Target) -> tuple[_Facts, ...]:
         if neighbours is not None and taps:
             found.append(_facts(neighbours, apart, taps))
     for order, c in _recognised(nest, paired=True) if target.pairs else ():
-        if c.rows:
+        fits = target.matrices and len(c.depth) == 1 if c.in_matrices else True
+        if c.rows and fits:
             found.append(_facts(c, order, tuple(ways(c, target))))
     return tuple(found)
 
@@ -216,6 +223,8 @@ _Tile: TypeAlias = tuple[int, int, float]
 
 
 def _tiles(sizes: Sizes, target: Target) -> Sequence[_Tile]:
+    if sizes.in_matrices:
+        return _MATRICES
     wide = target.is_aarch64 or (target.is_x86 and target.has("avx512f"))
     flat = _FLAT if wide else _FLAT_NARROW
     if sizes.rows <= len(flat):

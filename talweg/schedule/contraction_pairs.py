@@ -4,13 +4,14 @@
 
 Machines multiply both and add them in one instruction. Copies of the operands hold pairs in the
 order in which they are multiplied, the even element in the low half; a last one that has no partner
-has zero. Sums are exact, or wrap around as those of int32 do.
+has zero. Sums of integers are exact, or wrap around as those of int32 do; those of bfloat16 are
+float32.
 """
 
 from __future__ import annotations
 
 from talweg.base import dtypes
-from talweg.loops.scalar import Cast, Constant, Scalar, Select, call, constant
+from talweg.loops.scalar import Bitcast, Cast, Constant, Scalar, Select, call, constant
 from talweg.schedule.place import Place, map_places
 
 SHORT = (dtypes.int8, dtypes.uint8, dtypes.int16, dtypes.bool_)
@@ -27,11 +28,22 @@ def is_short(value: Scalar) -> bool:
     return isinstance(value, Cast) and value.operand.dtype in SHORT
 
 
+def is_bfloat16(value: Scalar) -> bool:
+    """Return whether a float32 is a bfloat16 that was cast, or zero."""
+    if value.dtype is not dtypes.float32:
+        return False
+    if isinstance(value, Select):
+        return is_bfloat16(value.then) and is_bfloat16(value.otherwise)
+    if isinstance(value, Constant):
+        return value.value == 0
+    return isinstance(value, Cast) and value.operand.dtype is dtypes.bfloat16
+
+
 def pair(value: Scalar, index: str, extent: Place) -> Scalar:
-    """Return the pair of two neighbours along an axis, whose index then counts pairs.
+    """Return the pair of two neighbours along an axis, an int32; the index then counts pairs.
 
     Args:
-        value: an int32 that is short.
+        value: an int32 that is short, or a float32 that is a bfloat16.
         index: of the axis.
         extent: of the axis, before.
     """
@@ -39,5 +51,9 @@ def pair(value: Scalar, index: str, extent: Place) -> Scalar:
     even, odd = (table.place({(index,): 2} | ({(): n} if n else {})) for n in (0, 1))
     low = map_places(value, lambda p: p.at(index, even))
     high = map_places(value, lambda p: p.at(index, odd))
-    partner = Select(call("lt", odd, extent), high, constant(0, dtypes.int32))
+    partner = Select(call("lt", odd, extent), high, constant(0, value.dtype))
+    if value.dtype is dtypes.float32:  # the lower half of its bits is zero
+        bits = Bitcast(low, dtypes.int32)
+        low = call("shr", bits, constant(16, dtypes.int32))
+        return call("bit_and", low, constant(0xFFFF, dtypes.int32)) + Bitcast(partner, dtypes.int32)
     return call("bit_and", low, constant(0xFFFF, dtypes.int32)) + partner * 0x10000

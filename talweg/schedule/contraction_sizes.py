@@ -51,6 +51,7 @@ class Sizes:
         self.depth = self.steps * self.inner
         self.itemsize = contraction.dtype.itemsize
         self.lanes = target.vector_bytes // self.itemsize
+        self.in_matrices = contraction.in_matrices
         self.time = 1.0 if contraction.paired else _SLOW.get(contraction.dtype, 1.0)
         self.right = self.blocks * self.columns * self.depth
         self.copied = self.batch * self.right * self.itemsize

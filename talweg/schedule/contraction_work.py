@@ -52,6 +52,8 @@ class Tile:
             "shared", for every element of the depth.
         step: how far from each other the elements of a left row are; 0 where it is not known.
         stride: the same of the rows of the right operand.
+        matrix: whether the registers are matrices of 16 x 16 sums; copies of left rows then are
+            such matrices of pairs.
     """
 
     rows: int
@@ -60,6 +62,7 @@ class Tile:
     table: Table
     step: int
     stride: int
+    matrix: bool = False
 
     @property
     def padded(self) -> int:
@@ -97,6 +100,7 @@ def tile_of(contraction: Contraction, tiles: Tiles, target: Target) -> Tile:
         table,
         {"rows": 0, "taps": 1, "depth": 1, "columns": padded(tiles.rows)}[tiles.left],
         tiles.vectors * lanes if tiles.packed else 0,
+        contraction.in_matrices,
     )
 
 
@@ -277,7 +281,9 @@ class Work:
         if left == "taps":
             parts["zeros"] = self["inner"] * size
         elif left in ("depth", "columns"):
-            parts["left"] = self["piece"] * ((tile.rows if left == "depth" else tile.padded) * size)
+            height = tile.rows if left == "depth" else tile.padded
+            deep = over(self["piece"], tile.lanes) * tile.lanes if tile.matrix else self["piece"]
+            parts["left"] = deep * (height * size)
         if self.tiles.own:
             parts["right"] = self["taken"] * self["piece"] * (tile.columns * size)
         return {name: _whole(value) for name, value in parts.items()}

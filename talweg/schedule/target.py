@@ -78,6 +78,12 @@ class Target:
         wide = {64: "avx512bw", 32: "avx2", 16: "sse2"}.get(self.vector_bytes)
         return self.is_x86 and wide is not None and (wide == "sse2" or self.has(wide))
 
+    @functools.cached_property
+    def matrices(self) -> bool:
+        """Whether matrices of bfloat16 are multiplied in one instruction, and may be."""
+        tiles = self.has("amx-tile") and self.has("amx-bf16")
+        return self.is_x86 and tiles and self.vector_bytes == 64 and self.has("avx512bw")
+
     def masks(self, bits: int) -> bool:
         """Whether loads and stores of chosen lanes of that many bits are instructions."""
         if not self.is_x86:

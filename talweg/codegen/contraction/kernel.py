@@ -18,6 +18,7 @@ from typing import TypeAlias, final
 
 from talweg.base import dtypes
 from talweg.codegen.contraction.left import LeftRows
+from talweg.codegen.contraction.matrix import configure, define_configure, release
 from talweg.codegen.contraction.memory import Piece, at, flat, number, over, step_of
 from talweg.codegen.contraction.micro import Micro
 from talweg.codegen.contraction.numbers import Numbers, bind, digits, laid_out, text_of
@@ -55,9 +56,11 @@ def emit(contraction: Contraction, tiles: Tiles, target: Target) -> tuple[str, S
         not tiles.packed,
         tiles.deep,
         contraction.paired,
-        tiles.ready and tiles.near,
+        tiles.ready and tiles.near and not work.tile.matrix,
         work.cut is not None and work.cut[1] == "depth",
     )
+    if work.tile.matrix:
+        define_configure(writer, micro.name)
     micro.define(writer)
     stages = [_Stage.pack] * ("right" in work.shared()) + [_Stage.sum]
     stages += [_Stage.finish] * (tiles.splits > 1)
@@ -89,7 +92,7 @@ class _Stage:
     def pack(self) -> None:
         """Write the stage that copies the right operand."""
         packed = self._shared()["right"]
-        packing = Packing(self.body, self.contraction, self.micro, self.tiles.right)
+        packing = Packing(self.body, self.contraction, self.micro, self.tiles)
         zero, one = (number(self.writer, n) for n in (0, 1))
 
         def rows(place: Lanes) -> None:
@@ -136,7 +139,11 @@ class _Stage:
         )
         left.prepare()
         item = _Item(self, left, packed or "", kept, places.get("turned", ""))
+        if self.tile.matrix:
+            configure(self.writer, self.micro.name)
         self._items(item.write)
+        if self.tile.matrix:
+            release(self.writer)
 
     def finish(self) -> None:
         """Write the stage that adds the sums of all splits."""
@@ -220,7 +227,7 @@ class _Item:
         self.contraction = stage.contraction
         self.sums = Sums(self.body, self.n, stage.work, kept, stage._bind_panel)
         self.right = RightTable(self.body, left, self.tile)
-        self.packing = Packing(self.body, self.contraction, self.micro, self.tiles.right)
+        self.packing = Packing(self.body, self.contraction, self.micro, self.tiles)
 
     def write(self, place: Lanes) -> None:
         """Write the item."""

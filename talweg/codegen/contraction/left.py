@@ -7,6 +7,7 @@ from functools import reduce
 from typing import final
 
 from talweg.base import dtypes
+from talweg.codegen.contraction.bfloat import LeftMatrices
 from talweg.codegen.contraction.memory import (
     Piece,
     at,
@@ -119,6 +120,8 @@ class LeftRows:
         """Write what a tile needs before its first panel; return what the micro-kernel is told."""
         self.keep_rows(first)
         given: dict[str, Lanes | str] = {"rows": self.places["rows"], "inner": piece.inner}
+        if self.tile.matrix:
+            given["rows"] = self.places["left"]
         if self.tile.table == "shared" and not self.tiles.by_panel:
             table = self._slot("table", piece.step * 2)
             given |= {"table": table, "entries": piece.steps}
@@ -233,6 +236,14 @@ class LeftRows:
         names = scope.names
         scope.names = dict(names)
         along = self.tiles.left == "depth"
+        if self.tile.matrix:
+            rows = self.numbers["rows"]
+            matrices = LeftMatrices(
+                self.body, self.contraction, self.tiles, rows, self.bind_row, self._bind_rows
+            )
+            matrices.write(self.places["left"], first, piece)
+            scope.names = names
+            return
         places = constants(self.writer, range(padded), "i64")
         if along:
             places = places * splat(self.numbers["piece"], padded)

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import final
 
 from talweg.base.frozen import frozen
+from talweg.codegen.contraction.matrix import write_matrix
 from talweg.codegen.lanes import Lanes, constant, constants, fma, splat, type_of
 from talweg.codegen.memory import prefetch
 from talweg.codegen.repeat import repeat
@@ -64,7 +65,10 @@ class Micro:
             self._whole.define(writer)
         parameters = [f"{kind} %{name}" for name, kind in self._parameters()]
         with writer.define(f"internal void @{self.name}({', '.join(parameters)})"):
-            _Body(self, writer).write()
+            if self.tile.matrix:
+                write_matrix(writer, self.name, self.deep)
+            else:
+                _Body(self, writer).write()
             writer.do("ret void")
 
     @property

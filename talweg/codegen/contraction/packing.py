@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import final
 
 from talweg.base import dtypes
+from talweg.codegen.contraction.bfloat import copy_line, factors
 from talweg.codegen.contraction.memory import (
     Piece,
     at,
@@ -25,6 +26,7 @@ from talweg.codegen.values import Value
 from talweg.loops.nest import Let
 from talweg.schedule.contraction import Contraction
 from talweg.schedule.contraction_places import is_even, read_of
+from talweg.schedule.contraction_tiles import Tiles
 
 
 @final
@@ -35,12 +37,12 @@ class Packing:
         body: the function.
         contraction: whose right operand is copied.
         micro: the tile.
-        along: "columns" or "depth": what vectors run along while copying.
+        tiles: the schedule; it says what vectors run along while copying.
     """
 
-    def __init__(self, body: Body, contraction: Contraction, micro: Micro, along: str) -> None:
+    def __init__(self, body: Body, contraction: Contraction, micro: Micro, tiles: Tiles) -> None:
         self.body, self.contraction, self.micro = body, contraction, micro
-        self.along, self.writer = along, body.writer
+        self.along, self.tiles, self.writer = tiles.right, tiles, body.writer
         self.column, self.inner = contraction.columns[-1].index, contraction.depth[-1].index
 
     def panel(self, target: str, first: Lanes, columns: Lanes, piece: Piece) -> None:
@@ -170,6 +172,13 @@ class Packing:
                 return at(self.writer, kind, array.pointer, place), step
         room = self.writer.room(f"[{lanes} x {type_of(kind, lanes)}]")
         outer = scope.names[self.inner].single
+        if self.micro.tile.matrix:
+            plain = factors(self.contraction, self.tiles)
+            for n in range(lanes):
+                scope.names[self.column] = Value(dtypes.int64, (smaller(first + n, last),))
+                to = at(self.writer, kind, room, n * lanes)
+                copy_line(self.body, plain, plain.right, outer, to)
+            return room, lanes
         scope.lanes, scope.mask, scope.alive = lanes, mask, mask
         scope.names[self.inner] = Value(dtypes.int64, (outer,), 1)
         for n in range(lanes):
