@@ -257,7 +257,7 @@ class TestEmbedding:
             nn.Embedding.from_pretrained(tw.ones(4))
 
     def test_errors(self) -> None:
-        with pytest.raises(IndexOutOfRange, match=r"index 5 .* size 5\n.*test_layers"):
+        with pytest.raises(IndexOutOfRange, match=r"index 5 .* size 5.*\n.*test_layers"):
             nn.Embedding(5, 2)(tw.tensor([1, 5])).sum().item()
         with pytest.raises(DTypeError, match="float32"):
             nn.Embedding(5, 2)(tw.ones(2))
@@ -425,7 +425,7 @@ def test_weights_of_losses_are_buffers() -> None:
 
 def test_a_class_out_of_range_names_the_users_line() -> None:
     loss = nn.CrossEntropyLoss()(tw.zeros(2, 3), tw.tensor([0, 3]))
-    with pytest.raises(IndexOutOfRange, match=r"index 3 .*size 3\n  recorded at .*test_layers"):
+    with pytest.raises(IndexOutOfRange, match=r"index 3 .*size 3.*\n  recorded at .*test_layers"):
         loss.item()
 
 
