@@ -205,7 +205,7 @@ def randn(
 
 @creator
 def randint(
-    low: int,
+    low: int = 0,
     high: Any = None,
     size: Any = None,
     generator: Generator | None = None,
@@ -215,11 +215,15 @@ def randint(
 ) -> Tensor:
     """Return whole numbers over [low, high): `randint(9, (2,))` or `randint(3, 9, (2,))`.
 
+    The size may be a keyword: `randint(9, size=(2,))`, `randint(high=9, size=(2,))`.
+
     Raises:
         InvalidValue: when the range is empty.
     """
     if size is None:
         low, high, size = 0, low, high
+    elif high is None:
+        low, high = 0, low
     check_device(device)
     shape = sizes((size,))
     kind = dtypes.int64 if dtype is None else as_dtype(dtype)

@@ -11,7 +11,7 @@ from talweg.base import dtypes
 from talweg.base.dtypes import DType
 from talweg.base.errors import DTypeError, GradientError, ShapeError
 from talweg.base.shapes import Size, broadcast_shapes, size_of
-from talweg.engine import creation, differentiated
+from talweg.engine import creation, differentiated, subscript
 from talweg.engine.conversion import itself, zero_
 from talweg.engine.creation import tensor
 from talweg.engine.functions import FUNCTIONS as LIFTED_FUNCTIONS
@@ -149,6 +149,27 @@ def same(input: Tensor) -> Tensor:
     return input
 
 
+def indices(self: Tensor) -> Tensor:
+    """Return the places of what is not zero, (ndim, count), as a sparse Tensor has them.
+
+    >>> tw.tensor([[0.0, 2.0], [3.0, 0.0]]).to_sparse().indices()
+    tensor([[0, 1],
+            [1, 0]])
+    """
+    places: Tensor = LIFTED["t"](subscript.nonzero(self))
+    return places
+
+
+def nonzeros(self: Tensor) -> Tensor:
+    """Return what is not zero, row by row, as the `values()` of a sparse Tensor.
+
+    >>> tw.tensor([[0.0, 2.0], [3.0, 0.0]]).to_sparse().values()
+    tensor([2., 3.])
+    """
+    found: Tensor = self[LIFTED["ne"](self, 0)]
+    return found
+
+
 def shapes_broadcast(*shapes: Any) -> Size:
     """Return the common shape of Tensors of these shapes.
 
@@ -273,7 +294,9 @@ METHODS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("split_with_sizes", "unsafe_split_with_sizes"), LIFTED["split"]),
     "unsafe_split": LIFTED["split"],
     "unsafe_chunk": LIFTED["chunk"],
-    "to_dense": itself,
+    **dict.fromkeys(("to_dense", "to_sparse", "to_sparse_coo", "coalesce"), itself),
+    **dict.fromkeys(("indices", "_indices"), indices),
+    **dict.fromkeys(("values", "_values"), nonzeros),
 }
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{f.__name__: f for f in PUBLIC},

@@ -417,8 +417,15 @@ class Module(Hooked):
         return self.to("cuda")
 
     def share_memory(self) -> Self:
-        """Return this Module: its Tensors are copied to other processes when they are sent."""
-        return self
+        """Keep the values where other processes see what is written to them.
+
+        Raises:
+            NotImplementedError: always: Tensors that are sent to a process are copied, so what it
+                trains would be lost.
+        """
+        raise NotImplementedError(
+            "share_memory: processes get copies of Tensors; train here, or send back a state_dict"
+        )
 
     def to_empty(self, *, device: object, recurse: bool = True) -> Self:
         """Replace the values of all Parameters and buffers by unspecified ones."""

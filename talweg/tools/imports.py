@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from multiprocessing import spawn
 from types import ModuleType
+from typing import Any
 
 FRONT_ENDS = {
     "torch": "talweg.frontends.torch",
@@ -47,7 +49,25 @@ class _Found(Loader):
         module.__spec__ = self._spec
 
 
+class _Installed:
+    """Pickles as a call of `install`."""
+
+    def __reduce__(self) -> Any:
+        return install, ()
+
+
+_prepared = spawn.get_preparation_data
+
+
+def _preparation(name: str) -> dict[str, Any]:
+    return {**_prepared(name), "talweg": _Installed()}
+
+
 def install() -> None:
-    """Let this process find the front ends under the names of their libraries, from now on."""
+    """Let this process find the front ends under the names of their libraries, from now on.
+
+    So do the processes that it spawns: what a new one unpickles first installs them there.
+    """
     if not any(isinstance(finder, FrontEnds) for finder in sys.meta_path):
         sys.meta_path.insert(0, FrontEnds())
+        setattr(spawn, "get_preparation_data", _preparation)  # noqa: B010

@@ -111,3 +111,15 @@ def test_errors() -> None:
         tw.randint(3, 3, (2,))
     with pytest.raises(DTypeError, match="bool"):
         tw.zeros(2, dtype=tw.bool).random_()
+
+
+def test_the_size_of_whole_numbers_may_be_a_keyword() -> None:
+    tw.manual_seed(3)
+    plain = tw.randint(9, (5,)).tolist()
+    for draw in (
+        lambda: tw.randint(9, size=(5,)),
+        lambda: tw.randint(high=9, size=(5,)),
+        lambda: tw.randint(0, 9, (5,)),
+    ):
+        tw.manual_seed(3)
+        assert draw().tolist() == plain

@@ -12,6 +12,7 @@ from talweg.frontends.torch.autograd import Variable
 
 import talweg as tw
 import talweg.frontends.torch as torch
+from talweg.base.errors import ShapeError
 from talweg.frontends.torch import nn, trees
 from talweg.nn import functional as F
 from tests.peer.names import found, read
@@ -293,3 +294,43 @@ def test_errors_that_programs_catch() -> None:
     assert issubclass(torch.cuda.OutOfMemoryError, RuntimeError)
     assert torch.cuda.memory_stats(0) == {}
     assert torch.cuda.memory_summary() == ""
+
+
+def test_tensors_given_by_places_and_values() -> None:
+    places, numbers = np.array([[0, 1, 1], [2, 0, 0]]), np.array([3.0, 4.0, 5.0], np.float32)
+    full = np.zeros((2, 3), np.float32)
+    np.add.at(full, tuple(places), numbers)
+    held = tw.tensor(numbers, requires_grad=True)
+    made = torch.sparse_coo_tensor(places, held, (2, 3))
+    other = tw.arange(12.0).reshape(3, 4)
+    for product in (torch.spmm(made, other), torch.sparse.mm(made, other), made @ other):
+        np.testing.assert_allclose(product.detach().numpy(), full @ other.numpy())
+    (made * tw.tensor(np.arange(6.0, dtype=np.float32).reshape(2, 3))).sum().backward()
+    assert held.grad is not None
+    assert held.grad.tolist() == [2.0, 3.0, 3.0]
+    sparse = tw.tensor(full).to_sparse()
+    assert sparse.indices().tolist() == [[0, 1], [2, 0]]
+    assert sparse.values().tolist() == [3.0, 9.0]
+    assert torch.sparse_coo_tensor([[1]], [[2, 3]]).tolist() == [[0, 0], [2, 3]]
+    assert torch.sparse_coo_tensor(places, tw.ones(3), dtype=tw.int64).dtype is tw.int64
+    assert torch.sparse.sum(sparse, 0).tolist() == [9.0, 0.0, 3.0]
+    summed = torch.sparse.addmm(tw.ones(2, 4), sparse, other, beta=2.0)
+    np.testing.assert_allclose(summed.numpy(), 2 + full @ other.numpy())
+    older = torch.sparse.FloatTensor(torch.LongTensor(places), tw.tensor(numbers), (2, 3))
+    np.testing.assert_array_equal(older.to_dense().numpy(), full)
+
+
+@pytest.mark.parametrize(
+    ("places", "numbers", "size", "error"),
+    [
+        ([[0], [3]], [1.0], (2, 2), IndexError),
+        ([[0], [-1]], [1.0], (2, 2), IndexError),
+        ([0], [1.0], (2,), ShapeError),
+        ([[0, 1]], [1.0], (2,), ShapeError),
+        ([[0]], [1.0], (2, 2), ShapeError),
+        ([[0], [0]], [1.0], (10**6, 10**6), MemoryError),
+    ],
+)
+def test_places_must_fit(places: Any, numbers: Any, size: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="sparse_coo_tensor"):
+        torch.sparse_coo_tensor(places, numbers, size)

@@ -259,3 +259,8 @@ def test_modules_registered_by_name_and_emptied() -> None:
     assert net.to_empty(device="cpu") is net
     assert net.inner.weight.shape == (3, 2)
     assert net.inner.weight.requires_grad
+
+
+def test_values_are_not_shared_between_processes() -> None:
+    with pytest.raises(NotImplementedError, match="copies"):
+        tw.nn.Linear(2, 1).share_memory()

@@ -180,3 +180,31 @@ def test_run_shows_the_programs_own_traceback(program: Path) -> None:
     done = run_alone(program.parent, "none.py")
     assert (done.returncode, done.stdout) == (2, "")
     assert "none.py" in done.stderr
+
+
+SPAWNING = """\
+import torch
+import torch.multiprocessing as mp
+
+def work(rank, model, answers):
+    with torch.no_grad():
+        answers.put((rank, model(torch.ones(1, 2)).sum().item()))
+
+if __name__ == "__main__":
+    mp.set_start_method("spawn", force=True)
+    model, answers = torch.nn.Linear(2, 1), mp.Queue()
+    process = mp.Process(target=work, args=(3, model, answers))
+    process.start()
+    rank, found = answers.get(timeout=60)
+    process.join()
+    assert abs(found - model(torch.ones(1, 2)).item()) < 1e-6
+    print("rank", rank)
+"""
+
+
+def test_processes_that_a_program_spawns_have_its_front_ends(tmp_path: Path) -> None:
+    file = tmp_path / "spawning.py"
+    file.write_text(SPAWNING)
+    line = [sys.executable, "-m", "talweg.tools.cli", "run", str(file)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "rank 3"), done.stderr

@@ -7,12 +7,21 @@ that only older versions had. `talweg run program.py` runs a program that says `
 from __future__ import annotations
 
 from talweg.base.facade import build
-from talweg.frontends.torch import devices, legacy, programs, saving, settings, timing, trees
+from talweg.frontends.torch import (
+    devices,
+    legacy,
+    places,
+    programs,
+    saving,
+    settings,
+    timing,
+    trees,
+)
 
 __version__ = programs.VERSION
 
 build(
     __name__,
     trees.TREE,
-    *(part.MODULES for part in (legacy, devices, programs, saving, settings, timing)),
+    *(part.MODULES for part in (legacy, devices, places, programs, saving, settings, timing)),
 )
