@@ -66,6 +66,7 @@ def sparse_coo_tensor(
         IndexOutOfRange: when a place is negative or outside the size.
         MemoryError: when the result, with its zeros, has more than 64 GiB.
 
+    >>> from talweg.frontends import torch
     >>> torch.sparse_coo_tensor([[0, 1, 1], [2, 0, 0]], [3.0, 4.0, 5.0], (2, 3))
     tensor([[0., 0., 3.],
             [9., 0., 0.]])
