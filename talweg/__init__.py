@@ -145,6 +145,7 @@ __all__ = [
     "no_sync",
     "optim",
     "pi",
+    "pca_lowrank",
     "poisson",
     "preserve_format",
     "profile",
@@ -156,6 +157,7 @@ __all__ = [
     "short",
     "special",
     "strided",
+    "svd_lowrank",
     "training",
     "tune",
     "uint16",
@@ -203,6 +205,7 @@ if TYPE_CHECKING:
     from talweg.capture.compiled import compile
     from talweg.engine.drawing import binomial, poisson
     from talweg.engine.explain import explain
+    from talweg.engine.lowrank import pca_lowrank, svd_lowrank
     from talweg.engine.profile import profile
     from talweg.engine.search import tune
     from talweg.engine.tracing import no_sync
@@ -241,7 +244,9 @@ else:
         "load": "talweg.nn.state",
         "models": "talweg.models",
         "no_sync": "talweg.engine.tracing",
+        "pca_lowrank": "talweg.engine.lowrank",
         "poisson": "talweg.engine.drawing",
+        "svd_lowrank": "talweg.engine.lowrank",
         "profile": "talweg.engine.profile",
         "save": "talweg.nn.state",
         "special": "talweg.special",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from talweg.engine import functional
+from talweg.engine import forward_ad, functional
 from talweg.engine.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from talweg.engine.autograd import backward, grad
 from talweg.engine.function import Function, FunctionCtx, once_differentiable
@@ -21,6 +21,7 @@ __all__ = [
     "backward",
     "detect_anomaly",
     "enable_grad",
+    "forward_ad",
     "functional",
     "grad",
     "gradcheck",

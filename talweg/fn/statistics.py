@@ -126,30 +126,61 @@ def quantile(
     >>> tw.quantile(tw.tensor([1.0, 2.0, 4.0]), 0.75).item()
     3.0
     """
+    return _quantile(b, "quantile", x, q, dim, keepdim, interpolation)
+
+
+def nanquantile(
+    b: Builder,
+    x: Node,
+    q: Node | float,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    interpolation: str = "linear",
+) -> Node:
+    """Return the values below which the fractions q of the elements other than NaN lie.
+
+    Like `quantile`, as if there were no NaN; NaN where there is nothing else.
+
+    >>> import talweg as tw
+    >>> tw.nanquantile(tw.tensor([1.0, float("nan"), 2.0]), 0.5).item()
+    1.5
+    """
+    return _quantile(b, "nanquantile", x, q, dim, keepdim, interpolation)
+
+
+def _quantile(
+    b: Builder,
+    name: str,
+    x: Node,
+    q: Node | float,
+    dim: int | None,
+    keepdim: bool,
+    interpolation: str,
+) -> Node:
     if interpolation not in _INTERPOLATION:
-        raise InvalidValue(f"quantile: interpolation must be one of {', '.join(_INTERPOLATION)}")
+        raise InvalidValue(f"{name}: interpolation must be one of {', '.join(_INTERPOLATION)}")
     if not isinstance(q, Node) and not 0 <= q <= 1:
-        raise InvalidValue(f"quantile: q must lie between 0 and 1, got {q}")
+        raise InvalidValue(f"{name}: q must lie between 0 and 1, got {q}")
     if not x.dtype.is_floating_point:
-        raise DTypeError(f"quantile needs a floating dtype, got {x.dtype.name}")
+        raise DTypeError(f"{name} needs a floating dtype, got {x.dtype.name}")
     where = as_node(b, q, x.dtype)
     if where.rank > 1:
-        raise ShapeError(f"quantile: q must have at most one dimension, got shape {where.shape}")
+        raise ShapeError(f"{name}: q must have at most one dimension, got shape {where.shape}")
     flat = dim is None or not x.rank
     axis = 0 if flat else normalize_axis(dim or 0, x.rank)
     rows = reshape_to(b, x, (x.type.size,)) if flat else movedim(b, x, axis, 0)
-    check_nonempty("quantile", rows, 0)
-    parts = _between(b, rows, where, interpolation)
+    check_nonempty(name, rows, 0)
+    between = _between if name == "quantile" else _between_known
+    parts = between(b, rows, where, interpolation)
     if not keepdim:
         return parts
     kept = tuple(1 if flat or i == axis else n for i, n in enumerate(x.shape))
     return reshape_to(b, parts, (*where.shape, *kept))
 
 
-def _between(b: Builder, rows: Node, where: Node, interpolation: str) -> Node:
-    last = rows.shape[0] - 1
-    ordered = b.take_along(rows, b.arg_sort(rows, 0, False), 0)
-    exact = multiply(b, where, last)
+def _neighbours(b: Builder, exact: Node, interpolation: str) -> tuple[Node, Node, Node]:
+    """Return the places below and above, and how far from the first to the second."""
     low, high = b.floor(exact), b.ceil(exact)
     if interpolation == "lower":
         high = low
@@ -160,6 +191,13 @@ def _between(b: Builder, rows: Node, where: Node, interpolation: str) -> Node:
     share = subtract(b, exact, low)
     if interpolation == "midpoint":
         share = b.mul(b.sub(high, low), b.scalar(0.5, share.dtype))
+    return low, high, share
+
+
+def _between(b: Builder, rows: Node, where: Node, interpolation: str) -> Node:
+    last = rows.shape[0] - 1
+    ordered = b.take_along(rows, b.arg_sort(rows, 0, False), 0)
+    low, high, share = _neighbours(b, multiply(b, where, last), interpolation)
     below, above = (b.take(ordered, b.cast(p, dtypes.int64), 0) for p in (low, high))
     share = reshape_to(b, share, (*share.shape, *(1,) * (rows.rank - 1)))
     out = b.add(below, multiply(b, share, subtract(b, above, below)))
@@ -167,6 +205,18 @@ def _between(b: Builder, rows: Node, where: Node, interpolation: str) -> Node:
     if spoilt.rank and spoilt.shape != out.shape:
         spoilt = b.expand(spoilt, out.shape)
     return b.where(spoilt, b.scalar(float("nan"), out.dtype), out)
+
+
+def _between_known(b: Builder, rows: Node, where: Node, interpolation: str) -> Node:
+    """Return quantiles of what is not NaN, which comes first in order."""
+    ordered = b.take_along(rows, b.arg_sort(rows, 0, False), 0)
+    count = sum(b, b.cast(b.eq(rows, rows), rows.dtype), 0, True)
+    last = clamp(b, subtract(b, count, 1), min=0)
+    shares = reshape_to(b, where, (where.type.size, *(1,) * (rows.rank - 1)))
+    low, high, share = _neighbours(b, multiply(b, shares, last), interpolation)
+    below, above = (b.take_along(ordered, b.cast(p, dtypes.int64), 0) for p in (low, high))
+    out = b.add(below, multiply(b, share, subtract(b, above, below)))
+    return reshape_to(b, out, (*where.shape, *rows.shape[1:]))
 
 
 def cov(
@@ -225,6 +275,6 @@ def corrcoef(b: Builder, x: Node) -> Node:
 
 
 PUBLIC: tuple[Callable[..., Node | tuple[Node, ...]], ...] = (
-    *(median, nanmedian, mode, quantile, cov, corrcoef),
+    *(median, nanmedian, mode, quantile, nanquantile, cov, corrcoef),
 )
 METHODS: tuple[str, ...] = tuple(f.__name__ for f in PUBLIC)

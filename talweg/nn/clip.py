@@ -80,11 +80,32 @@ def clip_grad_norm_(
     """
     grads = _gradients(parameters)
     total = get_total_norm(grads, norm_type, error_if_nonfinite)
+    _scale(grads, max_norm, total)
+    return total
+
+
+def clip_grads_with_norm_(
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    total_norm: Tensor,
+    foreach: bool | None = None,
+) -> None:
+    """Scale the gradients as `clip_grad_norm_` does, with a norm that is known.
+
+    Args:
+        parameters: those without a gradient are passed over.
+        max_norm: the largest norm allowed.
+        total_norm: what `get_total_norm` returned.
+        foreach: accepted; has no effect.
+    """
+    _scale(_gradients(parameters), max_norm, total_norm)
+
+
+def _scale(grads: list[Tensor], max_norm: float, total: Tensor) -> None:
     with no_grad():
         scale = (max_norm / (total + 1e-6)).clamp(max=1.0)
         for g in grads:
             g.mul_(scale.to(g.dtype))
-    return total
 
 
 def clip_grad_value_(

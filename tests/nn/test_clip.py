@@ -69,3 +69,18 @@ def test_total_norm(p: float) -> None:
     got = utils.get_total_norm([tw.tensor(a) for a in parts], p)
     assert got.item() == pytest.approx(np.linalg.norm([3, -4, 12], p))
     assert utils.get_total_norm([]).item() == 0
+
+
+def test_a_known_norm_clips_the_same() -> None:
+    grads = []
+    for known in (False, True):
+        w = tw.tensor([3.0, 4.0], requires_grad=True)
+        (w * w / 2).sum().backward()
+        if known:
+            norm = nn.utils.get_total_norm([w.grad])
+            assert norm.item() == 5
+            nn.utils.clip_grads_with_norm_(w, 1.0, norm)
+        else:
+            nn.utils.clip_grad_norm_(w, 1.0)
+        grads.append(w.grad.tolist())
+    assert grads[0] == grads[1]

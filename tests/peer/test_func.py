@@ -186,3 +186,18 @@ def test_random_numbers_of_a_vmap() -> None:
         assert bool((same == same[0]).all())
         other = T.vmap(draw, randomness="different")(T.zeros(3))
         assert not bool((other[0] == other[1]).all())
+
+
+def test_dual_tensors_are_pytorchs() -> None:
+    a, v = np.random.RandomState(6).randn(2, 3, 3)
+    found = []
+    for library in (torch, tw):
+        forward = library.autograd.forward_ad
+        x = library.tensor(a, requires_grad=True)
+        with forward.dual_level():
+            dual = forward.make_dual(x, library.tensor(v))
+            value, tangent = forward.unpack_dual((dual @ dual).sin().sum(0))
+            (back,) = library.autograd.grad(tangent.sum(), x)
+        found.append([value.detach().numpy(), tangent.detach().numpy(), back.numpy()])
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_allclose(two, one)

@@ -366,3 +366,14 @@ def test_determinants_of_singular_matrices_have_gradients() -> None:
         library.linalg.det(x).backward()
         grads.append(np.asarray(x.grad))
     np.testing.assert_allclose(*grads, atol=1e-9)
+
+
+def test_principal_components_are_pytorchs() -> None:
+    a = np.random.RandomState(5).randn(9, 4)
+    found = []
+    for library in (torch, tw):
+        x = library.tensor(a)
+        parts = [*library.pca_lowrank(x, 4), *library.svd_lowrank(x, 4, 3, library.ones(4) * x[0])]
+        found.append([p.numpy() for p in parts])
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_allclose(np.abs(two), np.abs(one), rtol=1e-8, atol=1e-10)

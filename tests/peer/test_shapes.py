@@ -66,6 +66,20 @@ REDUCTIONS = [
     Case("dist", lambda T, x, y: T.dist(x, y, 3), (X, D.real(3, 4, 5)), slack=4),
     Case("nanmean", lambda T, x: T.nanmean(T.where(x > 0, x, NAN), 1), (X,)),
     Case("nanmedian", lambda T, x: T.nanmedian(T.where(x > 0, x, NAN)), (X,)),
+    *[
+        Case(
+            f"nanquantile {way}",
+            lambda T, x, w=way: [
+                T.nanquantile(T.where(x > 0, x, NAN), 0.4, 0, interpolation=w),
+                T.where(x > 0, x, NAN).nanquantile(
+                    T.tensor([0.1, 0.9], dtype=x.dtype), -1, True, interpolation=w
+                ),
+                T.nanquantile(T.where(x > 0, x, NAN), 0.7, interpolation=w),
+            ],
+            (X,),
+        )
+        for way in ("linear", "lower", "higher", "midpoint", "nearest")
+    ],
     Case("nanmedian dim", lambda T, x: T.nanmedian(T.where(x > 0, x, NAN), 1).values, (X,)),
     Case("trapezoid", lambda T, x, y: T.trapezoid(x, y, dim=1), (X, D.real(3, 4, 5)), slack=4),
     Case("trapz", lambda T, x: T.trapz(x, dx=0.5), (X,), slack=4),

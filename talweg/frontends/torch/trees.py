@@ -47,10 +47,11 @@ _DISTRIBUTIONS = (
     *("exponential", "gamma", "geometric", "gumbel", "independent", "laplace"),
     *("log_normal", "mixture_same_family", "multinomial", "multivariate_normal", "normal"),
     *("one_hot_categorical", "poisson", "relaxed_bernoulli", "relaxed_categorical", "studentT"),
-    *("transformed_distribution", "uniform"),
+    *("constraint_registry", "kumaraswamy", "lkj_cholesky", "lowrank_multivariate_normal"),
+    *("transformed_distribution", "uniform", "wishart"),
 )
 _DATA = ("dataloader", "dataset", "distributed", "sampler")
-_AUTOGRAD = ("forward_ad", "function", "grad_mode", "gradcheck", "variable")
+_AUTOGRAD = ("function", "grad_mode", "gradcheck", "variable")
 _NN_UTILS = ("clip_grad", "convert_parameters", "parametrizations", "stateless")
 
 
@@ -68,6 +69,7 @@ TREE: dict[str, tuple[str, ...]] = {
     "amp.grad_scaler": ("talweg.amp",),
     "autograd": ("talweg.autograd",),
     **{f"autograd.{name}": ("talweg.autograd",) for name in _AUTOGRAD},
+    "autograd.forward_ad": ("talweg.engine.forward_ad",),
     "autograd.functional": ("talweg.engine.functional",),
     "cpu": ("talweg.cpu",),
     "cpu.amp": ("talweg.cpu.amp",),
