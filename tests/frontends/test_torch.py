@@ -334,3 +334,15 @@ def test_tensors_given_by_places_and_values() -> None:
 def test_places_must_fit(places: Any, numbers: Any, size: Any, error: type[Exception]) -> None:
     with pytest.raises(error, match="sparse_coo_tensor"):
         torch.sparse_coo_tensor(places, numbers, size)
+
+
+def test_marks_for_the_compiler_leave_functions_as_they_are() -> None:
+    def double(x: Any) -> Any:
+        return x * 2
+
+    compiler: Any = importlib.import_module(f"{ROOT}.compiler")
+    assert compiler.allow_in_graph(double) is double
+    assert compiler.disable(double) is double
+    assert compiler.disable(recursive=False)(double) is double
+    assert not compiler.is_compiling()
+    assert compiler.reset() is None

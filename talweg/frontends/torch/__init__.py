@@ -12,6 +12,7 @@ from talweg.frontends.torch import (
     legacy,
     places,
     programs,
+    pytree,
     saving,
     settings,
     timing,
@@ -23,5 +24,8 @@ __version__ = programs.VERSION
 build(
     __name__,
     trees.TREE,
-    *(part.MODULES for part in (legacy, devices, places, programs, saving, settings, timing)),
+    *(
+        part.MODULES
+        for part in (legacy, devices, places, programs, pytree, saving, settings, timing)
+    ),
 )

@@ -267,8 +267,19 @@ _HUB = {
     "load": absent("torch.hub.load", "nothing is downloaded"),
 }
 
+_COMPILER: dict[str, Any] = {
+    "is_compiling": _no,
+    "is_dynamo_compiling": _no,
+    "is_exporting": _no,
+    "allow_in_graph": script,
+    "disable": marked,
+    "reset": _nothing,
+    "cudagraph_mark_step_begin": _nothing,
+}
+
 MODULES: dict[str, dict[str, Any]] = {
     "": {"typename": typename},
+    "compiler": _COMPILER,
     "_six": {
         "container_abcs": collections.abc,
         "inf": math.inf,
