@@ -171,7 +171,10 @@ def _with_notes(head: str, notes: list[str]) -> str:
 
 
 def formatted(self: Tensor, specification: str) -> str:
-    """Support f-strings: `f'{loss:.3f}'` for one element, the printed form without a format."""
-    if specification and not self.shape:
+    """Support f-strings: one element without dimensions is formatted as its number.
+
+    A Parameter without a format, and Tensors with dimensions, take the printed form.
+    """
+    if not self.shape and (specification or type(self) is Tensor):
         return format(values(self).item(), specification)
-    return text(self) if not self.shape or specification == "" else format(str(self), specification)
+    return format(text(self), specification)

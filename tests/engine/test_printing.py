@@ -125,7 +125,7 @@ def test_a_thousand_elements_are_printed_in_full() -> None:
 
 def test_format_specifications() -> None:
     x = tw.tensor(1.23456)
-    assert f"{x:.2f} {x}" == "1.23 tensor(1.2346)"
+    assert f"{x:.2f} {x}" == f"1.23 {x.item()}"
     assert f"{tw.tensor(7):03d}" == "007"
     assert f"{tw.tensor([1.5])}" == "tensor([1.5000])"
     text = "%d and %.1f"
@@ -151,3 +151,12 @@ def test_options() -> None:
     finally:
         tw.set_printoptions(profile="default")
     assert repr(x.detach()) == "tensor([1.2346e-01, 1.0000e+03])"
+
+
+def test_formats_of_one_element_are_those_of_its_number() -> None:
+    x, whole = tw.tensor(1.5), tw.tensor(3)
+    assert f"{x} {whole} {tw.tensor(True)}" == "1.5 3 True"
+    assert f"{x:.3f} {whole:>3}" == "1.500   3"
+    assert f"{tw.tensor([1.5])}" == "tensor([1.5000])"
+    parameter = tw.nn.Parameter(tw.tensor(2.0))
+    assert (f"{parameter}", f"{parameter:.1f}") == (repr(parameter), "2.0")

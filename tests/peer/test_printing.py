@@ -61,3 +61,8 @@ def test_prints_as_pytorch(array: np.ndarray) -> None:
         ours, theirs = ours.requires_grad_(), theirs.requires_grad_()
         assert repr(ours) == repr(theirs)
         assert repr(ours * 2) == repr(theirs * 2)
+
+
+@pytest.mark.parametrize("value", [1.5, 3, True, 1e-9, float("nan"), [1.5], []])
+def test_formats_as_pytorch(value: object) -> None:
+    assert f"{tw.tensor(value)}" == f"{torch.tensor(value)}"
