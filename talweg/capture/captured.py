@@ -243,5 +243,4 @@ def at_its_line(error: IndexOutOfRange) -> Exception:
     check = getattr(error, "check", -1)
     if not 0 <= check < len(owners):
         return error
-    counted = f"{error}; indices count from 0, so the last one is the size less 1"
-    return located(IndexOutOfRange(counted), describe(owners[check].source))
+    return located(error, describe(owners[check].source))

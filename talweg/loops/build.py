@@ -311,7 +311,10 @@ class NestBuilder:
         """
         at = self.let(cast(index, dtypes.int64))
         low = -size if wrap else constant(0, dtypes.int64)
-        message = f"index {{0}} is out of range for axis {axis} of size {{1}}"
+        message = (
+            f"index {{0}} is out of range for axis {axis} of size {{1}}; indices "
+            "count from 0, so the last one is the size less 1"
+        )
         self.check(self.all([at >= low, at < size]), message, at, size)
         return self.let(self.select(at < 0, at + size, at)) if wrap else at
 
