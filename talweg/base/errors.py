@@ -25,6 +25,9 @@ __all__ = [
 ]
 
 
+FROM_ZERO = "; indices count from 0, so the last one is the size less 1"
+
+
 class TalwegError(RuntimeError):
     """Base of every error that talweg raises on purpose."""
 

@@ -29,6 +29,7 @@ Learned: TypeAlias = tuple[Op, TensorType, type[Direct] | None, dict[Ends, Rule 
 _new: Callable[[type[Tensor]], Tensor] = object.__new__
 _new_step: Callable[[type[Direct]], Direct] = object.__new__
 _rows: dict[tuple[TensorType, int], tuple[Header, tuple[Op, ...], bool]] = {}
+_LEARNED = 1024  # kinds of operands of one function
 _ROWS = 4096
 
 
@@ -59,6 +60,13 @@ def learn_row(t: Tensor, index: int, row: Tensor) -> None:
             _rows.clear()
         view = row._view
         _rows[t._storage.node.type, index] = view.header, view.chain, view.last
+
+
+def keep(table: dict[Any, Any], key: object, found: object) -> None:
+    """Note what was learned of a kind of operands; a table that is full begins anew."""
+    if len(table) >= _LEARNED:
+        table.clear()
+    table[key] = found
 
 
 def learn(name: str, out: Node, operands: Sequence[Node]) -> Learned | None:

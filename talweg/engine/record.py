@@ -15,7 +15,7 @@ from talweg.engine.arguments import NodeFunction, by_own_names, misuse, shown_si
 from talweg.engine.arranged import arranged, is_last, keeping
 from talweg.engine.autocast import casting
 from talweg.engine.barrier import note
-from talweg.engine.direct import Learned, learn, record_pair, record_sole
+from talweg.engine.direct import Learned, keep, learn, record_pair, record_sole
 from talweg.engine.header import Header, chain_between, header_after
 from talweg.engine.known import Known, Reverse, know
 from talweg.engine.operands import Operands
@@ -38,7 +38,6 @@ from talweg.ir.op import Op
 from talweg.ops.view import Diagonal, Permute, Reshape, Slice
 
 _type = attrgetter("type")
-_LEARNED = 1024  # kinds of operands of one function
 
 
 def lift(function: NodeFunction) -> Callable[..., Any]:
@@ -127,9 +126,9 @@ class _General:
             if made[-1:] == [out] and not kwargs:
                 self._learn(args, nodes, out)
             found = None if kind is None else know(start, operands.distinct, out)
-            if found is not None and len(self._known) < _LEARNED:
+            if found is not None:
                 known, made = found
-                self._known[kind] = known
+                keep(self._known, kind, known)
         reverse = None if known is None else known.reverse
         if not isinstance(out, Node):
             return _several(out, self._name, tensors, nodes, tracked, made, reverse)
@@ -151,10 +150,9 @@ class _General:
         kind: tuple[Any, ...] = tuple(map(_type, nodes))
         if type(args[-1]) is int:  # a Symbol only says that it is one
             kind += args[-1:]
-        room = len(self._learned) < _LEARNED
-        if room and len(kind) == len(args) and isinstance(args[-1], Tensor | int):
+        if len(kind) == len(args) and isinstance(args[-1], Tensor | int):
             found = learn(self._name, out, nodes)
-            self._learned[kind if len(kind) > 1 else kind[0]] = found
+            keep(self._learned, kind if len(kind) > 1 else kind[0], found)
 
 
 def _called(function: NodeFunction, b: Builder, given: list[Any], named: dict[str, Any]) -> Any:
@@ -288,8 +286,8 @@ def lift_view(function: NodeFunction, must_alias: bool = True) -> Callable[..., 
             outs = (out,) if isinstance(out, Node) else out
             views = [Aliased(header, given[0], node) for node in outs]
             learned = None if kind is None else know(start, operands.distinct, out)
-            if learned is not None and len(known) < _LEARNED:
-                known[header, kind] = learned[0], views
+            if learned is not None:
+                keep(known, (header, kind), (learned[0], views))
                 for view in views:
                     view.reverse = Reverse() if view.chain is not None else None
         made = [_view(name, x, given[0], *one, must_alias) for one in zip(outs, views, strict=True)]

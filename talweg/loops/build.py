@@ -23,7 +23,7 @@ from typing import Any, TypeAlias, final
 
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
-from talweg.base.errors import GraphError
+from talweg.base.errors import FROM_ZERO, GraphError
 from talweg.base.frozen import frozen
 from talweg.loops.functions import FUNCTIONS, identity
 from talweg.loops.nest import (
@@ -311,10 +311,7 @@ class NestBuilder:
         """
         at = self.let(cast(index, dtypes.int64))
         low = -size if wrap else constant(0, dtypes.int64)
-        message = (
-            f"index {{0}} is out of range for axis {axis} of size {{1}}; indices "
-            "count from 0, so the last one is the size less 1"
-        )
+        message = f"index {{0}} is out of range for axis {axis} of size {{1}}{FROM_ZERO}"
         self.check(self.all([at >= low, at < size]), message, at, size)
         return self.let(self.select(at < 0, at + size, at)) if wrap else at
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
-from talweg.base.errors import DTypeError, IndexOutOfRange, ShapeError
+from talweg.base.errors import FROM_ZERO, DTypeError, IndexOutOfRange, ShapeError
 from talweg.base.frozen import frozen
 from talweg.base.shapes import Shape, contiguous_strides
 from talweg.ir.op import Draw, Op, Sample
@@ -437,8 +437,7 @@ def _check_range(index: np.ndarray, low: int, high: int, axis: int) -> None:
     bad = (index < low) | (index >= high)
     if bad.any():
         raise IndexOutOfRange(
-            f"index {index[bad].flat[0]} is out of range for axis {axis} of size {high}; indices "
-            "count from 0, so the last one is the size less 1"
+            f"index {index[bad].flat[0]} is out of range for axis {axis} of size {high}{FROM_ZERO}"
         )
 
 

@@ -211,3 +211,12 @@ def test_rules_of_many_rows() -> None:
         general = _gradients(chain, tw.float64)
     for quick, slow in zip(_gradients(chain, tw.float64), general, strict=True):
         np.testing.assert_allclose(quick, slow, rtol=1e-12, atol=1e-14)
+
+
+def test_what_is_learned_of_many_sizes_is_learned_of_more() -> None:
+    for n in range(1, 1100):
+        tw.ones(n, requires_grad=True) * 2.0
+    test_no_nodes_are_made_of_what_nobody_sees()
+    for n in range(1, 1100):
+        tw.ones(n, 1) * tw.ones(n, 1)
+    test_no_nodes_are_made_of_what_nobody_sees()
