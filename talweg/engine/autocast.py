@@ -51,6 +51,7 @@ FULL = frozenset(
 )
 WIDEST = frozenset(("cat", "index_copy", "stack"))
 _FULL_MODES = ("reflect", "replicate")  # of pad
+_LISTED = LOWER | FULL | WIDEST | {"pad"}
 
 DTYPES = (bfloat16, float16)
 
@@ -63,7 +64,7 @@ def casting(lifted: Callable[..., Any], name: str, to: Cast) -> Callable[..., An
         name: of it; where that is in no list, it is returned itself.
         to: converts a Tensor.
     """
-    if name not in LOWER | FULL | WIDEST and name != "pad":
+    if name not in _LISTED:
         return lifted
 
     def function(*args: Any, **named: Any) -> Any:

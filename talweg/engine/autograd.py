@@ -221,11 +221,11 @@ class Pass:
             with set_grad_enabled(self.tape is not None):
                 if self.tape is not None:
                     self.tape.update((node, edge) for _, node, edge in roots if edge is not None)
-                if not AccumulateGrad.hooked:
+                steps = [end_of(target)[0] for target, _, _ in roots]
+                if not (AccumulateGrad.watching and any(x.hooked for x in leaves_below(steps))):
                     self.waiting = []
                 for target, node, _ in roots:
                     self.add(target, node)
-                steps = [end_of(target)[0] for target, _, _ in roots]
                 if self.waiting is None:
                     found = self._walk_to(reachable(steps), wanted, accumulate)
                 elif wanted is None:

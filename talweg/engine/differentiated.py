@@ -41,8 +41,6 @@ def register_hook(self: Tensor, hook: Hook) -> Removable:
         raise GradientError("cannot register a hook on a tensor that doesn't require gradient")
     step, index = end_of(self._edge)
     assert step is not None, "a Tensor that requires gradients has a place on the tape"
-    if isinstance(step, AccumulateGrad):
-        AccumulateGrad.hooked = True
     return Removable(step.hooks_of(index), hook)
 
 
@@ -57,7 +55,7 @@ def register_post_accumulate_grad_hook(self: Tensor, hook: Any) -> Removable:
     step = self._edge
     assert isinstance(step, AccumulateGrad)
     step.hold()
-    AccumulateGrad.hooked = True
+    step.watching.add(step)
     return Removable(step.after, hook)
 
 

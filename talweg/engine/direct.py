@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from sys import _getframe
 from types import CodeType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from talweg.base.source import FOREIGN, here
 from talweg.engine.barrier import overdue
@@ -26,11 +26,13 @@ from talweg.ir.types import TensorType
 # the gradients of these.
 Learned: TypeAlias = tuple[Op, TensorType, type[Direct] | None, dict[Ends, Rule | Literal[False]]]
 
+_Key = TypeVar("_Key")
+_Found = TypeVar("_Found")
+
 _new: Callable[[type[Tensor]], Tensor] = object.__new__
 _new_step: Callable[[type[Direct]], Direct] = object.__new__
 _rows: dict[tuple[TensorType, int], tuple[Header, tuple[Op, ...], bool]] = {}
-_LEARNED = 1024  # kinds of operands of one function
-_ROWS = 4096
+_LEARNED = 4096  # kinds of operands of one function
 
 
 def row_of_known(t: Tensor, index: int) -> Tensor | None:
@@ -55,18 +57,17 @@ def row_of_known(t: Tensor, index: int) -> Tensor | None:
 
 def learn_row(t: Tensor, index: int, row: Tensor) -> None:
     """Note how `row`, which is `t[index]`, is a view of a whole Tensor."""
-    if t._view is None and row._view is not None:
-        if len(_rows) >= _ROWS:
-            _rows.clear()
-        view = row._view
-        _rows[t._storage.node.type, index] = view.header, view.chain, view.last
+    view = row._view
+    if t._view is None and view is not None:
+        keep(_rows, (t._storage.node.type, index), (view.header, view.chain, view.last))
 
 
-def keep(table: dict[Any, Any], key: object, found: object) -> None:
-    """Note what was learned of a kind of operands; a table that is full begins anew."""
+def keep(table: dict[_Key, _Found], key: _Key, found: _Found) -> _Found:
+    """Note what was learned of a kind of operands, and return it; a full table begins anew."""
     if len(table) >= _LEARNED:
         table.clear()
     table[key] = found
+    return found
 
 
 def learn(name: str, out: Node, operands: Sequence[Node]) -> Learned | None:
@@ -169,15 +170,6 @@ def record_pair(learned: Learned, t: Tensor | None, x: Node, u: Tensor | None, y
     return result
 
 
-def _kept(
-    learned: dict[TensorType, Learned], op: Op, type: TensorType, name: str, takes: tuple[int, ...]
-) -> Learned:
-    if len(learned) >= _ROWS:
-        learned.clear()
-    found = learned[type] = op, type, direct_class(name, takes), {}
-    return found
-
-
 def arithmetic(
     op: Op, name: str, general: Callable[[Tensor, Any], Any], reflected: bool = False
 ) -> Callable[[Tensor, Any], Any]:
@@ -192,6 +184,11 @@ def arithmetic(
     pairs: dict[TensorType, Learned] = {}
     alone: dict[TensorType, Learned] = {}
 
+    def learned(
+        table: dict[TensorType, Learned], type: TensorType, takes: tuple[int, ...]
+    ) -> Learned:
+        return keep(table, type, (op, type, direct_class(name, takes), {}))
+
     def operator(self: Tensor, other: Any) -> Any:
         view = self._view
         x = self._storage.node if view is None else self.node()
@@ -200,10 +197,10 @@ def arithmetic(
             if isinstance(other, Tensor):
                 y = other._storage.node if other._view is None else other.node()
                 if y.type is type and not reflected and (x is not y or self is other):
-                    found = pairs.get(type) or _kept(pairs, op, type, name, (0, 1))
+                    found = pairs.get(type) or learned(pairs, type, (0, 1))
                     return record_pair(found, self, x, other, y)
             elif other.__class__ is float or other.__class__ is int:
-                found = alone.get(type) or _kept(alone, op, type, name, (int(reflected),))
+                found = alone.get(type) or learned(alone, type, (int(reflected),))
                 number = STATE.now.builder.scalar(other, type.dtype)
                 if reflected:
                     return record_pair(found, None, number, self, x)

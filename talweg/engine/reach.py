@@ -11,11 +11,11 @@ from talweg.engine.tensor import AccumulateGrad
 _order = attrgetter("order")
 
 
-def leaves_below(roots: list[GradFn | None]) -> set[GradFn]:
+def leaves_below(roots: list[GradFn | None]) -> set[AccumulateGrad]:
     """Return the leaves below some steps, and steps that are leaves themselves."""
     seen: set[Any] = {None, *roots}
     stack: list[Any] = [step for step in roots if step is not None]
-    leaves: set[GradFn] = set()
+    leaves: set[AccumulateGrad] = set()
     while stack:
         step = stack.pop()
         while isinstance(step, Direct):  # mostly one after the other, by their first operands

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, final
-from weakref import ref
+from weakref import WeakSet, ref
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from talweg.base.shapes import Size, contiguous_strides
 from talweg.engine.barrier import evaluate, note, observed
 from talweg.engine.header import Header
 from talweg.engine.state import STATE
-from talweg.engine.tape import Edge, GradFn, backward_class, clock, end_of
+from talweg.engine.tape import Edge, GradFn, Watch, backward_class, clock, end_of
 from talweg.ir.node import Node, known_node
 from talweg.ir.op import Op
 
@@ -442,12 +442,12 @@ class AccumulateGrad(GradFn):
 
     Attributes:
         after: what runs when that is done.
-        hooked: whether any leaf ever had a hook; leaves are then served as soon as they can be.
+        watching: the leaves that were given hooks, to know of them without a walk to each leaf.
     """
 
     __slots__ = ("_leaf", "_strong", "after")
 
-    hooked: ClassVar[bool] = False
+    watching: ClassVar[WeakSet[AccumulateGrad]] = WeakSet()
 
     def __init__(self, leaf: Tensor) -> None:
         self.order = 0
@@ -460,6 +460,20 @@ class AccumulateGrad(GradFn):
     def variable(self) -> Tensor | None:
         """The leaf; None when nobody holds it any more."""
         return self._leaf()
+
+    @property
+    def watched(self) -> Watch:
+        """What users attached, for more of it."""
+        self.watching.add(self)
+        return super().watched
+
+    @property
+    def hooked(self) -> bool:
+        """Whether it has hooks: it is then served as soon as it can be."""
+        watch = self.watch
+        if watch is None:
+            return bool(self.after)
+        return any((self.after, watch.outer, watch.before, *watch.hooks.values()))
 
     def hold(self) -> None:
         """Keep the leaf alive as long as this step."""

@@ -12,6 +12,7 @@ import pytest
 import talweg as tw
 from talweg.base.errors import GradientError
 from talweg.engine.state import STATE
+from talweg.engine.tape import Direct
 from talweg.ir.node import Late, Node
 
 CHAINS: dict[str, Callable[[Any, Any], Any]] = {
@@ -213,10 +214,29 @@ def test_rules_of_many_rows() -> None:
         np.testing.assert_allclose(quick, slow, rtol=1e-12, atol=1e-14)
 
 
-def test_what_is_learned_of_many_sizes_is_learned_of_more() -> None:
-    for n in range(1, 1100):
-        tw.ones(n, requires_grad=True) * 2.0
+@pytest.mark.parametrize("function", [lambda x: x * 2.0, lambda x: x * x, tw.tanh])
+def test_what_is_learned_of_many_sizes_is_learned_of_more(function: Any) -> None:
+    for n in range(1, 4200):
+        function(tw.ones(n, requires_grad=True))
+    for _ in range(2):
+        x = tw.ones(7, 3, requires_grad=True)
+        y = function(x)
+    assert isinstance(y._edge, Direct)
+
+
+def test_hooks_on_other_leaves_make_no_nodes() -> None:
+    other, removed = (tw.ones(4, requires_grad=True) for _ in range(2))
+    for leaf in (other, removed):
+        leaf.register_post_accumulate_grad_hook(lambda leaf: None).remove()
+    other.register_hook(lambda g: g)
     test_no_nodes_are_made_of_what_nobody_sees()
-    for n in range(1, 1100):
-        tw.ones(n, 1) * tw.ones(n, 1)
-    test_no_nodes_are_made_of_what_nobody_sees()
+
+
+def test_leaves_with_hooks_are_served_before_earlier_steps() -> None:
+    seen: list[str] = []
+    x, w = _leaves(tw.float64)
+    w.register_post_accumulate_grad_hook(lambda leaf: seen.append("leaf"))
+    y = tw.tanh(x * 2)
+    y.register_hook(lambda g: seen.append("step"))
+    (tw.tanh(y) * w).sum().backward()
+    assert seen == ["leaf", "step"]
