@@ -193,7 +193,7 @@ def _arrangements(nest: LoopNest, target: Target) -> tuple[_Facts, ...]:
         if neighbours is not None and taps:
             found.append(_facts(neighbours, apart, taps))
     for order, c in _recognised(nest, paired=True) if target.pairs else ():
-        fits = target.matrices and len(c.depth) == 1 if c.in_matrices else True
+        fits = target.matrices if c.in_matrices else True
         if c.rows and fits:
             found.append(_facts(c, order, tuple(ways(c, target))))
     return tuple(found)
@@ -331,7 +331,7 @@ class _Cost:
         sizes, tiles = self.sizes, self.tiles
         high = -(-sizes.rows // tiles.rows)
         meetings = sizes.batch * self.panels * high
-        steps = 1 if tiles.right == "each" else sizes.steps
+        steps = 1 if tiles.right == "each" or sizes.in_matrices else sizes.steps
         multiplied = meetings * sizes.depth * sizes.met(tiles) * tiles.rows * tiles.vectors
         total = multiplied * time * sizes.time / 2.0
         total += meetings * (_STEP * steps + tiles.rows * tiles.vectors)

@@ -52,8 +52,8 @@ class Tile:
             "shared", for every element of the depth.
         step: how far from each other the elements of a left row are; 0 where it is not known.
         stride: the same of the rows of the right operand.
-        matrix: whether the registers are matrices of 16 x 16 sums; copies of left rows then are
-            such matrices of pairs.
+        matrix: whether the registers are matrices of 16 x 16 sums; steps of the outer depth then
+            follow each other in copies of both operands, and are none for the micro-kernel.
     """
 
     rows: int
@@ -88,7 +88,8 @@ def padded(rows: int) -> int:
 def tile_of(contraction: Contraction, tiles: Tiles, target: Target) -> Tile:
     """Return the registers that a schedule means on a machine."""
     lanes = target.vector_bytes // contraction.dtype.itemsize
-    table: Table = "none" if len(contraction.depth) == 1 else "shared"
+    one = len(contraction.depth) == 1 or contraction.in_matrices
+    table: Table = "none" if one else "shared"
     if tiles.left == "taps":
         table = "rows"
     elif tiles.right in ("steps", "each"):
@@ -144,7 +145,8 @@ class Work:
     batch, rows, blocks, columns, steps, inner: the sizes of the groups: of the columns and of the
     depth the outer axes, and the last one. panels, tiles: how many there are. taken, high: panels
     and tiles of an item; parts, stacks: items along the panels and the tiles. piece_steps,
-    piece_inner: the depth of a piece; pieces: how many; ahead: pieces of a split.
+    piece_inner: the depth of a piece; pieces: how many; ahead: pieces of a split. apart: elements
+    from one copied left row to the next, where registers are matrices.
     """
 
     def __init__(self, contraction: Contraction, tiles: Tiles, target: Target) -> None:
@@ -223,7 +225,7 @@ class Work:
         inner, steps = self["inner"], self["steps"]
         if piece:
             self._set("piece_inner", least(most(inner, 1), piece))
-            self._set("piece_steps", most(_whole(piece) // self["piece_inner"], 1))
+            self._set("piece_steps", self._whole_steps(piece))
             self._set("inner_pieces", most(over(inner, self["piece_inner"]), 1))
             outer = most(over(steps, self["piece_steps"]), 1)
             self._set("pieces", outer * self["inner_pieces"])
@@ -232,6 +234,9 @@ class Work:
             self._set("piece_inner", inner)
             self._set("piece_steps", steps)
         self._set("piece", self["piece_inner"] * self["piece_steps"])
+        if self.tile.matrix:  # odd lines, as rows would else meet in few cache sets
+            lines = (over(self["piece"], self.tile.lanes) + 1) // 2 * 2 + 1
+            self._set("apart", lines * self.tile.lanes)
         width = self.tile.columns * size
         cached = _whole(CACHED)
         if self.tiles.near:
@@ -256,6 +261,17 @@ class Work:
         else:
             self._set("high", 1)
             self._set("stacks", self["tiles"])
+
+    def _whole_steps(self, piece: int) -> Scalar:
+        """How many steps a piece has; of matrices, so many that no register ends early."""
+        inner = self["piece_inner"]
+        steps = most(_whole(piece) // inner, 1)
+        if not self.tile.matrix:
+            return steps
+        steps = self._set("fitting", steps)
+        unit = self._set("unit", least(inner % 4, 1) * 4 + inner % 2 * 8 + 4)  # divides 16
+        even = self._set("even", steps // unit * unit)
+        return even + (_whole(1) - least(even, 1)) * steps
 
     # -- what the runtime is told
 
@@ -282,7 +298,7 @@ class Work:
             parts["zeros"] = self["inner"] * size
         elif left in ("depth", "columns"):
             height = tile.rows if left == "depth" else tile.padded
-            deep = over(self["piece"], tile.lanes) * tile.lanes if tile.matrix else self["piece"]
+            deep = self["apart"] if tile.matrix else self["piece"]
             parts["left"] = deep * (height * size)
         if self.tiles.own:
             parts["right"] = self["taken"] * self["piece"] * (tile.columns * size)

@@ -430,11 +430,13 @@ class _Item:
         kind, columns = self.micro.kind, self.tile.columns
         if not self.tiles.packed:
             return self._direct(panel, piece)
+        before = piece.step * self.n["inner"]  # which tables count from the first step
         if self.tiles.own:
-            place = (panel - self.first) * self.n["piece"] - piece.step * self.n["inner"]
+            place = (panel - self.first) * self.n["piece"] - (0 if self.tile.matrix else before)
             return at(self.writer, kind, self.packed, place * columns), {}
         zero = number(self.writer, 0)
-        place = self.stage._panel_place(self.batch, panel, zero) + piece.start * columns
+        start = piece.start + before if self.tile.matrix else piece.start
+        place = self.stage._panel_place(self.batch, panel, zero) + start * columns
         return at(self.writer, kind, self.packed, place), {}
 
     def _direct(self, panel: Lanes, piece: Piece) -> tuple[str, Given]:

@@ -121,7 +121,8 @@ class LeftRows:
         self.keep_rows(first)
         given: dict[str, Lanes | str] = {"rows": self.places["rows"], "inner": piece.inner}
         if self.tile.matrix:
-            given["rows"] = self.places["left"]
+            given["inner"] = piece.inner * piece.steps
+            return given | self._matrices(first, piece)
         if self.tile.table == "shared" and not self.tiles.by_panel:
             table = self._slot("table", piece.step * 2)
             given |= {"table": table, "entries": piece.steps}
@@ -230,20 +231,23 @@ class LeftRows:
 
     # -- packed copies
 
+    def _matrices(self, first: Lanes, piece: Piece) -> dict[str, Lanes | str]:
+        """Where the rows of a tile are, as matrices want them."""
+        scope, n = self.body.scope, self.numbers
+        names, scope.names = scope.names, dict(scope.names)
+        matrices = LeftMatrices(
+            self.body, n, self.contraction, self.tiles, self.bind_row, self._bind_rows
+        )
+        rows, apart = matrices.rows(self.places["left"], first, piece)
+        scope.names = names
+        return {"rows": rows, "apart": apart}
+
     def _packed(self, first: Lanes, piece: Piece) -> None:
         """Copy the rows of a tile, and say where they are."""
         scope, padded = self.body.scope, self.tile.padded
         names = scope.names
         scope.names = dict(names)
         along = self.tiles.left == "depth"
-        if self.tile.matrix:
-            rows = self.numbers["rows"]
-            matrices = LeftMatrices(
-                self.body, self.contraction, self.tiles, rows, self.bind_row, self._bind_rows
-            )
-            matrices.write(self.places["left"], first, piece)
-            scope.names = names
-            return
         places = constants(self.writer, range(padded), "i64")
         if along:
             places = places * splat(self.numbers["piece"], padded)

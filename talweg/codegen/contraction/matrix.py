@@ -1,20 +1,20 @@
 """The innermost loop of a contraction where registers are matrices (AMX): 32 x 32 sums.
 
-    for step in inner depth, 16 pairs of bfloat16 each:
+    for step in depth, 16 pairs of bfloat16 each:
         for half of the rows, half of the columns:
             sums[half, half] += left[half] @ right[half]
 
-Registers 0 to 3 hold sums, 4 and 5 the rows, 6 and 7 the columns. The left operand is a copy in
-matrices of 16 rows and 16 pairs, those of a step one after the other; the right one is a panel. The
-last step may have fewer pairs: registers are then configured anew, for which sums go to memory.
-Denormal factors and sums are zeros.
+Registers 0 to 3 hold sums, 4 and 5 the rows, 6 and 7 the columns. The left operand is 32 rows of
+pairs, so many bytes apart; the right one is a panel. Steps of an outer depth follow each other
+in both, so that all of the depth is one axis. The last step may have fewer pairs: registers are
+then configured anew, for which sums go to memory. Denormal factors and sums are zeros.
 
 Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter 18.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from talweg.codegen.lanes import Lanes, constant
 from talweg.codegen.repeat import perhaps, repeat
@@ -56,6 +56,7 @@ def write_matrix(writer: Writer, name: str, deep: bool) -> None:
     """Write the body of the function of a tile, whose parameters are those of `Micro`."""
     inner, zero = Lanes(writer, "%inner", "i64", 1), constant(writer, 0, "i64", 1)
     whole = inner & -SIDE
+    products = _products(writer)
     if deep:
         before = Lanes(writer, "%continued", "i64", 1)
         fresh, load, on = writer.label("fresh"), writer.label("load"), writer.label("on")
@@ -72,7 +73,7 @@ def write_matrix(writer: Writer, name: str, deep: bool) -> None:
         _zeros(writer)
 
     def step(place: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
-        _products(writer, place)
+        products(place)
         return []
 
     repeat(whole, [], step, zero, SIDE)
@@ -82,7 +83,7 @@ def write_matrix(writer: Writer, name: str, deep: bool) -> None:
     def last(_: list[Lanes]) -> Sequence[Lanes]:
         configure(writer, name, rest)
         _move(writer, "tileloadd64")
-        _products(writer, whole)
+        products(whole)
         _move(writer, "tilestored64")
         configure(writer, name)
         return []
@@ -105,23 +106,30 @@ def _move(writer: Writer, word: str) -> None:
     width = Lanes(writer, "%width", "i64", 1)
     apart = (width * 4).name
     for register, row, column in _SUMS:
-        offset = width * (row * SIDE) + column * SIDE
-        place = writer.emit(f"getelementptr float, ptr %sums, i64 {offset.name}")
+        place = _at(writer, "%sums", width * (row * SIDE) + column * SIDE)
         _register(writer, word, register, place, apart)
 
 
-def _products(writer: Writer, place: Lanes) -> None:
-    """Multiply what a step has, which begins at a pair of the depth."""
+def _products(writer: Writer) -> Callable[[Lanes], None]:
+    """Return what multiplies the pairs that a step has, which begins at one of them."""
+    apart = Lanes(writer, "%apart", "i64", 1)
+    below = writer.emit(f"getelementptr i8, ptr %rows, i64 {(apart * SIDE).name}")
+    rows = "%rows", below
+    columns = "%right", _at(writer, "%right", constant(writer, SIDE, "i64", 1))
 
-    def at(base: str, half: int, apart: int) -> str:
-        offset = place * (2 * SIDE) + half * apart
-        return writer.emit(f"getelementptr i32, ptr %{base}, i64 {offset.name}")
+    def products(place: Lanes) -> None:
+        for half, base in enumerate(columns):
+            here = _at(writer, base, place * (2 * SIDE))
+            _register(writer, "tileloadd64", 6 + half, here, str(8 * SIDE))
+        for half, base in enumerate(rows):
+            _register(writer, "tileloadd64", 4 + half, _at(writer, base, place), "%apart")
+            for register, low, column in _SUMS:
+                if low == half:
+                    given = (("i8", str(n)) for n in (register, 4 + low, 6 + column))
+                    writer.intrinsic("llvm.x86.tdpbf16ps", "void", *given)
 
-    for half in (0, 1):
-        _register(writer, "tileloadd64", 6 + half, at("right", half, SIDE), str(8 * SIDE))
-    for half in (0, 1):
-        _register(writer, "tileloadd64", 4 + half, at("rows", half, SIDE * SIDE), str(4 * SIDE))
-        for register, row, column in _SUMS:
-            if row == half:
-                given = (("i8", str(n)) for n in (register, 4 + row, 6 + column))
-                writer.intrinsic("llvm.x86.tdpbf16ps", "void", *given)
+    return products
+
+
+def _at(writer: Writer, base: str, offset: Lanes) -> str:
+    return writer.emit(f"getelementptr i32, ptr {base}, i64 {offset.name}")

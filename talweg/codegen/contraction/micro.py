@@ -80,6 +80,7 @@ class Micro:
         table = self.tile.table
         names = ["rows"] * (table != "rows") + ["table", "entries"] * (table != "none")
         names += ["inner"] * (table != "each") + ["right", "sums", "width"]
+        names += ["apart"] * self.tile.matrix
         if table != "each":
             names += ["step"] * (not self.tile.step) + ["stride"] * (not self.tile.stride)
         names += (
@@ -96,7 +97,8 @@ class Micro:
 
         Args:
             writer: the module.
-            **given: rows: addresses of the left rows. table, entries: the table and its length.
+            **given: rows: addresses of the left rows, or where the first of them is that are
+                `apart` bytes from each other. table, entries: the table and its length.
                 inner, step: the inner depth and the distance of its elements in the left rows.
                 right, stride: the right operand and the distance of its rows. sums, width: the
                 result and the distance of its rows. start: where the left rows are met from,

@@ -21,6 +21,7 @@ _CODE: dict[str, Callable[[Lanes, Lanes], Lanes]] = {
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,
     "floordiv": lambda a, b: a.binary("udiv", b),
+    "mod": lambda a, b: a.binary("urem", b),
     "maximum": larger,
     "minimum": smaller,
 }

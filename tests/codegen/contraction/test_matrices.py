@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -29,6 +30,8 @@ from talweg.schedule.contraction_pairs import is_bfloat16
 from talweg.schedule.contraction_tiles import Tiles, ways
 from talweg.schedule.place import plain
 from talweg.schedule.target import Target
+from tests.codegen.contraction.nests import Laid, inverse, placed
+from tests.codegen.contraction.test_kernels import operands
 from tests.codegen.machine import launch
 
 MACHINE = Target(
@@ -164,6 +167,50 @@ def test_pairs_hold_two_neighbours_of_the_depth(
         halves = np.zeros((len(expected), 8), np.uint16)
         halves[:, :7] = expected.view(np.uint32) >> 16
         np.testing.assert_array_equal(got, halves.view(np.int32))
+
+
+CONVOLUTIONS = [
+    (((1, 1), ((1, 1), (1, 1)), (1, 1), 1), (2, 64, 7, 6), (40, 64, 3, 3)),
+    (((2, 2), ((1, 1), (1, 1)), (1, 1), 1), (3, 32, 9, 8), (33, 32, 3, 3)),
+    (((2, 2), ((3, 3), (3, 3)), (1, 1), 1), (1, 3, 12, 11), (8, 3, 7, 7)),
+    (((1, 1), ((0, 0), (0, 0)), (1, 1), 1), (3, 48, 5, 7), (20, 48, 1, 1)),
+    (((2, 2), ((0, 0), (0, 0)), (1, 1), 1), (2, 70, 6, 8), (36, 70, 1, 1)),
+    (((1, 2), ((0, 2), (1, 0)), (1, 2), 2), (2, 18, 7, 6), (12, 9, 2, 3)),
+]
+
+
+@needs_matrices
+@pytest.mark.parametrize("kind", ["forward", "input", "weight"])
+@pytest.mark.parametrize("case", CONVOLUTIONS, ids=str)
+@pytest.mark.parametrize("last", [True, False], ids=["channels last", "channels first"])
+def test_convolutions_are_those_of_float64(kind: str, case: tuple, last: bool) -> None:  # type: ignore[type-arg]
+    op, shapes, orders = operands(kind, *case)
+    laid = Laid(op, dtypes.bfloat16, shapes, orders if last else None)
+    given = [drawn(shape, n) for n, shape in enumerate(shapes)]
+    want, magnitude = (
+        np.asarray(op.reference(*(change(a.astype(np.float64)) for a in given)))
+        for change in (np.asarray, np.abs)
+    )
+    bound = 2.0**-8 * abs(want) + 2.0**-20 * magnitude
+    placed_ = [placed(a, o) for a, o in zip(given, laid.orders)]
+    values = {a.name: v for a, v in zip(laid.nest.arguments, laid.values, strict=True)}
+    tested = 0
+    for swapped, inner in itertools.product((False, True), range(4)):
+        order = Order(swapped, inner, paired=True)
+        contracted = recognise(laid.nest, order)
+        if contracted is None or not contracted.rows:
+            continue
+        for left, right in ways(contracted, host()):
+            cut = CUTS[tested % len(CUTS)]
+            tiles = replace(cut, left=left, right=right, order=order)
+            text, signature = contraction.emit(contracted, tiles, host())
+            assert "tdpbf16ps" in text
+            kernel = Kernel(compile_text(text, host()), signature)
+            (got,) = launch(kernel, laid.nest, placed_, values)
+            got = got.transpose(inverse(laid.orders[-1]))
+            assert (abs(got - want) <= bound).all()
+            tested += 1
+    assert tested
 
 
 def test_only_bfloat16_is_multiplied_in_matrices() -> None:
