@@ -13,7 +13,7 @@ from talweg.engine.anomaly import refuse_nan
 from talweg.engine.arranged import is_last, new
 from talweg.engine.barrier import note
 from talweg.engine.modes import set_grad_enabled
-from talweg.engine.reach import leading_to, leaves_below, reachable
+from talweg.engine.reach import Below, directly_below, leading_to, leaves_below, reachable
 from talweg.engine.state import STATE
 from talweg.engine.stretch import Stretch
 from talweg.engine.tape import (
@@ -285,8 +285,10 @@ class Pass:
         """Walk where that leads to some results or leaves, and return what arrives there."""
         ends = list(map(end_of, wanted))
         leaves = {step for step, _ in ends if isinstance(step, AccumulateGrad)}
-        if len(leaves) == len(ends) and leaves_below(roots) <= leaves:
-            found = self._walk(waiting)
+        below = directly_below(roots[0]) if len(roots) == 1 else None
+        under = leaves_below(roots) if below is None else leaves.union(below.leaves)
+        if len(leaves) == len(ends) and under <= leaves:
+            found = self._walk(waiting, below=below)
         else:
             steps = reachable(roots)
             useful = leading_to(steps, {step for step, _ in ends if step is not None})
@@ -303,6 +305,7 @@ class Pass:
         waiting: list[tuple[int, GradFn]],
         useful: Container[GradFn] | None = None,
         targets: Collection[End] = (),
+        below: Below | None = None,
     ) -> dict[End, Node]:
         """Take the cotangents down to the leaves: later steps first; what reaches leaves stays.
 
@@ -310,12 +313,13 @@ class Pass:
             waiting: a heap of the steps at which something arrived, by negated time.
             useful: the steps to go through, and leaves; all without it.
             targets: steps and numbers of their results: what arrives there is returned.
+            below: what lies below the only step that waits, if that is known.
         """
         arrived = self.arrived
         asked = {step for step, _ in targets if step is not None}
         found: dict[End, Node] = {}
         plain = self.tape is None and not STATE.anomaly
-        stretch = self._stretch(waiting, useful, asked) if plain else None
+        stretch = self._stretch(waiting, useful, asked, below) if plain else None
         while waiting:
             step = heappop(waiting)[1]
             given = arrived.pop(step, None)
@@ -358,13 +362,14 @@ class Pass:
         waiting: list[tuple[int, GradFn]],
         useful: Container[GradFn] | None,
         asked: Collection[GradFn],
+        below: Below | None,
     ) -> Stretch | None:
         """Return what takes cotangents through steps of one Op; None where each Node is watched."""
         trace = self.builder.trace
         if trace is None or STATE.now.capture is not None or WATCHERS:
             return None
         on_the_way = (self.arrived, waiting, self.leaves)
-        return Stretch(self.builder, trace, on_the_way, useful, asked, not self.retain)
+        return Stretch(self.builder, trace, on_the_way, useful, asked, not self.retain, below)
 
     def _pass_through(
         self,

@@ -9,22 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from sys import _getframe
 from types import CodeType
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from talweg.base.source import FOREIGN, here
 from talweg.engine.barrier import overdue
 from talweg.engine.header import Header
 from talweg.engine.state import PENDING_BYTES, STATE
-from talweg.engine.tape import Direct, Ends, clock, direct_class
+from talweg.engine.tape import Direct, Rules, clock
 from talweg.engine.tensor import Storage, Tensor, view_of
 from talweg.ir.node import Node
 from talweg.ir.op import Op
-from talweg.ir.rule import Rule
 from talweg.ir.types import TensorType
 
-# The Op, the type of its result, the class of its steps on the tape (None for what has none), and
-# the gradients of these.
-Learned: TypeAlias = tuple[Op, TensorType, type[Direct] | None, dict[Ends, Rule | Literal[False]]]
+# The Op, the type of its result, and the gradients of its steps; None for what has none.
+Learned: TypeAlias = tuple[Op, TensorType, Rules | None]
 
 _Key = TypeVar("_Key")
 _Found = TypeVar("_Found")
@@ -76,13 +74,13 @@ def learn(name: str, out: Node, operands: Sequence[Node]) -> Learned | None:
     if out.inputs != tuple(operands):
         return None
     if len(operands) == 1 and not type.inexact:
-        return out.op, type, None, {}
+        return out.op, type, None
     if not (out.op.differentiable and type.inexact):
         return None
     for x in operands:
         if x.type.dtype is not type.dtype:
             return None
-    return out.op, type, direct_class(name, tuple(range(len(operands)))), {}
+    return out.op, type, Rules(name, tuple(range(len(operands))))
 
 
 def record_sole(learned: Learned, t: Tensor, x: Node) -> Tensor:
@@ -90,13 +88,14 @@ def record_sole(learned: Learned, t: Tensor, x: Node) -> Tensor:
 
     The user's line is that of the caller's caller.
     """
-    op, type, make, rules = learned
+    op, type, rules = learned
     now = STATE.now
     builder = now.builder
     frame = _getframe(2)
-    code: CodeType | None = frame.f_code
+    line = frame.f_code
+    code: CodeType | None = line
     offset = frame.f_lasti
-    if frame.f_code.co_filename not in FOREIGN:
+    if line.co_filename not in FOREIGN:
         code, offset = here() or (None, 0)
     builder.code = code
     builder.offset = offset
@@ -108,8 +107,8 @@ def record_sole(learned: Learned, t: Tensor, x: Node) -> Tensor:
     result._view = result._grad = None
     left = t._edge
     result._edge = None
-    if left is not None and now.grad and make is not None:
-        result._edge = step = _new_step(make)
+    if left is not None and now.grad and rules is not None:
+        result._edge = step = _new_step(Direct)
         step.order = next(clock)
         step.watch = step.right = step.second = None
         step.node = node
@@ -131,13 +130,14 @@ def record_pair(learned: Learned, t: Tensor | None, x: Node, u: Tensor | None, y
 
     One of them may be None: its Node is a number. The user's line is that of the caller's caller.
     """
-    op, type, make, rules = learned
+    op, type, rules = learned
     now = STATE.now
     builder = now.builder
     frame = _getframe(2)
-    code: CodeType | None = frame.f_code
+    line = frame.f_code
+    code: CodeType | None = line
     offset = frame.f_lasti
-    if frame.f_code.co_filename not in FOREIGN:
+    if line.co_filename not in FOREIGN:
         code, offset = here() or (None, 0)
     builder.code = code
     builder.offset = offset
@@ -150,8 +150,8 @@ def record_pair(learned: Learned, t: Tensor | None, x: Node, u: Tensor | None, y
     left = None if t is None else t._edge
     right = None if u is None else u._edge
     result._edge = None
-    if (left is not None or right is not None) and now.grad and make is not None:
-        result._edge = step = _new_step(make)
+    if (left is not None or right is not None) and now.grad and rules is not None:
+        result._edge = step = _new_step(Direct)
         step.order = next(clock)
         step.watch = None
         step.node = node
@@ -187,7 +187,7 @@ def arithmetic(
     def learned(
         table: dict[TensorType, Learned], type: TensorType, takes: tuple[int, ...]
     ) -> Learned:
-        return keep(table, type, (op, type, direct_class(name, takes), {}))
+        return keep(table, type, (op, type, Rules(name, takes)))
 
     def operator(self: Tensor, other: Any) -> Any:
         view = self._view

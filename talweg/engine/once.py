@@ -14,7 +14,6 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
@@ -28,6 +27,7 @@ from talweg.engine.workers import pool
 from talweg.ir.node import Graph, Node
 from talweg.ir.rule import Page
 from talweg.ir.trace import Layout, layout_of
+from talweg.ir.types import TensorType
 from talweg.passes.places import ARENA, INPUT
 from talweg.passes.small import ALIGNMENT, PLAIN, REFUSED, ROLES, SHOWN, are_small
 from talweg.runtime.buffer import Buffer, address_of
@@ -44,7 +44,6 @@ else:
     apart = deferred("talweg.passes.apart")
     kernels = deferred("talweg.engine.kernels")
 
-_nbytes, _token = attrgetter("nbytes"), attrgetter("token")
 _LIMIT = 1 << 15
 _TYPES = 21  # bits of a number of a type, in a kind
 _CLOSE = 1 << 20  # bytes of values up to which none takes the place of another
@@ -76,6 +75,11 @@ class _Tables(NamedTuple):
     kinds: np.ndarray
     numbers: np.ndarray
 
+    @property
+    def columns(self) -> tuple[np.ndarray, ...]:
+        """The tables by number, in the order in which they are read."""
+        return self.counts, self.starts, self.words, self.patches, self.stages
+
 
 @final
 class _Patterns:
@@ -85,18 +89,23 @@ class _Patterns:
         numbers: of the pieces, by their kind (the Op's token and the tokens of at most two types,
             in one number), or by their key.
         kernels: all kernels; they stay loaded.
-        scratch, shared, inside: the most memory that any of them wants.
+        block, scratch, shared, inside: the most bytes that any of them wants.
         tables: the patterns. They are never changed, but replaced by longer ones.
     """
 
     def __init__(self) -> None:
         self.numbers: dict[Any, int] = {}
         self.kernels: list[Kernel] = []
-        self.scratch = self.shared = self.inside = 0
+        self.block = self.scratch = self.shared = self.inside = 0
         self.tables = _Tables(
             np.empty(0, np.uint64), np.empty((0, 2), np.int64), np.empty((0, 3), np.uint64),
             np.empty((0, 3), np.int64), np.empty((0, 3), np.int64), np.array([-1]), np.array([-1]),
         )  # fmt: skip
+
+    @property
+    def rooms(self) -> tuple[int, int, int, int]:
+        """How much memory running them takes: `block`, `shared`, `inside`, `scratch`."""
+        return self.block, self.shared, self.inside, self.scratch
 
     def add(self, key: Any, launches: Sequence[tuple[Launch, Kernel]]) -> None:
         """Add a piece."""
@@ -121,6 +130,7 @@ class _Patterns:
             sized = zip(kernel.stages, work[::2], strict=True)
             stages += [(function, start, items) for function, items in sized if items > 0]
             self.kernels.append(kernel)
+        self.block = max(self.block, 8 * len(words))
         before = self.tables
         counts = np.array([[len(words), len(patches), len(stages)]])
         starts = np.array([[len(rows) for rows in before[:3]]])
@@ -143,7 +153,7 @@ class _Patterns:
 
 
 _patterns = _Patterns()
-_SHAPE = np.array([1 << 40, 1 << 20, 1])  # one number of a piece's words, patches and stages
+_known_sizes = np.array([-1])  # in bytes, of values by the tokens of their types
 _known_roles = np.array([PLAIN], np.int8)  # by the negated tokens of Ops
 _LOCK = Lock()
 
@@ -196,13 +206,11 @@ def run_once(page: Page, layout: Layout, outputs: Sequence[Node]) -> list[Any] |
             made[root] = Buffer(root.type.nbytes)
             addresses[given.place(root)] = made[root].address
     values = _placed(given, pieces, addresses)
-    room = Buffer(patterns.inside), Buffer(patterns.shared)
-    words, records = _written(
-        patterns.tables, numbers, pieces, addresses, *[b.address for b in room]
-    )
-    if len(records) and single_run(pool(), words, records, patterns.scratch):
-        raise IndexOutOfRange("a check failed")
-    del kept, values, room
+    if len(numbers):
+        columns = (numbers, pieces.first, pieces.cells, addresses, *patterns.tables.columns)
+        if single_run(pool(), columns, *patterns.rooms):
+            raise IndexOutOfRange("a check failed")
+    del kept, values
     return [made[root] if root in made else _value(root) for root in roots]
 
 
@@ -222,8 +230,9 @@ class _Given:
 
     def __init__(self, page: Page, layout: Layout, roles: np.ndarray) -> None:
         self.page, self.layout, self.size = page, layout, len(page.nodes)
-        self.types = np.fromiter(map(_token, layout.types), np.int64, self.size)
-        self.nbytes = np.fromiter(map(_nbytes, layout.types), np.int64, self.size)
+        tokens = [type.token for type in layout.types]
+        self.types = np.fromiter(tokens, np.int64, self.size)
+        self.nbytes = _sizes(layout.types, self.types)
         self.pending = layout.pending
         self.shown = self.pending & (roles == SHOWN)
         self.needed = self.pending
@@ -300,9 +309,8 @@ def _pieces(given: _Given, shown: set[Node], roots: Sequence[Node]) -> _Pieces:
     odd = computed & (arity > 2)
     special: dict[int, Piece] = {}
     if shown:
-        reads = given.shown[cells]
-        reads[first] = False
-        odd[np.repeat(np.arange(given.size), arity + 1)[reads]] = True
+        reads = np.flatnonzero(given.shown[cells])
+        odd[np.searchsorted(first, reads, "right") - 1] = True
         odd &= computed
     stack = [given.page.node(place) for place in np.flatnonzero(odd).tolist()]
     stack += shown.intersection(roots)
@@ -427,54 +435,6 @@ def _packed(given: _Given, pieces: _Pieces, addresses: np.ndarray, inside: np.nd
     return memory
 
 
-def _written(
-    tables: _Tables,
-    numbers: np.ndarray,
-    pieces: _Pieces,
-    addresses: np.ndarray,
-    inside: int,
-    shared: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the argument blocks of pieces, and a record for each of their stages.
-
-    Args:
-        tables: the patterns.
-        numbers: of the pieces.
-        pieces: what they read and write.
-        addresses: by place.
-        inside, shared: addresses of memory for their kernels.
-    """
-    counts, starts = tables.counts[numbers], tables.starts[numbers]
-    sizes, lines = counts[:, 0], counts[:, 2]
-    words = np.empty(int(sizes.sum()), np.uint64)
-    records = np.ones((int(lines.sum()), 5), np.uint64)
-    line, top = _before(lines), 0
-    shapes = counts @ _SHAPE
-    used = np.flatnonzero(np.bincount(numbers))
-    for shape in sorted({*(tables.counts[used] @ _SHAPE).tolist()}):  # few: pieces of one together
-        at = np.flatnonzero(shapes == shape)
-        size, patches, stages = counts[at[0]].tolist()
-        first_word, first_patch, first_stage = starts[at].T
-        blocks = words[top : top + size * len(at)].reshape(len(at), size)
-        blocks[:] = tables.words[first_word[:, None] + np.arange(size)]
-        cell, rows = pieces.first[at], np.arange(len(at))
-        for n in range(patches):
-            word, operand = tables.patches[first_patch + n].T
-            found = addresses[pieces.cells[cell + np.maximum(operand, 0)]]
-            if (operand < 0).any():
-                inner = np.where(operand == _SHARED, shared, inside + _INSIDE - operand)
-                found = np.where(operand < 0, inner.astype(np.uint64), found)
-            blocks[rows, word] = found
-        begin = (rows * size + top).astype(np.uint64)
-        for n in range(stages):
-            stage, record = tables.stages[first_stage + n].T, line[at] + n
-            records[record, 0] = stage[0]
-            records[record, 1] = (begin + stage[1]) * np.uint64(8) + np.uint64(words.ctypes.data)
-            records[record, 2] = records[record, 3] = stage[2]
-        top += size * len(at)
-    return words, records
-
-
 def _roles(page: Page, tokens: np.ndarray) -> np.ndarray:
     """Return the roles of the Ops of places, by their negated tokens."""
     global _known_roles
@@ -491,6 +451,24 @@ def _roles(page: Page, tokens: np.ndarray) -> np.ndarray:
             roles[token] = ROLES[op]
         _known_roles = roles
         found = roles[tokens]
+    return found
+
+
+def _sizes(types: Sequence[TensorType], tokens: np.ndarray) -> np.ndarray:
+    """Return how many bytes values of some types have, by the types' tokens."""
+    global _known_sizes
+    sizes = _known_sizes
+    top = int(tokens.max(initial=0)) + 1
+    if top > len(sizes):
+        sizes = np.append(sizes, np.full(max(top, 2 * len(sizes)) - len(sizes), -1))
+    found: np.ndarray = sizes[tokens]
+    unknown = np.flatnonzero(found < 0).tolist()
+    if unknown:
+        sizes = sizes.copy()
+        for place in unknown:
+            sizes[tokens[place]] = types[place].nbytes
+        _known_sizes = sizes
+        found = sizes[tokens]
     return found
 
 

@@ -3,12 +3,50 @@
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
-from talweg.engine.tape import Direct, GradFn, end_of
+from talweg.engine.tape import Direct, Edge, GradFn, end_of
 from talweg.engine.tensor import AccumulateGrad
 
 _order = attrgetter("order")
+
+
+class Below(NamedTuple):
+    """What lies below a step, and that itself.
+
+    Args:
+        steps: that step first.
+        leaves: below them.
+        number: of each; of leaves from -2 down, and -1 of None.
+    """
+
+    steps: list[Direct]
+    leaves: list[AccumulateGrad]
+    number: dict[Edge, int]
+
+
+def directly_below(first: GradFn | None) -> Below | None:
+    """Return what lies below a step; None where that are steps of other kinds, or hooks."""
+    number: dict[Any, int] = {None: -1}
+    stack: list[Any] = [first]
+    steps: list[Direct] = []
+    leaves: list[AccumulateGrad] = []
+    while stack:
+        step = stack.pop()
+        while step not in number:
+            if isinstance(step, Direct):
+                if step.watch is not None:
+                    return None
+                number[step] = len(steps)
+                steps.append(step)
+                stack.append(step.right)
+                step = step.left
+            elif step.__class__ is AccumulateGrad:
+                number[step] = -2 - len(leaves)
+                leaves.append(step)
+            else:
+                return None
+    return Below(steps, leaves, number)
 
 
 def leaves_below(roots: list[GradFn | None]) -> set[AccumulateGrad]:

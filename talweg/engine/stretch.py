@@ -10,8 +10,9 @@ from collections.abc import Collection, Container
 from heapq import heappop, heappush
 from typing import Any, Literal, TypeAlias, final
 
-from talweg.autodiff.rules import gradient_rule
-from talweg.engine.tape import Direct, Edge, Ends, GradFn, end_of
+from talweg.engine.reach import Below, directly_below
+from talweg.engine.sweep import rule_at, sweep
+from talweg.engine.tape import Direct, Edge, GradFn, end_of
 from talweg.engine.tensor import AccumulateGrad, Writes
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
@@ -33,9 +34,13 @@ class Stretch:
         useful: the steps to go through; all without it.
         asked: steps to stop before.
         release: free what the steps saved.
+        below: what is known to lie below the first step.
     """
 
-    __slots__ = ("_arrived", "_asked", "_b", "_leaves", "_release", "_trace", "_useful", "_waiting")
+    __slots__ = (
+        *("_arrived", "_asked", "_b", "_below", "_leaves", "_once", "_release", "_trace"),
+        *("_useful", "_waiting"),
+    )
 
     def __init__(
         self,
@@ -45,13 +50,26 @@ class Stretch:
         useful: Container[GradFn] | None,
         asked: Collection[GradFn],
         release: bool,
+        below: Below | None,
     ) -> None:
         self._b, self._trace, self._release = b, trace, release
         self._arrived, self._waiting, self._leaves = on_the_way
         self._useful, self._asked = useful, asked
+        self._once = useful is None and not asked
+        self._below = below
 
     def run(self, step: Direct, given: Node) -> bool:
         """Begin with a step and what arrived there; return whether it was one of these."""
+        if self._once and not self._waiting:
+            self._once = (
+                False  # tried once: a step of another kind may lie at the end of a long way
+            )
+            to = self._arrived, self._leaves, self._release
+            below = self._below
+            if below is None or below.steps[0] is not step:
+                below = directly_below(step)
+            if sweep(self._b, self._trace, below, given, *to):
+                return True
         written: dict[Edge, int] = {step: _place(self._trace, given)}
         done = self._walk(step, written)
         if not done:
@@ -65,7 +83,7 @@ class Stretch:
         """Go through a step and what follows it; `written` is what arrived, by places."""
         trace, waiting, release, arrived = self._trace, self._waiting, self._release, self._arrived
         nodes, rows, types, runs = trace.nodes, trace.rows, trace.types, trace.runs
-        latest, enter = Writes.latest, trace.enter
+        latest, enter, sealed = Writes.latest, trace.enter, len(trace.sealed)
         anywhere = self._useful is None and not self._asked
         step: Direct | None = first
         while step is not None:
@@ -81,7 +99,7 @@ class Stretch:
                 ends = left is None, right is None, p is None, q is None, left is right
                 rule = step.rules.get(ends)
                 if rule is None:
-                    rule = _learned(self._b, ends, step)
+                    rule = rule_at(self._b, ends, step)
             if node is None or not rule:
                 if step is not first:
                     heappush(waiting, (-step.order, step))
@@ -105,7 +123,7 @@ class Stretch:
                 if rule.size > ROOM:
                     places = (*places[:6], *range(n, n + rule.size))
                 places += rule.tokens + numbers
-                runs += (n, len(rows), rule, step.code, step.offset)
+                runs += (n, sealed + len(rows), rule, step.code, step.offset)
                 rows += rule.pick(places)
                 nodes += rule.blank
                 types += rule.types
@@ -171,16 +189,3 @@ def _place(trace: Trace, node: Node) -> int:
     place = node.at
     nodes = trace.nodes
     return place if 0 <= place < len(nodes) and nodes[place] is node else trace.enter(node)
-
-
-def _learned(b: Builder, ends: Ends, step: Direct) -> Rule | Literal[False]:
-    node = step.node
-    assert node is not None
-    no_left, no_right, none_left, none_right, same = ends
-    b.code, b.offset = step.code, step.offset
-    rule: Rule | Literal[False] = False
-    if not same or node.inputs[0] is node.inputs[-1]:
-        wanted, added = (not no_left, not no_right), (not none_left, not none_right)
-        rule = gradient_rule(b, node, wanted, added, same) or False
-    step.rules[ends] = rule
-    return rule

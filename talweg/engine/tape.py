@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from functools import cache
 from types import CodeType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, TypeAlias, TypeVar, final
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeAlias, TypeVar, final
 from weakref import ref
 
 from talweg.autodiff.reverse import vjp
@@ -35,11 +35,17 @@ Hook: TypeAlias = "Callable[[Tensor], Tensor | None]"
 
 # Steps take every second number: the one below is for the leaves they read.
 clock = itertools.count(1, 2)
+_numbers = itertools.count()
 
 FREED = (
     "Trying to backward through the graph a second time: the values saved by {name} were freed by "
     "the first backward() or grad(). Pass retain_graph=True to the first call to keep them"
 )
+
+
+def _shown(edge: Edge) -> tuple[GradFn | None, int]:
+    step, index = end_of(edge)
+    return None if step is None else step.shown(), index
 
 
 def end_of(edge: Edge) -> tuple[GradFn | None, int]:
@@ -95,13 +101,17 @@ class GradFn:
         """Return the name PyTorch gives such a step, like `MulBackward0`."""
         return type(self).__name__
 
+    def shown(self) -> Self:
+        """Return this step as users see it: its class has its name."""
+        return self
+
     def __repr__(self) -> str:
         return f"<{self.name()} object at {id(self):#x}>"
 
     @property
     def next_functions(self) -> tuple[tuple[GradFn | None, int], ...]:
         """The steps that receive this step's results; (None, 0) where no gradient is wanted."""
-        return tuple(map(end_of, self.edges))
+        return tuple(map(_shown, self.edges))
 
     @property
     def source(self) -> Source | None:
@@ -415,16 +425,40 @@ class Recorded(Step):
         return self._inputs is None
 
 
+@final
+class Rules(dict[Ends, "Rule | Literal[False]"]):
+    """The gradients of one operation on operands of the same types, see `stretch.py`.
+
+    Args:
+        function: its name.
+        takes: which inputs of its Node are operands; another is a number.
+
+    Attributes:
+        takes: as given.
+        named: the class of its steps, for users.
+        number: no others have it.
+    """
+
+    __slots__ = ("named", "number", "takes")
+
+    def __init__(self, function: str, takes: tuple[int, ...]) -> None:
+        self.takes = takes
+        self.named: type[Direct] = _named(function, "0", Direct)
+        self.number = next(_numbers)
+
+
 class Direct(Step):
     """The step of an operation that is one Node with one or two operands.
+
+    All are of this class until somebody looks at them: what makes them and goes through them meets
+    one class, whose attributes the interpreter then finds without asking.
 
     Attributes:
         node: its Node; None when it was freed.
         left, right: where the cotangents of the Node's first and second input go.
         first, second, result: the storages of the operands and of the result.
         code, offset: the user's line.
-        rules: gradients of such Nodes, see `stretch.py`.
-        takes: which inputs of the Node are operands; another is a number.
+        rules: gradients of such Nodes.
     """
 
     __slots__ = ("code", "first", "left", "node", "offset", "result", "right", "rules", "second")
@@ -437,19 +471,25 @@ class Direct(Step):
     result: Storage | None
     code: CodeType | None
     offset: int
-    rules: dict[Ends, Rule | Literal[False]]
-    takes: ClassVar[tuple[int, ...]] = (0,)
+    rules: Rules
+
+    def name(self) -> str:
+        return self.rules.named.__name__
+
+    def shown(self) -> Self:
+        self.__class__ = self.rules.named  # type: ignore[assignment]
+        return self
 
     @property
     def edges(self) -> tuple[Edge, ...]:
         both = (self.left, self.right)
-        return both[:1] if both[0] is both[1] else tuple(both[i] for i in self.takes)
+        return both[:1] if both[0] is both[1] else tuple(both[i] for i in self.rules.takes)
 
     @property
     def inputs(self) -> tuple[Node, ...]:
         if self.node is None:
             return ()
-        return tuple(dict.fromkeys(self.node.inputs[i] for i in self.takes))
+        return tuple(dict.fromkeys(self.node.inputs[i] for i in self.rules.takes))
 
     @property
     def outputs(self) -> tuple[Node, ...]:
@@ -468,7 +508,7 @@ class Direct(Step):
         if self.node is None:
             return []
         storages = (self.first, self.second)
-        rows = [(self.node.inputs[i], storages[i]) for i in self.takes]
+        rows = [(self.node.inputs[i], storages[i]) for i in self.rules.takes]
         return [(n, s) for n, s in (*rows, (self.node, self.result)) if s is not None]
 
     def forget(self, storage: Storage) -> None:
@@ -491,20 +531,13 @@ class Direct(Step):
 
 def backward_class(function: str, suffix: str = "0") -> type[Recorded]:
     """Return the class of a function's steps, named as PyTorch names them: add -> AddBackward0."""
-    return _named(function, suffix, Recorded, ())
-
-
-def direct_class(function: str, takes: tuple[int, ...]) -> type[Direct]:
-    """Return the class of a function's steps of one Node that takes these inputs as operands."""
-    return _named(function, "0", Direct, takes)
+    return _named(function, suffix, Recorded)
 
 
 @cache
-def _named(
-    function: str, suffix: str, layout: type[_Layout], takes: tuple[int, ...]
-) -> type[_Layout]:
+def _named(function: str, suffix: str, layout: type[_Layout]) -> type[_Layout]:
     words = function.strip("_").split("_")
     name = "".join(w[:1].upper() + w[1:] for w in words)
     if not name.endswith("Backward"):
         name += "Backward"
-    return type(name + suffix, (layout,), {"__slots__": (), "takes": takes})
+    return type(name + suffix, (layout,), {"__slots__": ()})

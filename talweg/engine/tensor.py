@@ -249,7 +249,7 @@ class Tensor:
             view.taped = storage.taped
             if base is not None and base._edge is not None:
                 step = self.grad_fn
-                name = type(step).__name__ if step is not None else "View"
+                name = step.name() if step is not None else "View"
                 make = backward_class(name.removesuffix("0"))
                 attach(self, make((edge_of(base),), (start,), (node,), source=node.source), 0)
         if chain:
@@ -276,7 +276,7 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        if self.grad_fn is not None:
+        if not self.is_leaf:
             if not value:
                 raise GradientError(
                     "you can only change requires_grad flags of leaf variables. If you want to use "
@@ -298,12 +298,13 @@ class Tensor:
     def grad_fn(self) -> GradFn | None:
         """The tape step that made this Tensor; None for leaves."""
         step, _ = end_of(edge_of(self))
-        return None if isinstance(step, AccumulateGrad) else step
+        return None if step is None or isinstance(step, AccumulateGrad) else step.shown()
 
     @property
     def is_leaf(self) -> bool:
         """True when the Tensor was not made by a recorded operation."""
-        return self.grad_fn is None
+        step, _ = end_of(edge_of(self))
+        return step is None or isinstance(step, AccumulateGrad)
 
     @property
     def grad(self) -> Tensor | None:

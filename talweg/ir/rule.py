@@ -9,6 +9,8 @@ from operator import itemgetter
 from types import CodeType
 from typing import Any, TypeAlias, final
 
+import numpy as np
+
 from talweg.ir.node import Late, Node
 from talweg.ir.op import INPUT, Op
 from talweg.ir.types import TensorType
@@ -31,8 +33,9 @@ class Rule:
 
     Attributes:
         size: how many rows there are.
-        pick: what is appended to a trace's rows, of a tuple of the given places, `room` places from
-            that of the first row on, `tokens`, and the places of `numbers`; None without rows.
+        picked: what is appended to a trace's rows: which of the given places, `room` places from
+            that of the first row on, `tokens`, and the places of `numbers`.
+        pick: takes them from a tuple of all these; None without rows.
         reads: for each given place, whether it is wanted.
         ops, types, arity, tokens: columns by row.
         starts: where a row begins.
@@ -40,7 +43,7 @@ class Rule:
     """
 
     __slots__ = (
-        *("arity", "blank", "numbers", "ops", "pick", "reads", "results", "room", "size"),
+        *("arity", "blank", "numbers", "ops", "pick", "picked", "reads", "results", "room", "size"),
         *("starts", "tokens", "types"),
     )
 
@@ -65,8 +68,44 @@ class Rule:
         for n, (_, _, operands) in enumerate(rows):
             picked.append(given + room + n)
             picked += [at if at < given + self.size else at + room for at in operands]
+        self.picked = tuple(picked)
         self.pick: Any = itemgetter(*picked) if picked else None
         self.reads = tuple([at in picked or at in results for at in range(given)])
+
+
+@final
+class Rows:
+    """Rules that were written at once, one after the other.
+
+    Args:
+        rules: some Rules.
+        kinds: which of them was written, each time.
+        places: of the first row, each time.
+        starts: and where it begins in the trace's rows.
+        lines: the place of a Node whose line is the user's, each time.
+        size: how many rows there are.
+    """
+
+    __slots__ = ("kinds", "lines", "places", "rules", "size", "starts")
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        kinds: np.ndarray,
+        places: np.ndarray,
+        starts: np.ndarray,
+        lines: np.ndarray,
+        size: int,
+    ) -> None:
+        self.rules, self.kinds, self.places = rules, kinds, places
+        self.starts, self.lines, self.size = starts, lines, size
+
+    def run(self, nodes: Sequence[Node], place: int) -> tuple[int, int, Rule, CodeType | None, int]:
+        """Return what was written at a place, of a trace's Nodes, as one run."""
+        n = int(np.searchsorted(self.places, place, "right")) - 1
+        line = nodes[self.lines[n]]
+        rule = self.rules[self.kinds[n]]
+        return int(self.places[n]), int(self.starts[n]), rule, line.code, line.offset
 
 
 # A Rule that was written: the place and the start of its first row, and the user's line.
@@ -80,12 +119,17 @@ class Page:
 
     Args:
         nodes, rows, runs: those of the trace.
+
+    Attributes:
+        late: the places of the Nodes made.
+        sealed: that of the trace.
     """
 
-    __slots__ = ("_first", "late", "nodes", "rows", "runs")
+    __slots__ = ("_first", "late", "nodes", "rows", "runs", "sealed")
 
     def __init__(self, nodes: list[Any], rows: list[int], runs: list[Any]) -> None:
         self.nodes, self.rows, self.runs = nodes, rows, runs
+        self.sealed = np.empty(0, np.int64)
         self.late: list[int] = []
         self._first: list[int] = []
 
@@ -129,13 +173,21 @@ class Page:
         """Return the operands of a row that was written by a Rule."""
         first, start, rule, _, _ = self._run(place)
         start += rule.starts[place - first] + 1
-        read = self.rows[start : start + rule.arity[place - first]]
+        size, sealed = rule.arity[place - first], len(self.sealed)
+        if start < sealed:
+            read = self.sealed[start : start + size].tolist()
+        else:
+            read = self.rows[start - sealed : start - sealed + size]
         return tuple([self.node(at) for at in read])
 
     def _run(self, place: int) -> Run:
         self._first += self.runs[len(self._first) * WIDTH :: WIDTH]
         start = (bisect_right(self._first, place) - 1) * WIDTH
         found: Run = tuple(self.runs[start : start + WIDTH])
+        rule: Any = found[2]
+        if rule.__class__ is Rows:
+            run: Run = rule.run(self.nodes, place)
+            return run
         return found
 
 

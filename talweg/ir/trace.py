@@ -11,7 +11,7 @@ import numpy as np
 
 from talweg.ir.node import Late, Node, input_node
 from talweg.ir.op import INPUT
-from talweg.ir.rule import WIDTH, Page, Rule
+from talweg.ir.rule import WIDTH, Page, Rows, Rule
 from talweg.ir.types import TensorType
 
 _OUTSIDE = 1 << 48  # more than there are places
@@ -39,11 +39,10 @@ class Layout(NamedTuple):
 
     def uses(self, readers: np.ndarray | None = None) -> np.ndarray:
         """Return how often each place is read, by all or by some."""
-        inside = np.ones(len(self.cells), bool)
+        read, own = self.cells, np.ones(len(self.tokens), bool)
         if readers is not None:
-            inside = np.repeat(readers, self.arity + 1)
-        inside[self.first] = False
-        found: np.ndarray = np.bincount(self.cells[inside], minlength=len(self.tokens))
+            read, own = read[np.repeat(readers, self.arity + 1)], readers
+        found: np.ndarray = np.bincount(read, minlength=len(self.tokens)) - own
         return found
 
 
@@ -61,13 +60,16 @@ class Trace:
     Attributes:
         nodes: the Nodes by place; None where there is none yet.
         types: the types of their values.
-        rows: the structure.
+        sealed: the structure up to where Rules were written together.
+        rows: the structure that follows.
         outside: the places of those from outside: known values, or placeholders.
         runs: what was written by Rules: the values of one `rule.Run` after the other.
         numbers: the places of the numbers that a Rule reads.
     """
 
-    __slots__ = ("_array", "_page", "nodes", "numbers", "outside", "rows", "runs", "types")
+    __slots__ = (
+        *("_array", "_page", "nodes", "numbers", "outside", "rows", "runs", "sealed", "types"),
+    )
 
     def __init__(self) -> None:
         self.clear()
@@ -81,7 +83,7 @@ class Trace:
         self.runs: list[Any] = []
         self.numbers: dict[Rule, tuple[int, ...]] = {}
         self._page: Page | None = None
-        self._array = np.empty(0, np.int64)
+        self.sealed = self._array = np.empty(0, np.int64)
 
     def __contains__(self, node: Node) -> bool:
         place = node.at
@@ -104,7 +106,13 @@ class Trace:
         """What is recorded, for who needs Nodes of it after the trace was cleared."""
         if self._page is None:
             self._page = Page(self.nodes, self.rows, self.runs)
+            self._page.sealed = self.sealed
         return self._page
+
+    @property
+    def cells(self) -> int:
+        """How many numbers the structure is."""
+        return len(self.sealed) + len(self.rows)
 
     def numbers_of(self, rule: Rule) -> tuple[int, ...]:
         """Return the places of the numbers that a Rule reads."""
@@ -113,6 +121,28 @@ class Trace:
             made = [input_node(type, number) for number, type in rule.numbers]
             found = self.numbers[rule] = tuple(map(self.enter, made))
         return found
+
+    def write(self, rows: Rows, cells: np.ndarray, types: Sequence[TensorType]) -> None:
+        """Append what Rules write.
+
+        Args:
+            rows: says which.
+            cells: the structure.
+            types: of the results.
+        """
+        self.runs += (len(self.nodes), self.cells, rows, None, 0)
+        self.sealed = self._array = np.append(self._columns(), cells)
+        self.rows.clear()
+        self.page.sealed = self.sealed
+        self.types += types
+        self.nodes += [None] * rows.size
+
+    def operands(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the places of the first and of the last operands of recorded Nodes."""
+        cells = self._columns()
+        first = _beginnings(cells)
+        end = np.append(first, len(cells))[places + 1]
+        return cells[first[places] + 1], cells[end - 1]
 
     def enter(self, node: Node) -> int:
         """Return the place of a Node, giving it one where it has none.
@@ -141,10 +171,10 @@ class Trace:
         return self._columns().tobytes()
 
     def _columns(self) -> np.ndarray:
-        rows = self._array
-        if len(rows) != len(self.rows):
-            rows = self._array = np.fromiter(self.rows, np.int64, len(self.rows))
-        return rows
+        if len(self._array) != self.cells:
+            rows = np.fromiter(self.rows, np.int64, len(self.rows))
+            self._array = np.append(self.sealed, rows)
+        return self._array
 
     def references(self) -> bytes:
         """Return how often each recorded Node is referenced.
@@ -195,7 +225,7 @@ class Trace:
     def layout(self) -> Layout:
         """Return the structure as columns."""
         cells = self._columns().copy()
-        first = np.flatnonzero((cells < 0) | (cells >= _OUTSIDE))
+        first = _beginnings(cells)
         arity = np.diff(first, append=len(cells)) - 1
         tokens = np.minimum(cells[first], 0)
         cells[first] = np.arange(len(first))
@@ -203,6 +233,12 @@ class Trace:
         nodes = enumerate(self.nodes)
         pending[[at for at, n in nodes if n is not None and n.value is not None]] = False
         return Layout(tokens, arity, cells, first, self.types, pending)
+
+
+def _beginnings(cells: np.ndarray) -> np.ndarray:
+    """Return where rows begin."""
+    found: np.ndarray = np.flatnonzero((cells < 0) | (cells >= _OUTSIDE))
+    return found
 
 
 def layout_of(nodes: Sequence[Node]) -> Layout:

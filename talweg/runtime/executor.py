@@ -28,7 +28,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol, final
 import numpy as np
 
 from talweg.base.errors import IndexOutOfRange, InvalidValue
-from talweg.runtime.buffer import ALIGNMENT, take
+from talweg.runtime.buffer import ALIGNMENT, address_of, take
 from talweg.runtime.pool import Pool
 
 TICKETS: Final = 8
@@ -211,26 +211,28 @@ class _Table:
         return slot + len(values)
 
 
-def single_run(pool: Pool, words: np.ndarray, records: np.ndarray, scratch: int) -> int:
-    """Run kernels whose addresses are known, in this thread; the interpreter's lock is released.
+def single_run(
+    pool: Pool, columns: Sequence[np.ndarray], block: int, shared: int, inside: int, scratch: int
+) -> int:
+    """Run pieces in this thread; the interpreter's lock is released.
 
     Args:
         pool: runs them.
-        words: the argument blocks, one after the other.
-        records: for each stage of each kernel a row of five: the function, the address of its
-            block, items, items of a ticket, tickets.
+        columns: the numbers of the pieces, where the row of each begins, the rows, addresses by
+            place, then the tables; see `codegen.pieces`. All are whole and of 64 bits.
+        block: bytes of the largest argument block.
+        shared, inside: bytes that kernels leave to their later stages, and pieces to later kernels.
         scratch: how much memory the running thread needs.
 
     Returns:
-        0, or a number that says which check failed.
+        0, or a number that says that a check failed.
     """
-    table = _Table(_ARENA + 1)
-    first = records.ctypes.data
-    table.put(0, [pool.address, first, 0, len(records), 0, 0, 0, 0, _NOWHERE, 0, 0, 0, 0, 0])
-    memory = take(scratch)
-    code = pool.run(table.address, memory.address, (), b"", ())
-    memory.home.append(memory)
-    del words  # until here their addresses stand in the records
+    memory = [take(nbytes) for nbytes in (block, scratch, shared, inside)]
+    slots = [len(columns[0]), *map(address_of, columns), *[one.address for one in memory]]
+    table = (ctypes.c_uint64 * len(slots))(*slots)
+    code = pool.pieces(ctypes.addressof(table))
+    for one in memory:
+        one.home.append(one)
     return code
 
 

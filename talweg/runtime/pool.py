@@ -49,6 +49,7 @@ _INTERPRETER = (
 )
 
 _BIND = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_PIECES = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
 _WORK = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_int64)
 _STOP = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
@@ -95,6 +96,8 @@ class Pool:
             then the addresses of the inputs, the bytes of the scalars, the addresses of the
             outputs. Returns 0, or the number of a record from 1 on, times 2 ** 32, plus that of
             its check that failed, or -1 where there are not as many as the table says.
+        pieces: runs kernels once; takes the address of what `codegen.pieces` says, returns 0 unless
+            a check fails.
         started: whether the workers have been started, as far as they can be.
     """
 
@@ -107,11 +110,12 @@ class Pool:
         patience: int = PATIENCE,
         futex: bool = True,
     ) -> None:
-        names = ["talweg_bind", "talweg_call", "talweg_work", "talweg_stop"]
+        names = [f"talweg_{name}" for name in ("bind", "call", "pieces", "work", "stop")]
         self._library = load(code, anew=True)
         addresses = self._library.addresses(names)
         self.run: Callable[[int, int, Sequence[int], bytes, Sequence[int]], int]
         self.run = builtin("talweg_call", addresses["talweg_call"])
+        self.pieces: Callable[[int], int] = _PIECES(addresses["talweg_pieces"])
         self._work = _WORK(addresses["talweg_work"])
         self._stop = _STOP(addresses["talweg_stop"])
         self.threads = threads
