@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,18 @@ from talweg.engine.state import STATE
 from talweg.engine.tensor import Tensor, concrete, detached, requires, values, wrap
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
+from talweg.runtime.buffer import Buffer
+
+# What reads a number of a dtype where it lies; others are read through an array.
+_READ: dict[DType, Any] = {
+    dtypes.float32: ctypes.c_float,
+    dtypes.float64: ctypes.c_double,
+    dtypes.int8: ctypes.c_int8,
+    dtypes.int32: ctypes.c_int32,
+    dtypes.int64: ctypes.c_int64,
+    dtypes.uint8: ctypes.c_uint8,
+    dtypes.bool_: ctypes.c_bool,
+}
 
 
 class device:
@@ -105,12 +118,16 @@ def item(self: Tensor) -> Any:
     Raises:
         ShapeError: when it has more or fewer elements than one.
     """
-    view = self._view
-    if view is not None and not view.header[0]:
-        array = self._storage.node.array
-        if array is not None and array.flags.c_contiguous and array.itemsize != 2:
+    view, root = self._view, self._storage.node
+    if root.type.size == 1 if view is None else not view.header[0]:
+        value, offset = root.value, 0 if view is None else view.header[1]
+        read = _READ.get(root.type.dtype)
+        if read is not None and value.__class__ is Buffer:
             observed("the value of a Tensor is looked at while the function runs")
-            return array.item(view.header[1])
+            return read.from_address(value.address + offset * root.type.dtype.itemsize).value
+        if value.__class__ is np.ndarray and value.flags.c_contiguous and value.itemsize != 2:
+            observed("the value of a Tensor is looked at while the function runs")
+            return value.item(offset)
     if self.node().type.size != 1:
         raise ShapeError(
             f"a Tensor with {self.node().type.size} elements (shape {self.shape}) cannot be "

@@ -213,7 +213,19 @@ def test_rows_of_known_tensors_are_views_every_time(shape: tuple[int, ...]) -> N
         x[shape[0]]
 
 
-@pytest.mark.parametrize("dtype", [tw.float32, tw.bfloat16, tw.float16, tw.int16, tw.complex64])
+_DTYPES = (
+    tw.float32,
+    tw.float64,
+    tw.bfloat16,
+    tw.float16,
+    tw.int8,
+    tw.int16,
+    tw.int64,
+    tw.complex64,
+)
+
+
+@pytest.mark.parametrize("dtype", _DTYPES)
 def test_single_elements_of_known_tensors_are_numbers(dtype: tw.DType) -> None:
     values = np.random.default_rng(0).integers(-9, 9, (2, 3, 4))
     x = tw.tensor(values).to(dtype)
@@ -227,6 +239,7 @@ def test_single_elements_of_known_tensors_are_numbers(dtype: tw.DType) -> None:
         values += 1
         assert element.item() == values[0, 1, 2]
     flat = x.reshape(-1)
-    flat.sum().item()
+    assert flat.sum().item() == values.sum()
     x[0][0][0].item()
+    assert (x != 0)[0][0][0].item() is bool(values[0, 0, 0] != 0)
     assert [flat[i].item() for i in range(24)] == values.ravel().tolist()
