@@ -61,16 +61,20 @@ def vjp(
             if isinstance(node.op, Pick):
                 parts.setdefault(node.inputs[0], {})[node.op.index] = total
                 continue
-            given: list[Node] = [total]
+            given: list[Node | None] = [total]
         else:
             arrived = parts.pop(node, None)
             if arrived is None:
                 continue
-            given = [
-                arrived[i] if i in arrived else b.expand(b.scalar(0, t.dtype), t.shape)
-                for i, t in enumerate(several)
-            ]
+            given = [arrived.get(i) for i in range(len(several))]
+            if not node.op.partial:
+                given = [
+                    b.expand(b.scalar(0, t.dtype), t.shape) if ct is None else ct
+                    for ct, t in zip(given, several, strict=True)
+                ]
+            b.made = order
         _through(b, node, given, active, sums)
+        b.made = ()
     return [sums.get(n) for n in inputs]
 
 
@@ -90,7 +94,7 @@ def vjp_of(b: Builder, graph: Graph) -> tuple[Graph, tuple[int, ...]]:
 
 
 def _through(
-    b: Builder, node: Node, given: list[Node], active: set[Node], sums: dict[Node, Node]
+    b: Builder, node: Node, given: list[Node | None], active: set[Node], sums: dict[Node, Node]
 ) -> None:
     if not node.op.differentiable:
         return

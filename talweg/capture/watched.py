@@ -30,6 +30,7 @@ from talweg.engine.tape import Edge, GradFn, end_of
 from talweg.engine.tensor import AccumulateGrad, Storage, Tensor, edge_of
 from talweg.ir.build import Builder
 from talweg.ir.node import Node, input_node
+from talweg.ir.trace import Trace
 from talweg.ops import OpBuilder
 from talweg.runtime.buffer import Buffer
 
@@ -101,6 +102,10 @@ class _Builder(OpBuilder):
     __slots__ = ("known",)
 
     known: set[Node]
+
+    def __init__(self, trace: Trace | None = None) -> None:
+        super().__init__(trace)
+        self.known = set()
 
     def scalar(self, value: Any, dtype: Any) -> Node:
         node = super().scalar(value, dtype)

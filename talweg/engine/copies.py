@@ -16,6 +16,7 @@ from talweg.codegen.cpu import host
 from talweg.engine.program import Shared
 from talweg.engine.schedules import schedule_of
 from talweg.ir.node import Node
+from talweg.loops.nest import LoopNest
 from talweg.passes.memory import Gaps
 from talweg.passes.plan import Launch
 from talweg.runtime.buffer import ALIGNMENT
@@ -46,19 +47,20 @@ def sharing_schedules(launches: Sequence[Launch]) -> list[Sharing | None]:
     Those that nobody shares a copy with are as they would be alone.
     """
     chosen: dict[Any, Schedule] = {}
+    known: dict[Any, Sharing | None] = {}
     found: list[Sharing | None] = []
     for step, common in zip(launches, _common(launches), strict=True):
-        if not common:
-            found.append(None)
-            continue
-        nest, values = step.nest, step.nest.named(step.values)
-        alone = schedule_of(nest, step.values)
-        key = nest, alone, common
-        if key not in chosen:
-            chosen[key] = sharing(nest, alone, values, common, host())
-        schedule = chosen[key]
-        made = None if schedule is alone else made_before(nest, schedule, values, common, host())
-        found.append(made and Sharing(schedule, made))
+        same = id(step.nest), id(step.values), common
+        if common and same not in known:
+            nest, values = step.nest, step.nest.named(step.values)
+            alone = schedule_of(nest, step.values)
+            key = nest, alone, common
+            if key not in chosen:
+                chosen[key] = sharing(nest, alone, values, common, host())
+            schedule = chosen[key]
+            own = None if schedule is alone else made_before(nest, schedule, values, common, host())
+            known[same] = own and Sharing(schedule, own)
+        found.append(known[same] if common else None)
     names = Counter(name_of(s, c.copy) for s, c in zip(launches, found, strict=True) if c)
     return [
         c if c and names[name_of(s, c.copy)] > 1 else None
@@ -73,9 +75,12 @@ def name_of(step: Launch, copy: Copy) -> Name:
 
 def _common(launches: Sequence[Launch]) -> list[tuple[int, ...]]:
     """For each launch: which of its buffers enough others with its kernel read too."""
+    first: dict[LoopNest, int] = {}
+    nests = {id(step.nest): step.nest for step in launches}
+    numbers = {at: first.setdefault(nest, at) for at, nest in nests.items()}
     read = [
         [
-            (step.nest, n, node)
+            (numbers[id(step.nest)], n, node)
             for n, node in enumerate(step.operands[: len(step.nest.inputs)])
             if node.type.nbytes >= LEAST
         ]

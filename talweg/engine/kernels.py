@@ -39,21 +39,26 @@ def kernels_of(
     keys: list[tuple[LoopNest, Schedule]] = []
     found: dict[tuple[LoopNest, Schedule], Kernel] = {}
     missing: dict[tuple[LoopNest, Schedule], None] = {}
+    same: dict[tuple[int, int], tuple[LoopNest, Schedule]] = {}
     for (nest, values), given in zip_longest(wanted, schedules):
         start = now() if WATCHERS else 0
-        key = nest, given or schedule_of(nest, values)
+        schedule = given or schedule_of(nest, values)
+        known = id(nest), id(schedule)
+        again = known in same
+        key = same.setdefault(known, (nest, schedule))
         keys.append(key)
-        kernel = _KERNELS.get(key)
+        kernel = None if again else _KERNELS.get(key)
         if kernel is not None:
             found[key] = kernel
-        if kernel is not None or key in missing:
+        if again or kernel is not None or key in missing:
             tell_kernel(*key, "reused", start, now() - start)
         else:
             missing[key] = None
     count(reused=len(keys) - len(missing))
     if missing:
         found |= _make(list(missing))
-    return [found[key] for key in keys]
+    made = {known: found[key] for known, key in same.items()}
+    return [made[id(nest), id(schedule)] for nest, schedule in keys]
 
 
 def _make(wanted: Sequence[tuple[LoopNest, Schedule]]) -> dict[tuple[LoopNest, Schedule], Kernel]:

@@ -208,9 +208,9 @@ class Program:
                 return executor.Place("input", self._addresses, place.at)
             return executor.Place("arena", 0, place.at)
         if place.kind == OUTPUT:
-            return executor.Place("output", place.at)
+            return executor.Place("output", place.at, place.offset)
         kind, number = self._slots[place.at]
-        return executor.Place("scalar" if kind == "scalar" else "input", number)
+        return executor.Place("scalar" if kind == "scalar" else "input", number, place.offset)
 
     def run(self, inputs: Sequence[Node]) -> list[Any]:
         """Return what `Node.value` of each output becomes.

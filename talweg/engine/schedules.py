@@ -36,7 +36,18 @@ def schedule_of(nest: LoopNest, values: Sequence[Number]) -> Schedule:
     found = _FOUND.get(nest, values)
     if found is not None:
         return found
-    return choose.choose(nest, nest.named(values), host())
+    key = id(nest), id(values)  # launches that repeat another one have the very same
+    known = _CHOSEN.get(key)
+    if known is None:
+        if len(_CHOSEN) >= _LIMIT:
+            _CHOSEN.clear()
+        known = nest, values, choose.choose(nest, nest.named(values), host())
+        _CHOSEN[key] = known
+    return known[2]
+
+
+_CHOSEN: dict[tuple[int, int], tuple[LoopNest, Sequence[Number], Schedule]] = {}
+_LIMIT = 4096
 
 
 def keep_schedules(found: Mapping[tuple[LoopNest, tuple[Number, ...]], Schedule]) -> None:

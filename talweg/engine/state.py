@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, final
 
+from talweg.autodiff.reverse import vjp_of
 from talweg.base import config
 from talweg.ir.trace import Trace
 from talweg.ops import OpBuilder
@@ -64,6 +66,7 @@ class Recording:
     def __init__(self) -> None:
         self.trace = Trace()
         self.builder = OpBuilder(self.trace)
+        self.builder.vjp_of = partial(vjp_of, self.builder)
         self.capture: Capturing | None = None
         self.cast: DType | None = None
         self.casts: dict[Any, Any] | None = None

@@ -111,7 +111,7 @@ def keep(graph: Graph, plan: Plan, program: Program, fixed: frozenset[int]) -> N
         for launch, sizes in zip(part.launches, part.sizes, strict=True):
             kernel: Any = launch.kernel
             number = numbers.setdefault(kernel, len(numbers))
-            places = [[place.kind, place.at] for place in launch.label.places]
+            places = [[place.kind, place.at, place.offset] for place in launch.label.places]
             values, copy = [*map(_shown, launch.values)], copied.get(id(launch.label))
             launches.append([number, places, values, sizes, copy])
     described = {
@@ -192,8 +192,8 @@ def _kernels(rows: Sequence[tuple[str, dict[str, Any]]]) -> list[Kernel] | None:
     return kernels
 
 
-def _places(rows: Sequence[tuple[str, int]]) -> list[Place]:
-    return [Place(kind, at) for kind, at in rows]
+def _places(rows: Sequence[Sequence[Any]]) -> list[Place]:
+    return [Place(*row) for row in rows]
 
 
 def _shown(value: Any) -> Any:

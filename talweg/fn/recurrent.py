@@ -2,6 +2,9 @@
 
 The products with the inputs of all steps are one product; each step adds its product with the
 state. Gates lie side by side: i, f, g, o for LSTM, r, z, n for GRU.
+
+Several steps of one batch are a `Recurrence`: a step is recorded, differentiated and planned once,
+however many there are. Where sequences end before others, steps differ and are recorded one by one.
 """
 
 from __future__ import annotations
@@ -16,7 +19,9 @@ from talweg.fn.math import relu
 from talweg.fn.promotion import expand_to, full
 from talweg.fn.views import slice_axis
 from talweg.ir.build import Builder
-from talweg.ir.node import Node
+from talweg.ir.closed import close
+from talweg.ir.node import Graph, Node, input_node
+from talweg.ops.recurrence import recurrence
 
 State: TypeAlias = tuple[Node, ...]
 
@@ -104,10 +109,14 @@ class _Cell:
         if self.biases is None:
             return linear(b, x, self.weight_ih)
         first, second = self.biases
-        if self.merged:
-            return linear(b, x, self.weight_ih, b.add(first, second))
-        self.added = expand_to(b, second, (x.shape[0], second.shape[0]))
-        return linear(b, x, self.weight_ih, first)
+        return linear(b, x, self.weight_ih, b.add(first, second) if self.merged else first)
+
+    def spread(self, rows: int) -> Node | None:
+        """Return what is added to the products with the state, for some rows, if anything."""
+        if self.biases is None or self.merged:
+            return None
+        bias = self.biases[1]
+        return expand_to(self.b, bias, (rows, bias.shape[0]))
 
     def __call__(self, x: Node, start: int, stop: int, state: State) -> State:
         """Return the next state.
@@ -117,11 +126,21 @@ class _Cell:
             start, stop: the rows of this step.
             state: h, and for LSTM c.
         """
+        b, added = self.b, self.added
+        rows = None if added is None else slice_axis(b, added, 0, start, stop)
+        return self.after(slice_axis(b, x, 0, start, stop), rows, state)
+
+    def after(self, x: Node, added: Node | None, state: State) -> State:
+        """Return the next state.
+
+        Args:
+            x: what the gates take from the inputs of this step.
+            added: what is added to the product with the state, if anything.
+            state: h, and for LSTM c.
+        """
         b = self.b
         h = b.dot(state[0], self.recurrent)
-        if self.added is not None:
-            h = b.add(h, slice_axis(b, self.added, 0, start, stop))
-        new = self.step(b, slice_axis(b, x, 0, start, stop), h, state)
+        new = self.step(b, x, h if added is None else b.add(h, added), state)
         if self.projection is None:
             return new
         return b.dot(new[0], self.projection), *new[1:]
@@ -152,7 +171,7 @@ def recurrent_cell(
             f"{cell.weight_ih.shape[1]}"
         )
     rows = input.shape[0]
-    new = cell(cell.inputs(input), 0, rows, cell.first(rows, state))
+    new = cell.after(cell.inputs(input), cell.spread(rows), cell.first(rows, state))
     return new if len(new) > 1 else new[0]
 
 
@@ -184,11 +203,38 @@ def recurrent_layer(
         raise ShapeError(f"Expected sequence length to be larger than 0 in RNN, got {input.shape}")
     rows = b.reshape(input, (sum(sizes), input.shape[-1])) if batch_sizes is None else input
     first = cell.first(sizes[0], state)
+    gates = cell.inputs(rows)
+    if batch_sizes is None and len(sizes) > 1:
+        gates = b.reshape(gates, (*input.shape[:2], gates.shape[1]))
+        return _looped(b, mode, gates, first, weights, reverse)
+    cell.added = cell.spread(rows.shape[0])
     run = _backwards if reverse else _forwards
-    outputs, last = run(b, cell, cell.inputs(rows), first, sizes)
+    outputs, last = run(b, cell, gates, first, sizes)
     out = _joined(b, outputs)
     if batch_sizes is None:
         out = b.reshape(out, (*input.shape[:2], out.shape[1]))
+    return out, *last
+
+
+def _looped(
+    b: Builder, mode: str, x: Node, first: State, weights: Sequence[Node], reverse: bool
+) -> tuple[Node, ...]:
+    """Return the outputs of steps that are all alike, and the last state.
+
+    Args:
+        x: what the gates take from the inputs, [T, N, gates].
+        first: the state before.
+    """
+    state = tuple(input_node(s.type) for s in first)
+    row = input_node(x.type.with_shape(x.shape[1:]))
+    own = [input_node(w.type) for w in weights]
+    cell = _Cell(b.apart(), mode, own)
+    new = cell.after(row, cell.spread(row.shape[0]), state)
+    used = {i for n in Graph((*state, row, *own), new).order for i in n.inputs}
+    read = [n for n, node in enumerate(own) if node in used]
+    graph, data = close(Graph((*state, row, *[own[n] for n in read]), (*new, new[0])))
+    operands = (*first, x, *[weights[n] for n in read], *data)
+    *last, out = recurrence(b, graph, operands, len(first), 1, reverse)
     return out, *last
 
 

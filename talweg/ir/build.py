@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Self
@@ -39,12 +39,14 @@ class Builder:
         trace: where the Nodes made are listed; None for the Nodes of a Graph of their own.
         vjp_of: set by reverse mode: from a Graph to the Graph of its gradient, which takes the
             inputs and one cotangent per output, and the positions of the inputs it is for.
+        made: set by reverse mode: the Nodes between which it goes; results of Ops among them.
     """
 
     __slots__ = (
         "_types",
         "code",
         "default_float",
+        "made",
         "offset",
         "trace",
         "vjp_of",
@@ -56,6 +58,7 @@ class Builder:
         self.default_float: DType = dtypes.float32
         self.trace = trace
         self.vjp_of: Callable[[Graph], tuple[Graph, tuple[int, ...]]] | None = None
+        self.made: Sequence[Node] = ()
         self._types: dict[tuple[Any, ...], Any] = {}
 
     @property
@@ -180,6 +183,14 @@ class Builder:
         if several.__class__ is TensorType:
             return (node,)
         return tuple(self.apply(Pick(i), node) for i in range(len(several)))
+
+    def picked(self, node: Node, index: int) -> Node:
+        """Return a result of a Node with several: the Node that stands for it already, if any."""
+        for made in self.made:
+            op = made.op
+            if isinstance(op, Pick) and op.index == index and made.inputs[0] is node:
+                return made
+        return self.apply(Pick(index), node)
 
     def scalar(self, value: bool | int | float | complex, dtype: DType) -> Node:
         """Return a 0-d run-time input: its value is data, never part of the structure.

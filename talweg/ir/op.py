@@ -34,10 +34,12 @@ class Op:
     Attributes:
         differentiable: False where there is no `vjp` rule.
         lowered: False where there is no `lower` rule, because no kernel computes the Op.
+        partial: whether `vjp` takes None for the cotangent of a result to which none came.
     """
 
     differentiable: ClassVar[bool] = True
     lowered: ClassVar[bool] = True
+    partial: ClassVar[bool] = False
     token: ClassVar[int]
 
     def __post_init__(self) -> None:
@@ -57,7 +59,7 @@ class Op:
         """Return the result computed by NumPy: what this Op means."""
         raise NotImplementedError
 
-    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+    def vjp(self, b: Builder, node: Node, *cotangents: Any) -> tuple[Node | None, ...]:
         """Return one cotangent per input (None where no gradient flows), made through `b`."""
         raise GradientError(f"{self.name()} has no gradient")
 

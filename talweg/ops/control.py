@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 
 from talweg.base import dtypes
-from talweg.base.errors import GradientError, GraphError, ShapeError
+from talweg.base.errors import GradientError, ShapeError
 from talweg.base.frozen import frozen
 from talweg.ir.build import Builder
+from talweg.ir.closed import close, shared
 from talweg.ir.interpret import interpret
-from talweg.ir.node import Graph, Node, input_node, make_node
-from talweg.ir.op import INPUT, Draw, Op, Sample
+from talweg.ir.node import Graph, Node, input_node
+from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType, tensor_type
 from talweg.ops.kinds import Control
 
 _Backward = tuple["Call | None", tuple[Node, ...], tuple[int, ...]]
 
-_CLOSED: dict[tuple[object, ...], Graph] = {}
 _BACKWARD: dict[Graph, _Backward] = {}
 
 
@@ -36,7 +36,7 @@ class Call(Control):
     graph: Graph
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "graph", _shared(self.graph))
+        object.__setattr__(self, "graph", shared(self.graph))
         super().__post_init__()
 
     def infer(self, *types: TensorType) -> TensorType | tuple[TensorType, ...]:
@@ -75,25 +75,6 @@ class Call(Control):
         yield Sample(exchange, inputs, (dtypes.float64,))
         first = Builder().results(exchange, x, y)[0]
         yield Sample(cls(Graph((x, y), (first,))), inputs, (dtypes.float64,))
-
-
-def close(graph: Graph) -> tuple[Graph, tuple[Node, ...]]:
-    """Return the Graph with the data it reads as further inputs, and the Nodes of that data."""
-    data = tuple(n for n in graph.order if n.op is INPUT)
-    return Graph((*graph.inputs, *data), graph.outputs), data
-
-
-def _shared(graph: Graph) -> Graph:
-    found = _CLOSED.get(graph.key)
-    if found is not None:
-        return found
-    if not graph.outputs or any(n.op is INPUT for n in graph.order):
-        raise GraphError("a called graph needs an output and may read no data but its inputs")
-    made = {n: input_node(n.type) for n in graph.inputs}
-    for node in graph.order:
-        made[node] = make_node(node.op, tuple(made[i] for i in node.inputs), node.type, node.source)
-    copy = Graph([made[n] for n in graph.inputs], [made[n] for n in graph.outputs])
-    return _CLOSED.setdefault(copy.key, copy)
 
 
 def _backward(b: Builder, graph: Graph) -> _Backward:

@@ -372,9 +372,15 @@ class Generate(Op):
 
 @frozen
 class Control(Op):
-    """Runs a sub-graph: call, cond, while, scan. Its Nodes are lowered, not the Op."""
+    """Runs a sub-graph: call, cond, while, scan. Its Nodes are lowered, not the Op.
+
+    Attributes:
+        repeats: whether the sub-graph is run for one element of operands after the other; then it
+            is planned once, and otherwise written out.
+    """
 
     lowered: ClassVar[bool] = False
+    repeats: ClassVar[bool] = False
 
 
 @frozen

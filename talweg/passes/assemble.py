@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import final
 
 from talweg.ir.node import Graph, Node
-from talweg.ops.kinds import Effect, Joined, View
+from talweg.ops.kinds import Control, Effect, Joined, View
 from talweg.passes.groups import Fusion, Group
 from talweg.passes.layout import Order
 
@@ -84,6 +84,6 @@ def _movable(node: Node, fusion: Fusion, orders: Mapping[Node, Order]) -> bool:
     """Whether a kernel stores a value in row-major order."""
     if node not in fusion.stored or node not in fusion.group_of or node in orders:
         return False
-    if isinstance(node.op, Effect) or not node.type.nbytes:
+    if isinstance(node.op, Control | Effect) or not node.type.nbytes:
         return False
     return node.type.nbytes % LINE == 0

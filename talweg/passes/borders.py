@@ -14,7 +14,7 @@ from typing import NamedTuple
 from talweg.base.shapes import inverse_order
 from talweg.ir.node import Graph, Node, input_node, make_node
 from talweg.ir.rewrite import same
-from talweg.ops.kinds import Contract, Effect, Move, View
+from talweg.ops.kinds import Contract, Control, Effect, Move, View
 from talweg.passes.reads import indices_of, place_of
 
 RANKS = (4, 5)
@@ -73,7 +73,7 @@ def _named(
     def met(node: Node, reader: Node) -> Node:
         """What a reader finds of a Node: a copy, where it names memory in rows."""
         found = new[node]
-        named = isinstance(reader.op, Effect) or (
+        named = isinstance(reader.op, Control | Effect) or (
             isinstance(reader.op, View) and reader.op.relabels
         )
         if found not in orders or not named:

@@ -31,7 +31,7 @@ class Donation(NamedTuple):
 
     Args:
         lives: the last step that reads each input; -1 where none does.
-        written: the step that writes each output.
+        written: the first step that writes each output.
         in_place: pairs that the last step that reads the input may write over.
         checked: the last step that may fail; -1 where none may.
     """
@@ -59,7 +59,8 @@ def donation_of(steps: Iterable[Touched], inputs: int, outputs: int) -> Donation
         steps: what they do.
         inputs, outputs: how many there are.
     """
-    lives, written, checked = [-1] * inputs, [-1] * outputs, -1
+    lives, checked = [-1] * inputs, -1
+    first: dict[int, int] = {}
     pairs: dict[tuple[int, int], int] = {}
     for number, step in enumerate(steps):
         if step.checked:
@@ -69,9 +70,10 @@ def donation_of(steps: Iterable[Touched], inputs: int, outputs: int) -> Donation
                 lives[place.at] = number
         for place in step.writes:
             if place.kind == OUTPUT:
-                written[place.at] = number
+                first.setdefault(place.at, number)
         for old, new in step.in_place:
             if (old.kind, new.kind) == (INPUT, OUTPUT):
                 pairs[old.at, new.at] = number
     found = tuple(pair for pair, number in pairs.items() if lives[pair[0]] == number)
-    return Donation(tuple(lives), tuple(written), found, checked)
+    written = tuple(first.get(at, -1) for at in range(outputs))
+    return Donation(tuple(lives), written, found, checked)

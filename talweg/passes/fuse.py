@@ -25,6 +25,7 @@ from talweg.ir.node import Graph, Node
 from talweg.ir.op import Pick
 from talweg.ops.kinds import (
     Contract,
+    Control,
     Effect,
     Elementwise,
     Gather,
@@ -52,7 +53,7 @@ NEAR = 8  # groups that a contraction may be put behind
 
 
 def fuse(graph: Graph, orders: Mapping[Node, Order]) -> Fusion:
-    """Return the groups of a Graph without Control ops.
+    """Return the groups of a Graph: the only Control ops in it repeat theirs.
 
     Args:
         graph: what is fused.
@@ -351,7 +352,7 @@ class _Fuser(Wiring):
 
 def _has_point(node: Node) -> bool:
     """Whether elementwise Nodes may follow in the kernel: the rule gives a single Point."""
-    return has_one_result(node) and not isinstance(node.op, Scatter | Scan | Effect)
+    return has_one_result(node) and not isinstance(node.op, Scatter | Scan | Control | Effect)
 
 
 def _space_of(node: Node) -> Shape:

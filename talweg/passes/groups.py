@@ -9,7 +9,7 @@ from typing import final
 from talweg.base.shapes import Shape
 from talweg.ir.node import Graph, Node
 from talweg.ir.op import Pick
-from talweg.ops.kinds import Effect, Elementwise, Generate, Move, Reduce, View
+from talweg.ops.kinds import Control, Effect, Elementwise, Generate, Move, Reduce, View
 from talweg.passes.layout import Order
 from talweg.passes.reads import composed, indices_of, place_of, same_place
 
@@ -96,7 +96,8 @@ class Wiring:
         self.turned: set[Node] = set()
         self.copied: set[Node] = set()
         self.renamed = {self.renamed_by(n) for n in graph.order if self.is_name(n)}
-        self.renamed |= {i for n in graph.order if isinstance(n.op, Effect) for i in n.inputs}
+        apart = (n for n in graph.order if isinstance(n.op, Control | Effect))
+        self.renamed |= {i for n in apart for i in n.inputs}
         self.inlined: dict[Node, Node] = {}
 
     def virtual(self, node: Node) -> bool:

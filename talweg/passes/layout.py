@@ -19,7 +19,7 @@ from talweg.base.frozen import frozen
 from talweg.base.shapes import Shape
 from talweg.ir.node import Graph, Node, make_node
 from talweg.ir.rewrite import rewrite, same
-from talweg.ops.kinds import Contract, Effect, Elementwise, Move, Reduce, View, Window
+from talweg.ops.kinds import Contract, Control, Effect, Elementwise, Move, Reduce, View, Window
 from talweg.passes.borders import Borders, channels_last, name_borders
 from talweg.passes.simplify import has_one_result
 
@@ -91,7 +91,7 @@ def choose_orders(graph: Graph) -> tuple[Graph, dict[Node, Order]]:
     last = [graph.outputs[i] for i in sorted(borders.last)]
     fixed = {o for i, o in enumerate(graph.outputs) if i not in borders.last}
     fixed |= {n.inputs[0] for n in graph.order if isinstance(n.op, View) and n.op.relabels}
-    fixed |= {i for n in graph.order if isinstance(n.op, Effect) for i in n.inputs}
+    fixed |= {i for n in graph.order if isinstance(n.op, Control | Effect) for i in n.inputs}
     orders = {n: order for n, order in orders.items() if n not in fixed}
     fixed |= set(graph.inputs)
     if not images.batch:

@@ -23,7 +23,7 @@ from talweg.loops.nest import LoopNest
 from talweg.loops.operand import Indices, Operand, Point
 from talweg.loops.scalar import Number, Scalar, call, constant
 from talweg.loops.verify import verify
-from talweg.ops.kinds import Effect, Elementwise, Reduce, View, Window
+from talweg.ops.kinds import Control, Effect, Elementwise, Reduce, View, Window
 from talweg.passes.extents import settle_extents
 from talweg.passes.fuse import is_heavy
 from talweg.passes.groups import Fusion, Group
@@ -75,7 +75,7 @@ def lower_group(
         checking: verify the nest.
     """
     first = next(iter(group.members))
-    if isinstance(first.op, Effect):  # a call of the host runs no loops
+    if isinstance(first.op, Effect | Control):  # a call of the host, a plan of its own
         outputs = results.get(first, (first,))
         return Kernel(_NO_LOOPS, (), first.inputs, outputs, (), frozenset(), group)
     signature, nodes = signature_of(group, fusion, results, orders)

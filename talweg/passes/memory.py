@@ -23,10 +23,17 @@ ALIGNMENT = 64
 @final
 @dataclass(frozen=True)
 class Arena:
-    """Where each intermediate value begins, and how many bytes there are in all."""
+    """Where each intermediate value begins, and how many bytes there are in all.
+
+    Args:
+        offsets: of the values.
+        nbytes: of all.
+        rooms: where the memory begins that a kernel needs while it runs.
+    """
 
     offsets: dict[Node, int]
     nbytes: int
+    rooms: tuple[int, ...] = ()
 
 
 def lay_out(
@@ -35,6 +42,7 @@ def lay_out(
     writes: Sequence[Sequence[Node]],
     placed: frozenset[Node],
     parts: Assembly,
+    rooms: Sequence[int],
 ) -> Arena:
     """Return offsets for all values that have no place yet.
 
@@ -43,6 +51,7 @@ def lay_out(
         reads, writes: the Nodes of each kernel whose memory it touches.
         placed: Nodes in inputs and outputs.
         parts: Nodes that lie in the memory of others, and live as long as those.
+        rooms: for each kernel, bytes that it needs while it runs.
     """
     last: dict[Node, int] = {}
     for step, nodes in enumerate(zip(reads, writes, strict=True)):
@@ -50,6 +59,7 @@ def lay_out(
             last.update(dict.fromkeys((parts.home(n)[0] for n in listed), step))
     free = Gaps()
     homes: dict[Node, int] = {}
+    inside: list[int] = []
     for step, kernel in enumerate(kernels):
         ending = (parts.home(n)[0] for n in reads[step])
         dying = [n for n in dict.fromkeys(ending) if n in homes and last[n] == step]
@@ -66,6 +76,10 @@ def lay_out(
             else:
                 dying.remove(over)
                 homes[home] = homes[over]
+        room = -(-rooms[step] // ALIGNMENT) * ALIGNMENT
+        inside.append(free.take(room) if room else 0)
+        if room:
+            free.give(inside[-1], room)
         written = dict.fromkeys(parts.home(n)[0] for n in writes[step])
         unread = (n for n in written if n in homes and last[n] == step)
         for node in dict.fromkeys((*dying, *unread)):
@@ -74,7 +88,7 @@ def lay_out(
     for part in parts.homes:
         home, start = parts.home(part)
         offsets[part] = homes[home] + start
-    return Arena(offsets, free.end)
+    return Arena(offsets, free.end, tuple(inside))
 
 
 def _room(node: Node) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 from talweg.ir.node import Graph
@@ -17,7 +18,8 @@ from talweg.passes.halves import leave_out_zeros
 from talweg.passes.layout import choose_orders
 from talweg.passes.lower import lower_group
 from talweg.passes.plan import Plan, make_plan
-from talweg.passes.simplify import results_of, write_out_calls
+from talweg.passes.recurrence import body_of
+from talweg.passes.simplify import leave_out_unread, repeats, results_of, write_out_calls
 from talweg.passes.strides import without_steps
 from talweg.passes.sums import join_terms, sum_sources
 from talweg.passes.verify import verify_plan
@@ -27,6 +29,7 @@ Dump: TypeAlias = Callable[[str, str], None]
 GRAPH_PASSES: tuple[Callable[[Graph], Graph], ...] = (
     write_out_calls,  # a called graph is fused with what stands around the call
     merge_equal,  # what is written twice is computed once
+    leave_out_unread,  # what steps keep for gradients is not stored where there are none
     sum_sources,  # zeros that pooling puts beside gradients are not added up
     join_terms,  # products that are added up are one: their sum stays in registers
     without_steps,  # products of whole rows where kernels meet every other pixel
@@ -58,9 +61,17 @@ def compile_graph(graph: Graph, checking: bool = False, dump: Dump | None = None
         for group in fusion.groups
         if not parts.is_made(group)
     ]
+    bodies = {  # what is repeated is planned once
+        node: body_of(node, partial(compile_graph, checking=checking))
+        for node in filter(repeats, graph.order)
+    }
     if dump is not None:
-        dump("lower", "\n".join(format_nest(k.nest) for k in kernels))
-    plan = make_plan(graph, fusion, kernels, results, orders, parts)  # memory shared by liveness
+        nests = [k.nest for k in kernels if bodies.keys().isdisjoint(k.group.members)]
+        nests += [launch.nest for body in bodies.values() for launch in body.plan.launches]
+        dump("lower", "\n".join(map(format_nest, nests)))
+    plan = make_plan(  # memory shared by liveness
+        graph, fusion, kernels, results, orders, parts, bodies
+    )
     if checking:
         verify_plan(plan)
     return plan

@@ -14,10 +14,22 @@ INPUT, OUTPUT, ARENA = "input", "output", "arena"
 @final
 @dataclass(frozen=True)
 class Place:
-    """Where an operand lies: input or output number `at`, or `at` bytes into the arena."""
+    """Where an operand lies: input or output number `at`, or `at` bytes into the arena.
+
+    Args:
+        kind, at: say that.
+        offset: bytes from the beginning of the input or output.
+    """
 
     kind: str
     at: int
+    offset: int = 0
+
+    def moved(self, nbytes: int) -> Place:
+        """Return the place so many bytes behind this one."""
+        if self.kind == ARENA:
+            return Place(ARENA, self.at + nbytes)
+        return Place(self.kind, self.at, self.offset + nbytes)
 
 
 @final

@@ -7,7 +7,7 @@ caller's inputs or in the outputs. A HostCall leaves the compiled world for a Py
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeAlias, final
 
@@ -24,6 +24,7 @@ from talweg.passes.layout import Order
 from talweg.passes.lower import Kernel
 from talweg.passes.memory import lay_out
 from talweg.passes.places import ARENA, INPUT, OUTPUT, HostCall, Place
+from talweg.passes.recurrence import Body, Repetition
 
 
 @final
@@ -121,8 +122,14 @@ def make_plan(
     results: Mapping[Node, tuple[Node, ...]],
     orders: Mapping[Node, Order],
     parts: Assembly,
+    bodies: Mapping[Node, Body],
 ) -> Plan:
-    """Return the Plan of lowered groups, given in the order in which they run."""
+    """Return the Plan of lowered groups, given in the order in which they run.
+
+    Args:
+        graph, fusion, kernels, results, orders, parts: what passes made.
+        bodies: for Nodes that repeat a Graph, the plan of that.
+    """
     places: dict[Node, Place] = {n: Place(INPUT, i) for i, n in enumerate(graph.inputs)}
     buffers: list[TensorType] = []
     for node in graph.outputs:
@@ -132,19 +139,30 @@ def make_plan(
             buffers.append(_stored(root, orders))
     reads = [tuple(fusion.root(n) for n in k.inputs) for k in kernels]
     writes = [k.outputs for k in kernels]
-    arena = lay_out(kernels, reads, writes, frozenset(places), parts)
+    repeated = [bodies.get(next(iter(k.group.members))) for k in kernels]
+    rooms = [0 if body is None else body.room for body in repeated]
+    arena = lay_out(kernels, reads, writes, frozenset(places), parts, rooms)
     places |= {n: Place(ARENA, offset) for n, offset in arena.offsets.items()}
-    steps = tuple(
-        _step(kernel, fusion, places, results.get(next(iter(kernel.group.members)), ()), orders)
-        for kernel in kernels
-    )
+    steps: list[Step] = []
+    wholes = dict(parts.wholes)
+    for kernel, body, room in zip(kernels, repeated, arena.rooms, strict=True):
+        node = next(iter(kernel.group.members))
+        if body is None:
+            steps.append(_step(kernel, fusion, places, results.get(node, ()), orders))
+            continue
+        given, made = (
+            [(places[fusion.root(n)], n) for n in nodes] for nodes in (node.inputs, results[node])
+        )
+        repetition = Repetition(node, body, given, made, fusion.stored, room)
+        steps += repetition.launches()
+        wholes |= repetition.wholes
     return Plan(
-        steps,
+        tuple(steps),
         arena.nbytes,
         tuple(_stored(n, orders) for n in graph.inputs),
         tuple(buffers),
         tuple(places[fusion.root(o)] for o in graph.outputs),
-        parts,
+        replace(parts, wholes=wholes),
     )
 
 

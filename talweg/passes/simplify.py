@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from talweg.ir.node import Graph, Node, make_node
@@ -9,6 +10,11 @@ from talweg.ir.op import Pick
 from talweg.ir.rewrite import rewrite, same
 from talweg.ir.types import TensorType
 from talweg.ops.kinds import Control
+
+
+def repeats(node: Node) -> bool:
+    """Whether a Node runs a Graph for one element of its operands after the other."""
+    return isinstance(node.op, Control) and node.op.repeats
 
 
 def has_one_result(node: Node) -> bool:
@@ -25,7 +31,7 @@ def write_out_calls(graph: Graph) -> Graph:
         if isinstance(node.op, Pick) and inputs[0] in results:
             return results[inputs[0]][node.op.index]
         made = same(node, inputs)
-        if not isinstance(node.op, Control):
+        if not isinstance(node.op, Control) or node.op.repeats:
             return made
         called: Any = node.op
         body = write_out_calls(called.graph)
@@ -42,6 +48,34 @@ def write_out_calls(graph: Graph) -> Graph:
     if not any(isinstance(n.op, Control) for n in graph.order):
         return graph
     return rewrite(graph, rule)
+
+
+def leave_out_unread(graph: Graph) -> Graph:
+    """Return the Graph whose repeated Graphs stack nothing that nobody reads."""
+    read: dict[Node, set[int]] = {n: set() for n in graph.order if repeats(n)}
+    for node in graph.order if read else ():
+        if isinstance(node.op, Pick) and node.inputs[0] in read:
+            read[node.inputs[0]].add(node.op.index)
+    kept: dict[Node, list[int]] = {}
+    for node, found in read.items():
+        op: Any = node.op
+        wanted = [i for i in range(len(op.graph.outputs)) if i < op.carried or i in found]
+        if len(wanted) < len(op.graph.outputs):
+            kept[node] = wanted
+
+    def rule(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if isinstance(node.op, Pick) and node.inputs[0] in kept:
+            number = kept[node.inputs[0]].index(node.op.index)
+            return make_node(Pick(number), inputs, node.type, node.source)
+        if node not in kept:
+            return same(node, inputs)
+        op: Any = node.op
+        several: Any = node.type
+        body = Graph(op.graph.inputs, [op.graph.outputs[i] for i in kept[node]])
+        types = tuple(several[i] for i in kept[node])
+        return make_node(replace(op, graph=body), inputs, types, node.source)
+
+    return rewrite(graph, rule) if kept else graph
 
 
 def results_of(graph: Graph) -> dict[Node, tuple[Node, ...]]:

@@ -10,7 +10,7 @@ from talweg.ir.node import Node
 from talweg.ir.op import Pick
 from talweg.ir.types import TensorType
 from talweg.loops.count import replaceable
-from talweg.ops.kinds import View
+from talweg.ops.kinds import Part, View
 from talweg.passes.places import ARENA, INPUT, OUTPUT, HostCall, Place
 from talweg.passes.plan import Launch, Plan, Step
 
@@ -41,7 +41,7 @@ def verify_plan(plan: Plan) -> None:
         for operand in writes:
             state.write(operand, where)
     for number, place in enumerate(plan.results):
-        if place.kind == OUTPUT and place.at not in state.outputs:
+        if place.kind == OUTPUT and not state.is_written(place):
             raise GraphError(f"output {number} of the plan is never written")
 
 
@@ -75,9 +75,10 @@ def _check_replaced(
 def _overlap(a: Place, a_type: TensorType, b: Place, b_type: TensorType) -> bool:
     if a.kind != b.kind or not a_type.nbytes or not b_type.nbytes:
         return False
-    if a.kind != ARENA:
-        return a.at == b.at
-    return a.at < b.at + b_type.nbytes and b.at < a.at + a_type.nbytes
+    if a.kind != ARENA and a.at != b.at:
+        return False
+    first, second = (p.at if p.kind == ARENA else p.offset for p in (a, b))
+    return first < second + b_type.nbytes and second < first + a_type.nbytes
 
 
 class _Memory:
@@ -85,8 +86,11 @@ class _Memory:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.arena: list[_Operand] = []
-        self.outputs: dict[int, Node] = {}
+        self.held: list[_Operand] = []
+
+    def is_written(self, place: Place) -> bool:
+        """Whether there is anything in an output."""
+        return any((p.kind, p.at) == (OUTPUT, place.at) for _, _, p in self.held)
 
     def check_room(self, operand: _Operand, where: str) -> None:
         node, type, place = operand
@@ -94,26 +98,30 @@ class _Memory:
             fits = 0 <= place.at and place.at + type.nbytes <= self.plan.arena
         else:
             there = self.plan.inputs if place.kind == INPUT else self.plan.buffers
-            fits = place.at < len(there) and type.nbytes <= there[place.at].nbytes
+            fits = place.at < len(there)
+            fits = fits and 0 <= place.offset <= there[place.at].nbytes - type.nbytes
         if not fits:
             raise GraphError(f"{where}: there is no room for {node} at {place}")
 
     def check_read(self, operand: _Operand, where: str) -> None:
-        node, _, place = operand
+        node, type, place = operand
         if place.kind == INPUT:
             return
         names = _names_of(node)
-        parts = next((p for n, p in self.plan.parts.wholes.items() if n in names), None)
+        wholes = self.plan.parts.wholes
+        parts = next((wholes[n] for n in names if n in wholes), None)
         if parts is not None:
-            start = place.at
             for part in parts:
-                self.check_read((part, part.type, Place(ARENA, start)), where)
-                start += part.type.nbytes
+                self.check_read((part, part.type, place), where)
+                place = place.moved(part.type.nbytes)
             return
-        held = {n for n, _, p in self.arena if p == place}
-        if place.kind == OUTPUT:
-            held = {self.outputs[place.at]} if place.at in self.outputs else set()
-        if held.isdisjoint(names) and operand[1].nbytes:
+        held = {n for n, _, p in self.held if p == place}
+        held |= {n.inputs[0] for n in held if isinstance(n.op, Part)}  # written part by part
+        if isinstance(node.op, Part) and held.isdisjoint(names):
+            (whole,) = node.inputs
+            self.check_read((whole, whole.type, place.moved(-node.op.start * type.nbytes)), where)
+            return
+        if held.isdisjoint(names) and type.nbytes:
             found = ", ".join(map(str, held)) or "nothing"
             raise GraphError(f"{where} reads {node} at {place}, where there is {found}")
 
@@ -121,11 +129,8 @@ class _Memory:
         node, type, place = operand
         if place.kind == INPUT:
             raise GraphError(f"{where} writes {node} over an input")
-        if place.kind == OUTPUT:
-            self.outputs[place.at] = node
-            return
-        self.arena = [o for o in self.arena if not _overlap(o[2], o[1], place, type)]
-        self.arena.append(operand)
+        self.held = [o for o in self.held if not _overlap(o[2], o[1], place, type)]
+        self.held.append(operand)
 
 
 def _names_of(node: Node) -> set[Node]:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from talweg.base import dtypes
+from talweg.ir.closed import close
 from talweg.ir.node import Graph, Node, input_node
 from talweg.ir.rewrite import rewrite, same
 from talweg.ir.types import tensor_type
 from talweg.ops import OpBuilder
+from talweg.ops.recurrence import Recurrence
 
 _UNARY = ("neg", "tanh", "sin", "sigmoid", "relu", "abs", "exp", "square_root", "floor")
 _BINARY = ("add", "sub", "mul", "maximum", "minimum", "div")
@@ -239,6 +241,35 @@ def turned_graph(seed: int) -> Graph:
     rest = [o for o in outputs if o.rank != 4 or not turned or rng.random() < 0.3]
     outputs = list(dict.fromkeys((*turned, *rest)))
     return Graph(_known(outputs), outputs)
+
+
+def repeated_graph(seed: int) -> Graph:
+    """Return a random graph around one that is run for every element of an operand."""
+    rng = np.random.default_rng(seed)
+    dtype = dtypes.float64 if rng.random() < 0.3 else dtypes.float32
+    rows, columns = (int(n) for n in rng.choice(_SIZES, 2))
+    inside = RandomGraph(rng, dtype)
+    state, other, x = (input_node(tensor_type(dtype, (rows, columns))) for _ in range(3))
+    inside.nodes += [state, other, x]
+    while len(inside.nodes) < 10:
+        inside.step()
+    b = inside.b
+    fitting = [n for n in inside.nodes if n.shape == x.shape and n.dtype is dtype]
+    new = [b.tanh(b.add(fitting[int(i)], x)) for i in rng.integers(0, len(fitting), 1)]
+    new.append(fitting[int(rng.integers(len(fitting)))])
+    made = [*inside.nodes, *new]
+    stacked = [made[int(i)] for i in rng.integers(0, len(made), int(rng.integers(1, 4)))]
+    graph, data = close(Graph((state, other, x), (*new, *stacked)))
+    outside = RandomGraph(rng, dtype)
+    outside.nodes.append(outside.value((int(rng.integers(1, 5)), rows, columns)))
+    many = outside.nodes[0]
+    first = [outside.value((rows, columns)) for _ in range(2)]
+    op = Recurrence(graph, 2, 1, bool(rng.random() < 0.5))
+    outside.nodes += b.results(op, *first, many, *data)
+    while len(outside.nodes) < 11:
+        outside.step()
+    outputs = [outside.nodes[int(i)] for i in rng.integers(0, 11, 3)]
+    return Graph(_known(outputs), list(dict.fromkeys(outputs)))
 
 
 def _known(outputs: list[Node]) -> list[Node]:

@@ -24,7 +24,7 @@ from talweg.ir.node import Graph, Node
 from talweg.passes.apart import is_small, plan_graph
 from talweg.passes.pipeline import compile_graph
 
-from .graphs import random_graph, turned_graph
+from .graphs import random_graph, repeated_graph, turned_graph
 
 TOLERANCE = {dtypes.float32: 1e-3, dtypes.float64: 1e-9}
 ROUNDINGS = 16  # of each value, by which a result may move instead: the sine of a large number
@@ -109,6 +109,11 @@ def test_compiled_graphs_agree_with_the_references(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(40))
 def test_graphs_whose_borders_have_the_channels_last_agree_with_the_references(seed: int) -> None:
     check(seed, turned_graph)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_graphs_that_repeat_another_one_agree_with_the_references(seed: int) -> None:
+    check(seed, repeated_graph)
 
 
 @pytest.mark.slow

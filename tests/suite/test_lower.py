@@ -28,6 +28,7 @@ from talweg.ops import (
     effect,
     generate,
     index,
+    recurrence,
     reduce,
     scan,
     view,
@@ -61,7 +62,7 @@ def test_nest_agrees_with_reference(case: Case) -> None:
 
 def test_only_ops_that_no_kernel_computes_have_no_nest() -> None:
     others = {op for op in OPS if not op.lowered and not issubclass(op, Routine)}
-    assert others == {control.Call, effect.HostCallback}
+    assert others == {control.Call, recurrence.Recurrence, effect.HostCallback}
     for op in (INPUT, Pick(0)):
         assert not op.lowered
         with pytest.raises(GraphError, match=f"{op.name()} has no loop nest"):
