@@ -206,6 +206,8 @@ class Pass:
         self.arrived: dict[Edge, Node] = {}  # cotangents that no step has taken yet
         self.waiting: list[tuple[int, GradFn]] | None = None
         self.leaves: list[AccumulateGrad] = []
+        if not self.retain:
+            GradFn.passes += 1
 
     def run(
         self,
@@ -236,6 +238,8 @@ class Pass:
                     found = self._walk_for(self.waiting, steps, wanted, accumulate)
         finally:
             b.source = source
+            if not self.retain:
+                GradFn.passes += 1
         return found
 
     def add(self, edge: Edge, node: Node) -> None:

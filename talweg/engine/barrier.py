@@ -127,16 +127,26 @@ _UNUSED = 2  # references of an object in a local variable: that, and the argume
 
 
 def _let_go(steps: set[GradFn]) -> None:
-    """Free the steps whose gradients can no longer be taken: a pass has freed what is below."""
-    stack = [step for step in steps if not step.released]
-    seen = set(stack)
+    """Free the steps whose gradients can no longer be taken: a pass has freed what is below.
+
+    Between two passes every step is visited once, however often values are looked at.
+    """
+    passes = GradFn.passes
+    seen = {step for step in steps if _uncertain(step, passes)}
+    stack = list(seen)
     while stack:
         for edge in stack.pop().edges:
             step, _ = end_of(edge)
-            if step is not None and step not in seen and not step.released:
+            if step is not None and step not in seen and _uncertain(step, passes):
                 seen.add(step)
                 stack.append(step)
     for step in sorted(seen, key=attrgetter("order")):
         ends = (end for end, _ in map(end_of, step.edges) if end is not None)
         if any(end.released for end in ends):
             step.let_go()
+        else:
+            step.whole = passes
+
+
+def _uncertain(step: GradFn, passes: int) -> bool:
+    return getattr(step, "whole", -1) != passes and not step.released

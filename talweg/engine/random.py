@@ -322,18 +322,33 @@ randn_like = _like(randn)
 randint_like = _like(randint)
 
 
-def _filler(name: str, make: Callable[..., Node], first: float, second: float) -> Any:
-    def fill(
-        self: Tensor, a: float = first, b: float = second, *, generator: Generator | None = None
-    ) -> Tensor:
-        kind = self.dtype
-        key, offset = source_nodes(generator, size_of(self.shape))
-        node = make(STATE.builder, key, offset, self.shape, float(a), float(b), kind)
-        return assign(self, wrap(node), name)
+def _filled(
+    self: Tensor, make: Callable[..., Node], a: float, b: float, generator: Generator | None
+) -> Tensor:
+    key, offset = source_nodes(generator, size_of(self.shape))
+    node = make(STATE.builder, key, offset, self.shape, float(a), float(b), self.dtype)
+    return assign(self, wrap(node), f"{make.__name__}_")
 
-    fill.__name__ = name
-    fill.__doc__ = f"Write values drawn as by `talweg.fn.random.{make.__name__}`."
-    return fill
+
+def cauchy_(
+    self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None
+) -> Tensor:
+    """Write values of the Cauchy distribution."""
+    return _filled(self, draws.cauchy, median, sigma, generator)
+
+
+def normal_(
+    self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None
+) -> Tensor:
+    """Write normally distributed values."""
+    return _filled(self, draws.normal, mean, std, generator)
+
+
+def uniform_(
+    self: Tensor, low: float = 0.0, to: float = 1.0, *, generator: Generator | None = None
+) -> Tensor:
+    """Write values of the uniform distribution on [low, to)."""
+    return _filled(self, draws.uniform, low, to, generator)
 
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
@@ -414,12 +429,12 @@ PUBLIC: tuple[Callable[..., Any], ...] = (
 METHODS: dict[str, Callable[..., Any]] = {
     "bernoulli": bernoulli,
     "bernoulli_": bernoulli_,
-    "cauchy_": _filler("cauchy_", draws.cauchy, 0.0, 1.0),
+    "cauchy_": cauchy_,
     "exponential_": exponential_,
     "geometric_": geometric_,
     "log_normal_": log_normal_,
     "multinomial": multinomial,
-    "normal_": _filler("normal_", draws.normal, 0.0, 1.0),
+    "normal_": normal_,
     "random_": random_,
-    "uniform_": _filler("uniform_", draws.uniform, 0.0, 1.0),
+    "uniform_": uniform_,
 }

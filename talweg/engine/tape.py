@@ -81,12 +81,17 @@ class GradFn:
     Attributes:
         order: grows with time; every edge points to a smaller one.
         watch: hooks and the like, or None.
+        whole: the `passes` at which this step and all below it had their saved values; unset
+            before it was asked.
+        passes: grows whenever a pass may have freed saved values.
     """
 
-    __slots__ = ("__weakref__", "order", "watch")
+    __slots__ = ("__weakref__", "order", "watch", "whole")
 
     order: int
     watch: Watch | None
+    whole: int
+    passes: ClassVar[int] = 0
 
     def __init__(self) -> None:
         self.order = next(clock)

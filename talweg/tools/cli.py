@@ -124,13 +124,19 @@ def _add_watching(typer: ModuleType, app: Any) -> None:
         html: Path | None = page,
         trace: Path | None = typer.Option(None, help="Write a trace for ui.perfetto.dev, too."),
     ) -> None:
-        """Run a Python program and show what its time went to, kernel by kernel."""
+        """Run a Python program and show what its time went to, kernel by kernel.
+
+        One that does not import talweg finds it as torch.
+        """
         programs.profile_program(program, arguments or [], sort_by, rows, html, trace)
 
     def explain(
         program: Path = file, arguments: list[str] | None = rest, html: Path | None = page
     ) -> None:
-        """Run a Python program and show what the compiler made of it."""
+        """Run a Python program and show what the compiler made of it.
+
+        One that does not import talweg finds it as torch.
+        """
         programs.explain_program(program, arguments or [], html)
 
     def tune(

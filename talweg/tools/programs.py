@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import runpy
 import sys
@@ -20,9 +21,13 @@ from talweg.tools import imports
 def run(program: Path, arguments: Sequence[str]) -> None:
     """Run a file as Python would with these arguments.
 
+    A program that does not import talweg finds it as `torch`, as with `run_program`.
+
     Raises:
         Whatever the program raises, SystemExit too.
     """
+    if not _imports_talweg(program):
+        imports.install()
     argv, path = sys.argv, sys.path
     sys.argv = [str(program), *arguments]
     sys.path = [str(program.resolve().parent), *path]
@@ -30,6 +35,19 @@ def run(program: Path, arguments: Sequence[str]) -> None:
         runpy.run_path(str(program), run_name="__main__")
     finally:
         sys.argv, sys.path = argv, path
+
+
+def _imports_talweg(program: Path) -> bool:
+    for node in ast.walk(ast.parse(program.read_bytes(), str(program))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module]
+        else:
+            continue
+        if any(name.partition(".")[0] == "talweg" for name in names):
+            return True
+    return False
 
 
 def run_program(program: str, arguments: Sequence[str], as_module: bool = False) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import talweg as tw
+from talweg.base.errors import GradientError
 from talweg.engine import barrier
 from talweg.engine.barrier import flush
+from talweg.engine.tape import end_of
 from talweg.ir.trace import Trace
 
 
@@ -97,3 +100,41 @@ def test_where_nothing_was_recorded_nothing_is_looked_at(monkeypatch: pytest.Mon
     rows += [x[1]]
     flush()
     assert [row.tolist() for row in rows] == [[3.0, 4.0]] * 4
+
+
+def test_looking_at_a_long_computation_again_and_again_walks_its_tape_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    visited = 0
+
+    def counting(edge: Any) -> Any:
+        nonlocal visited
+        visited += 1
+        return end_of(edge)
+
+    monkeypatch.setattr(barrier, "end_of", counting)
+    x = w = tw.tensor([0.5], requires_grad=True)
+    looks = 60
+    for _ in range(looks):
+        x = x * w + 0.25
+        assert x.item() > 0
+    assert visited < 12 * looks
+    x.backward()
+    assert w.grad is not None
+
+
+def test_what_a_pass_has_freed_is_let_go_of_wherever_it_was_looked_at() -> None:
+    w = tw.tensor([0.5], requires_grad=True)
+    total = tw.zeros(1)
+    for _ in range(4):
+        before = weakref.ref(total.grad_fn) if total.grad_fn is not None else None
+        loss = (w * w).sum()
+        total = total + loss
+        assert total.item() > 0
+        loss.backward()
+        flush()
+    (total + 1).item()
+    assert before is not None
+    assert before() is None
+    with pytest.raises(GradientError, match="second time"):
+        total.backward()

@@ -141,10 +141,10 @@ if __name__ == "__main__":
 """
 
 
-def run_alone(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_alone(folder: Path, *arguments: str, how: str = "run") -> subprocess.CompletedProcess[str]:
     root = str(Path(cli.__file__).parents[2])
     return subprocess.run(
-        [sys.executable, "-m", "talweg.tools.cli", "run", *arguments],
+        [sys.executable, "-m", "talweg.tools.cli", how, *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": root},
         capture_output=True,
@@ -165,6 +165,15 @@ def test_run_gives_programs_talwegs_torch(program: Path) -> None:
     (program.parent / "pkg" / "__main__.py").write_text(TORCH_PROGRAM)
     done = run_alone(program.parent, "-m", "pkg", "7")
     assert done.stdout.endswith("__main__.py ['7'] True\n")
+
+
+def test_programs_for_torch_are_watched_too(program: Path) -> None:
+    (program.parent / "net.py").write_text(TORCH_PROGRAM)
+    for how, shown in (("profile", "recording and Python"), ("explain", "kernel")):
+        done = run_alone(program.parent, "net.py", "x", how=how)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("float net.py ['x'] True\n")
+        assert shown in done.stdout
 
 
 def test_run_shows_the_programs_own_traceback(program: Path) -> None:
