@@ -9,7 +9,14 @@
 from __future__ import annotations
 
 from talweg.distributions import constraints, crossed, kl, transforms
+from talweg.distributions.angles import VonMises
 from talweg.distributions.bounded import ContinuousBernoulli, GeneralizedPareto, Kumaraswamy
+from talweg.distributions.categories import (
+    Categorical,
+    Multinomial,
+    OneHotCategorical,
+    OneHotCategoricalStraightThrough,
+)
 from talweg.distributions.constraint_registry import biject_to, transform_to
 from talweg.distributions.continuous import (
     Cauchy,
@@ -21,18 +28,13 @@ from talweg.distributions.continuous import (
     Normal,
     Pareto,
     Uniform,
-    VonMises,
     Weibull,
 )
 from talweg.distributions.discrete import (
     Bernoulli,
     Binomial,
-    Categorical,
     Geometric,
-    Multinomial,
     NegativeBinomial,
-    OneHotCategorical,
-    OneHotCategoricalStraightThrough,
     Poisson,
 )
 from talweg.distributions.distribution import Distribution, ExponentialFamily

@@ -13,6 +13,8 @@ from talweg.engine.state import STATE
 from talweg.engine.tensor import Tensor
 from talweg.fn import activation, matrix_factors, matrix_systems, specials
 
+EULER = 0.57721566490153286060
+
 
 def _cholesky_info(value: Tensor) -> Any:
     return _cholesky_ex(value).info
@@ -49,6 +51,17 @@ def tensors(*values: Any) -> list[Any]:
     kind = next((v.dtype for v in given if v.dtype.is_floating_point), STATE.builder.default_float)
     made = [v if isinstance(v, Tensor) else creation.tensor(float(v), dtype=kind) for v in values]
     return list(F.broadcast_tensors(*made)) if len(made) > 1 else made
+
+
+def one_of(probs: Any, logits: Any) -> Any:
+    """Return which of the two is given.
+
+    Raises:
+        InvalidValue: when both are, or none.
+    """
+    if (probs is None) == (logits is None):
+        raise InvalidValue("Either `probs` or `logits` must be specified, but not both.")
+    return logits if probs is None else probs
 
 
 def clamped(probs: Any) -> Any:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-from talweg.base.errors import InvalidValue
 from talweg.distributions import constraints as c
-from talweg.distributions.arrays import F, clamped, logits_of, probs_of, tensors
+from talweg.distributions.arrays import (
+    EULER,
+    F,
+    clamped,
+    logits_of,
+    one_of,
+    probs_of,
+    tensors,
+)
 from talweg.distributions.continuous import Uniform
 from talweg.distributions.distribution import Distribution, ExponentialFamily
 from talweg.distributions.structured import TransformedDistribution
 from talweg.distributions.transforms import AffineTransform, PowerTransform
-
-_EULER = 0.57721566490153286060
 
 
 class Kumaraswamy(TransformedDistribution):
@@ -22,6 +27,12 @@ class Kumaraswamy(TransformedDistribution):
     Args:
         concentration1: a.
         concentration0: b.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.Kumaraswamy(2.0, 1.0).mean
+        tensor(0.6667)
     """
 
     arg_constraints: ClassVar = {"concentration1": c.positive, "concentration0": c.positive}
@@ -62,7 +73,7 @@ class Kumaraswamy(TransformedDistribution):
 
     def entropy(self) -> Any:
         a, b = self.concentration1, self.concentration0
-        harmonic = F.digamma(b + 1) + _EULER
+        harmonic = F.digamma(b + 1) + EULER
         return (1 - 1 / b) + (1 - 1 / a) * harmonic - a.log() - b.log()
 
 
@@ -75,6 +86,12 @@ class ContinuousBernoulli(ExponentialFamily):
         probs: in (0, 1); or
         logits: their log-odds.
         lims: between these probabilities a series is used, the formulas being unstable there.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.ContinuousBernoulli(0.5).mean
+        tensor(0.5000)
     """
 
     arg_constraints: ClassVar = {"probs": c.unit_interval, "logits": c.real}
@@ -88,10 +105,8 @@ class ContinuousBernoulli(ExponentialFamily):
         lims: tuple[float, float] = (0.499, 0.501),
         validate_args: bool | None = None,
     ) -> None:
-        if (probs is None) == (logits is None):
-            raise InvalidValue("Either `probs` or `logits` must be specified, but not both.")
+        (given,) = tensors(one_of(probs, logits))
         self._lims = lims
-        (given,) = tensors(logits if probs is None else probs)
         self.probs = probs_of(given, True) if probs is None else given
         self.logits = given if probs is None else logits_of(given, True)
         super().__init__(given.shape, validate_args=validate_args)
@@ -151,6 +166,12 @@ class GeneralizedPareto(Distribution):
         loc: the smallest value.
         scale: positive.
         concentration: of the tail: 0 is exponential, below 0 values have an upper bound.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.GeneralizedPareto(0.0, 1.0, 0.0).cdf(tw.tensor(1.0))
+        tensor(0.6321)
     """
 
     arg_constraints: ClassVar = {"loc": c.real, "scale": c.positive, "concentration": c.real}

@@ -6,10 +6,8 @@ import math
 from typing import Any, ClassVar
 
 from talweg.distributions import constraints as c
-from talweg.distributions.arrays import F, tensors
+from talweg.distributions.arrays import EULER, F, tensors
 from talweg.distributions.distribution import Distribution, ExponentialFamily
-
-_EULER = 0.57721566490153286060
 
 
 def _uniform(like: Any, shape: tuple[int, ...]) -> Any:
@@ -78,7 +76,18 @@ class Normal(_LocScale, ExponentialFamily):
 
 
 class Laplace(_LocScale):
-    """The Laplace distribution: two exponentials back to back."""
+    """The Laplace distribution: two exponentials back to back.
+
+    Args:
+        loc: the mean.
+        scale: the mean distance from it; positive.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.Laplace(0.0, 1.0).log_prob(tw.tensor(0.0))
+        tensor(-0.6931)
+    """
 
     @property
     def variance(self) -> Any:
@@ -110,7 +119,18 @@ class Laplace(_LocScale):
 
 
 class Cauchy(_LocScale):
-    """The Cauchy distribution; it has no mean."""
+    """The Cauchy distribution; it has no mean.
+
+    Args:
+        loc: the median.
+        scale: half of the values are within so much of it; positive.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.Cauchy(0.0, 1.0).cdf(tw.tensor(1.0))
+        tensor(0.7500)
+    """
 
     @property
     def mean(self) -> Any:
@@ -141,11 +161,22 @@ class Cauchy(_LocScale):
 
 
 class Gumbel(_LocScale):
-    """The Gumbel distribution: of the largest of many numbers."""
+    """The Gumbel distribution: of the largest of many numbers.
+
+    Args:
+        loc: where the density is largest.
+        scale: positive.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.Gumbel(0.0, 1.0).mean
+        tensor(0.5772)
+    """
 
     @property
     def mean(self) -> Any:
-        return self.loc + self.scale * _EULER
+        return self.loc + self.scale * EULER
 
     @property
     def variance(self) -> Any:
@@ -172,11 +203,21 @@ class Gumbel(_LocScale):
         return self.loc - self.scale * (-value.log()).log()
 
     def entropy(self) -> Any:
-        return self.scale.log() + (1 + _EULER)
+        return self.scale.log() + (1 + EULER)
 
 
 class Uniform(Distribution):
-    """The even distribution on [low, high)."""
+    """The even distribution on [low, high).
+
+    Args:
+        low, high: the bounds.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.Uniform(0.0, 4.0).cdf(tw.tensor(1.0))
+        tensor(0.2500)
+    """
 
     arg_constraints: ClassVar = {"low": c.dependent, "high": c.dependent}
     has_rsample = True
@@ -229,7 +270,17 @@ class Uniform(Distribution):
 
 
 class Exponential(ExponentialFamily):
-    """The exponential distribution of a rate."""
+    """The exponential distribution of a rate: of the time until something happens.
+
+    Args:
+        rate: how often it does; the inverse of the mean.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.Exponential(2.0).mean
+        tensor(0.5000)
+    """
 
     arg_constraints: ClassVar = {"rate": c.positive}
     support = c.nonnegative
@@ -274,7 +325,17 @@ class Exponential(ExponentialFamily):
 
 
 class HalfNormal(Distribution):
-    """The sizes of normal numbers with mean 0."""
+    """The sizes of normal numbers with mean 0.
+
+    Args:
+        scale: the standard deviation of these numbers.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.HalfNormal(1.0).mean
+        tensor(0.7979)
+    """
 
     arg_constraints: ClassVar = {"scale": c.positive}
     support = c.nonnegative
@@ -319,7 +380,17 @@ class HalfNormal(Distribution):
 
 
 class HalfCauchy(HalfNormal):
-    """The sizes of Cauchy numbers around 0."""
+    """The sizes of Cauchy numbers around 0.
+
+    Args:
+        scale: the median.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.HalfCauchy(1.0).cdf(tw.tensor(1.0))
+        tensor(0.5000)
+    """
 
     def _whole(self) -> Any:
         return Cauchy(F.zeros_like(self.scale), self.scale, validate_args=False)
@@ -334,7 +405,18 @@ class HalfCauchy(HalfNormal):
 
 
 class Pareto(Distribution):
-    """The Pareto distribution: a power law from `scale` on."""
+    """The Pareto distribution: a power law from `scale` on.
+
+    Args:
+        scale: the smallest value.
+        alpha: the power; the smaller, the longer the tail.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.Pareto(1.0, 2.0).cdf(tw.tensor(2.0))
+        tensor(0.7500)
+    """
 
     arg_constraints: ClassVar = {"alpha": c.positive, "scale": c.positive}
     has_rsample = True
@@ -383,7 +465,18 @@ class Pareto(Distribution):
 
 
 class Weibull(Distribution):
-    """The Weibull distribution."""
+    """The Weibull distribution: of the time until something breaks.
+
+    Args:
+        scale: of the time.
+        concentration: above 1 things wear out, below 1 those that last get better.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.Weibull(1.0, 2.0).cdf(tw.tensor(1.0))
+        tensor(0.6321)
+    """
 
     arg_constraints: ClassVar = {"scale": c.positive, "concentration": c.positive}
     support = c.positive
@@ -425,73 +518,4 @@ class Weibull(Distribution):
 
     def entropy(self) -> Any:
         r = self.concentration.reciprocal()
-        return _EULER * (1 - r) + (self.scale * r).log() + 1
-
-
-class VonMises(Distribution):
-    """The von Mises distribution of angles.
-
-    Source of the Bessel functions: Abramowitz and Stegun, "Handbook of Mathematical Functions",
-    9.8.1 to 9.8.4.
-    """
-
-    arg_constraints: ClassVar = {"loc": c.real, "concentration": c.positive}
-    support = c.real
-
-    def __init__(self, loc: Any, concentration: Any, validate_args: bool | None = None) -> None:
-        self.loc, self.concentration = tensors(loc, concentration)
-        super().__init__(self.loc.shape, validate_args=validate_args)
-
-    @property
-    def mean(self) -> Any:
-        return self.loc
-
-    @property
-    def mode(self) -> Any:
-        return self.loc
-
-    @property
-    def variance(self) -> Any:
-        return 1 - (_log_bessel(self.concentration, 1) - _log_bessel(self.concentration, 0)).exp()
-
-    def sample(self, sample_shape: Any = ()) -> Any:
-        shape = self._extended_shape(sample_shape)
-        angle = F.von_mises(self.concentration.detach().expand(shape))
-        return (angle + math.pi + self.loc.detach()) % (2 * math.pi) - math.pi
-
-    def log_prob(self, value: Any) -> Any:
-        self._validate_sample(value)
-        k = self.concentration
-        return k * F.cos(value - self.loc) - math.log(2 * math.pi) - _log_bessel(k, 0)
-
-
-_NEAR = (
-    (1.0, 3.5156229, 3.0899424, 1.2067492, 0.2659732, 0.360768e-1, 0.45813e-2),
-    (0.5, 0.87890594, 0.51498869, 0.15084934, 0.2658733e-1, 0.301532e-2, 0.32411e-3),
-)
-_FAR = (
-    (
-        *(0.39894228, 0.1328592e-1, 0.225319e-2, -0.157565e-2, 0.916281e-2),
-        *(-0.2057706e-1, 0.2635537e-1, -0.1647633e-1, 0.392377e-2),
-    ),
-    (
-        *(0.39894228, -0.3988024e-1, -0.362018e-2, 0.163801e-2, -0.1031555e-1),
-        *(0.2282967e-1, -0.2895312e-1, 0.1787654e-1, -0.420059e-2),
-    ),
-)
-
-
-def _log_bessel(x: Any, order: int) -> Any:
-    small = x.clamp(max=3.75)
-    near = _polynomial((small / 3.75) ** 2, _NEAR[order])
-    near = near.log() + (small.log() if order else 0)
-    large = x.clamp(min=3.75)
-    far = large - 0.5 * large.log() + _polynomial(3.75 / large, _FAR[order]).log()
-    return F.where(x < 3.75, near, far)
-
-
-def _polynomial(x: Any, coefficients: tuple[float, ...]) -> Any:
-    out: Any = coefficients[-1]
-    for factor in reversed(coefficients[:-1]):
-        out = factor + x * out
-    return out
+        return EULER * (1 - r) + (self.scale * r).log() + 1

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from talweg.distributions.arrays import F
+from talweg.distributions.arrays import EULER, F
 from talweg.distributions.bounded import ContinuousBernoulli
 from talweg.distributions.continuous import Exponential, Gumbel, Laplace, Normal, Pareto, Uniform
 from talweg.distributions.discrete import Bernoulli, Binomial, Poisson
@@ -18,8 +18,6 @@ from talweg.distributions.gammas import Beta, Gamma
 from talweg.distributions.kl import register_kl
 from talweg.distributions.matrices import LowRankMultivariateNormal
 from talweg.distributions.structured import MultivariateNormal
-
-_EULER = 0.57721566490153286060
 
 
 def _uniform_log(low: Any, high: Any) -> Any:
@@ -29,7 +27,7 @@ def _uniform_log(low: Any, high: Any) -> Any:
 # What is expected of log(x), of log(1 - x), and of exp(-x / s).
 _LOG: dict[type, Callable[[Any], Any]] = {
     Beta: lambda p: F.digamma(p.concentration1) - F.digamma(p.concentration1 + p.concentration0),
-    Exponential: lambda p: -_EULER - p.rate.log(),
+    Exponential: lambda p: -EULER - p.rate.log(),
     Gamma: lambda p: F.digamma(p.concentration) - p.rate.log(),
     Pareto: lambda p: p.scale.log() + 1 / p.alpha,
     Uniform: lambda p: _uniform_log(p.low, p.high),

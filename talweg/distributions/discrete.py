@@ -1,21 +1,14 @@
-"""Distributions of whole numbers and of categories."""
+"""Distributions of whole numbers."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from talweg.base.dtypes import int64
 from talweg.base.errors import InvalidValue
 from talweg.distributions import constraints as c
-from talweg.distributions.arrays import F, logits_of, probs_of, tensors
+from talweg.distributions.arrays import F, logits_of, one_of, probs_of, tensors
 from talweg.distributions.distribution import Distribution, ExponentialFamily
 from talweg.engine.modes import no_grad
-from talweg.engine.tensor import Tensor
-
-
-def _one_of(probs: Any, logits: Any) -> None:
-    if (probs is None) == (logits is None):
-        raise InvalidValue("Either `probs` or `logits` must be specified, but not both.")
 
 
 class Chance(Distribution):
@@ -24,8 +17,7 @@ class Chance(Distribution):
     arg_constraints: ClassVar = {"probs": c.unit_interval, "logits": c.real}
 
     def __init__(self, probs: Any, logits: Any, validate_args: bool | None, *more: Any) -> None:
-        _one_of(probs, logits)
-        found, *self._more = tensors(logits if probs is None else probs, *more)
+        found, *self._more = tensors(one_of(probs, logits), *more)
         self.__dict__["logits" if probs is None else "probs"] = found
         super().__init__(found.shape, validate_args=validate_args)
 
@@ -48,12 +40,23 @@ class Chance(Distribution):
         return self.probs.detach().expand(self._extended_shape(shape))
 
 
+def _surprise(logits: Any, value: Any) -> Any:
+    """Return -log of the chance of a value, its mean where the value is the chance of a 1."""
+    return logits.clamp(min=0) - logits * value + (-logits.abs()).exp().log1p()
+
+
 class Bernoulli(Chance, ExponentialFamily):
     """1 with a probability, else 0.
 
     Args:
         probs: the probability; or
         logits: its log odds.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.Bernoulli(0.25).log_prob(tw.tensor(1.0)).exp()
+        tensor(0.2500)
     """
 
     support = c.boolean
@@ -84,11 +87,10 @@ class Bernoulli(Chance, ExponentialFamily):
     def log_prob(self, value: Any) -> Any:
         self._validate_sample(value)
         logits, value = F.broadcast_tensors(self.logits, value.to(self.logits.dtype))
-        return -(logits.clamp(min=0) - logits * value + (-logits.abs()).exp().log1p())
+        return -_surprise(logits, value)
 
     def entropy(self) -> Any:
-        logits, probs = self.logits, self.probs
-        return logits.clamp(min=0) - logits * probs + (-logits.abs()).exp().log1p()
+        return _surprise(self.logits, self.probs)
 
     def enumerate_support(self, expand: bool = True) -> Any:
         values = F.arange(2, dtype=self.logits.dtype).reshape(-1, *(1,) * len(self._batch_shape))
@@ -96,7 +98,18 @@ class Bernoulli(Chance, ExponentialFamily):
 
 
 class Geometric(Chance):
-    """How often one fails before the first success."""
+    """How often one fails before the first success.
+
+    Args:
+        probs: the probability of success, above 0; or
+        logits: its log odds.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.Geometric(0.25).mean
+        tensor(3.)
+    """
 
     support = c.nonnegative_integer
 
@@ -132,13 +145,23 @@ class Geometric(Chance):
         return value * (-fails).log1p() + self.probs.log()
 
     def entropy(self) -> Any:
-        logits, probs = self.logits, self.probs
-        bits = logits.clamp(min=0) - logits * probs + (-logits.abs()).exp().log1p()
-        return bits / probs
+        return _surprise(self.logits, self.probs) / self.probs
 
 
 class Binomial(Chance):
-    """How many of `total_count` trials succeed."""
+    """How many of `total_count` trials succeed.
+
+    Args:
+        total_count: how many trials there are.
+        probs: the probability of success; or
+        logits: its log odds.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.Binomial(4, 0.5).log_prob(tw.tensor(2.0)).exp()
+        tensor(0.3750)
+    """
 
     arg_constraints: ClassVar = {
         "total_count": c.nonnegative_integer,
@@ -201,7 +224,19 @@ class Binomial(Chance):
 
 
 class NegativeBinomial(Chance):
-    """How often one succeeds before `total_count` failures."""
+    """How often one succeeds before `total_count` failures.
+
+    Args:
+        total_count: how many failures; any positive number.
+        probs: the probability of success; or
+        logits: its log odds.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.NegativeBinomial(3.0, 0.5).mean
+        tensor(3.)
+    """
 
     arg_constraints: ClassVar = {
         "total_count": c.nonnegative,
@@ -247,7 +282,17 @@ class NegativeBinomial(Chance):
 
 
 class Poisson(ExponentialFamily):
-    """The Poisson distribution of counts at a rate."""
+    """The Poisson distribution of counts at a rate.
+
+    Args:
+        rate: the mean.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.Poisson(2.0).log_prob(tw.tensor(0.0))
+        tensor(-2.)
+    """
 
     arg_constraints: ClassVar = {"rate": c.nonnegative}
     support = c.nonnegative_integer
@@ -275,217 +320,3 @@ class Poisson(ExponentialFamily):
     def log_prob(self, value: Any) -> Any:
         self._validate_sample(value)
         return F.xlogy(value, self.rate) - self.rate - F.lgamma(value + 1)
-
-
-class Categorical(Distribution):
-    """One of several categories: its number, int64.
-
-    Args:
-        probs: their weights in the last dimension, not negative; or
-        logits: logarithms of weights.
-
-    Example:
-        >>> import talweg as tw
-        >>> tw.distributions.Categorical(tw.tensor([1.0, 3.0])).log_prob(tw.tensor(1)).exp()
-        tensor(0.7500)
-    """
-
-    arg_constraints: ClassVar = {"probs": c.simplex, "logits": c.real_vector}
-    has_enumerate_support = True
-
-    def __init__(
-        self, probs: Any = None, logits: Any = None, validate_args: bool | None = None
-    ) -> None:
-        _one_of(probs, logits)
-        given = logits if probs is None else probs
-        if not isinstance(given, Tensor) or given.ndim < 1:
-            name = "logits" if probs is None else "probs"
-            raise InvalidValue(f"`{name}` parameter must be at least one-dimensional.")
-        if probs is None:
-            self.__dict__["logits"] = logits - logits.logsumexp(-1, keepdim=True)
-        else:
-            self.__dict__["probs"] = probs / probs.sum(-1, True)
-        self._num_events = given.shape[-1]
-        super().__init__(given.shape[:-1], validate_args=validate_args)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "probs" and "logits" in self.__dict__:
-            return probs_of(self.logits)
-        if name == "logits" and "probs" in self.__dict__:
-            return logits_of(self.probs)
-        raise AttributeError(name)
-
-    @property
-    def support(self) -> Any:
-        """The numbers of the categories."""
-        return c.integer_interval(0, self._num_events - 1)
-
-    @property
-    def param_shape(self) -> tuple[int, ...]:
-        """The shape of the parameter."""
-        return (*self._batch_shape, self._num_events)
-
-    @property
-    def mean(self) -> Any:
-        return F.full(self._batch_shape, float("nan"), dtype=self.probs.dtype)
-
-    @property
-    def mode(self) -> Any:
-        return self.probs.argmax(-1)
-
-    @property
-    def variance(self) -> Any:
-        return self.mean
-
-    def sample(self, sample_shape: Any = ()) -> Any:
-        with no_grad():
-            probs = self.probs.detach().expand((*sample_shape, *self.param_shape))
-            total = probs.cumsum(-1)
-            u = F.rand((*probs.shape[:-1], 1), dtype=probs.dtype) * total[..., -1:]
-            return (total <= u).sum(-1).clamp(max=self._num_events - 1)
-
-    def log_prob(self, value: Any) -> Any:
-        self._validate_sample(value)
-        value = value.to(int64).unsqueeze(-1)
-        shape = F.broadcast_tensors(value, self.logits[..., :1])[0].shape
-        logits = self.logits.expand((*shape[:-1], self._num_events))
-        return logits.gather(-1, value.expand(shape)).squeeze(-1)
-
-    def entropy(self) -> Any:
-        low = -3.4028234663852886e38 if self.logits.dtype.name == "float32" else -1.8e308
-        logits = self.logits.clamp(min=max(low, -1.7976931348623157e308))
-        return -(logits * self.probs).sum(-1)
-
-    def enumerate_support(self, expand: bool = True) -> Any:
-        values = F.arange(self._num_events).reshape(-1, *(1,) * len(self._batch_shape))
-        return values.expand(-1, *self._batch_shape) if expand else values
-
-
-class OfCategories(Distribution):
-    """What distributions of vectors with a number for each category share.
-
-    Args:
-        probs: the probabilities, up to a factor; or
-        logits: their logarithms, up to a summand.
-        validate_args: whether they are checked.
-    """
-
-    arg_constraints: ClassVar = {"probs": c.simplex, "logits": c.real_vector}
-
-    def __init__(
-        self, probs: Any = None, logits: Any = None, validate_args: bool | None = None
-    ) -> None:
-        self._categorical = Categorical(probs, logits, validate_args)
-        count = self._categorical._num_events
-        super().__init__(self._categorical.batch_shape, (count,), validate_args)
-
-    @property
-    def probs(self) -> Any:
-        """The probabilities."""
-        return self._categorical.probs
-
-    @property
-    def logits(self) -> Any:
-        """Their logarithms."""
-        return self._categorical.logits
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        made = Distribution.expand(self, batch_shape)
-        made._categorical = self._categorical.expand(batch_shape)
-        return made
-
-
-class OneHotCategorical(OfCategories):
-    """One of several categories, as a vector of one 1 among zeros; see `Categorical`."""
-
-    support = c.one_hot
-    has_enumerate_support = True
-
-    @property
-    def param_shape(self) -> tuple[int, ...]:
-        """The shape of the parameter."""
-        return self._categorical.param_shape
-
-    @property
-    def mean(self) -> Any:
-        return self.probs
-
-    @property
-    def mode(self) -> Any:
-        return self._vectors(self.probs.argmax(-1))
-
-    @property
-    def variance(self) -> Any:
-        return self.probs * (1 - self.probs)
-
-    def _vectors(self, numbers: Any) -> Any:
-        places = F.arange(self._event_shape[0])
-        return (places == numbers.unsqueeze(-1)).to(self.probs.dtype)
-
-    def sample(self, sample_shape: Any = ()) -> Any:
-        return self._vectors(self._categorical.sample(sample_shape))
-
-    def log_prob(self, value: Any) -> Any:
-        self._validate_sample(value)
-        return self._categorical.log_prob(value.argmax(-1))
-
-    def entropy(self) -> Any:
-        return self._categorical.entropy()
-
-    def enumerate_support(self, expand: bool = True) -> Any:
-        return self._vectors(self._categorical.enumerate_support(expand))
-
-
-class OneHotCategoricalStraightThrough(OneHotCategorical):
-    """`OneHotCategorical` whose samples pass gradients to the probabilities unchanged.
-
-    Source: Bengio, Léonard and Courville, "Estimating or propagating gradients through stochastic
-    neurons for conditional computation", 2013.
-    """
-
-    has_rsample = True
-
-    def rsample(self, sample_shape: Any = ()) -> Any:
-        return self.sample(sample_shape) + (self.probs - self.probs.detach())
-
-
-class Multinomial(OfCategories):
-    """How often each category comes up in `total_count` trials."""
-
-    def __init__(
-        self,
-        total_count: int = 1,
-        probs: Any = None,
-        logits: Any = None,
-        validate_args: bool | None = None,
-    ) -> None:
-        if not isinstance(total_count, int):
-            raise NotImplementedError("inhomogeneous total_count is not supported")
-        self.total_count = total_count
-        super().__init__(probs, logits, validate_args)
-
-    @property
-    def support(self) -> Any:
-        """Counts that add up to the number of trials at most."""
-        return c.multinomial(self.total_count)
-
-    @property
-    def mean(self) -> Any:
-        return self.probs * self.total_count
-
-    @property
-    def variance(self) -> Any:
-        return self.total_count * self.probs * (1 - self.probs)
-
-    def sample(self, sample_shape: Any = ()) -> Any:
-        drawn = self._categorical.sample((self.total_count, *sample_shape))
-        places = F.arange(self._event_shape[0])
-        return (places == drawn.unsqueeze(-1)).to(self.probs.dtype).sum(0)
-
-    def log_prob(self, value: Any) -> Any:
-        self._validate_sample(value)
-        logits, value = F.broadcast_tensors(self.logits, value)
-        impossible = (value == 0) & (logits == -float("inf"))
-        logits = F.where(impossible, F.zeros_like(logits), logits)
-        ways = F.lgamma(value.sum(-1) + 1) - F.lgamma(value + 1).sum(-1)
-        return ways + (logits * value).sum(-1)

@@ -10,21 +10,30 @@ from talweg.distributions.arrays import F, tensors
 from talweg.distributions.distribution import Distribution, ExponentialFamily
 
 
-class Gamma(ExponentialFamily):
-    """The gamma distribution. Samples have gradients with respect to both parameters.
-
-    Args:
-        concentration: also called shape, or alpha.
-        rate: the inverse of the scale, or beta.
-    """
-
+class _OfRate(Distribution):
     arg_constraints: ClassVar = {"concentration": c.positive, "rate": c.positive}
-    support = c.nonnegative
     has_rsample = True
 
     def __init__(self, concentration: Any, rate: Any, validate_args: bool | None = None) -> None:
         self.concentration, self.rate = tensors(concentration, rate)
         super().__init__(self.concentration.shape, validate_args=validate_args)
+
+
+class Gamma(_OfRate, ExponentialFamily):
+    """The gamma distribution. Samples have gradients with respect to both parameters.
+
+    Args:
+        concentration: also called shape, or alpha.
+        rate: the inverse of the scale, or beta.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.Gamma(1.0, 2.0).mean
+        tensor(0.5000)
+    """
+
+    support = c.nonnegative
 
     @property
     def mean(self) -> Any:
@@ -53,7 +62,17 @@ class Gamma(ExponentialFamily):
 
 
 class Chi2(Gamma):
-    """The distribution of sums of `df` squares of standard normal numbers."""
+    """The distribution of sums of `df` squares of standard normal numbers.
+
+    Args:
+        df: how many; any positive number.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.Chi2(3.0).mean
+        tensor(3.)
+    """
 
     arg_constraints: ClassVar = {"df": c.positive}
 
@@ -66,16 +85,20 @@ class Chi2(Gamma):
         self.rate = F.full_like(self.df, 0.5)
 
 
-class InverseGamma(Distribution):
-    """The distribution of inverses of gamma numbers."""
+class InverseGamma(_OfRate):
+    """The distribution of inverses of gamma numbers.
 
-    arg_constraints: ClassVar = {"concentration": c.positive, "rate": c.positive}
+    Args:
+        concentration, rate: of these numbers, see `Gamma`.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.InverseGamma(3.0, 4.0).mean
+        tensor(2.)
+    """
+
     support = c.positive
-    has_rsample = True
-
-    def __init__(self, concentration: Any, rate: Any, validate_args: bool | None = None) -> None:
-        self.concentration, self.rate = tensors(concentration, rate)
-        super().__init__(self.concentration.shape, validate_args=validate_args)
 
     @property
     def mean(self) -> Any:
@@ -107,7 +130,17 @@ class InverseGamma(Distribution):
 
 
 class Dirichlet(ExponentialFamily):
-    """The Dirichlet distribution of vectors that add up to 1."""
+    """The Dirichlet distribution of vectors that add up to 1.
+
+    Args:
+        concentration: [..., n], positive; the larger their sum, the nearer to the mean.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.Dirichlet(tw.tensor([1.0, 3.0])).mean
+        tensor([0.2500, 0.7500])
+    """
 
     arg_constraints: ClassVar = {"concentration": c.independent(c.positive, 1)}
     support = c.simplex
@@ -162,7 +195,18 @@ class Dirichlet(ExponentialFamily):
 
 
 class Beta(ExponentialFamily):
-    """The beta distribution on [0, 1]."""
+    """The beta distribution on [0, 1].
+
+    Args:
+        concentration1: or alpha: of ones seen.
+        concentration0: or beta: of zeros seen.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.Beta(1.0, 3.0).mean
+        tensor(0.2500)
+    """
 
     arg_constraints: ClassVar = {"concentration1": c.positive, "concentration0": c.positive}
     support = c.unit_interval
@@ -203,7 +247,19 @@ class Beta(ExponentialFamily):
 
 
 class StudentT(Distribution):
-    """Student's distribution of `df` degrees of freedom."""
+    """Student's distribution of `df` degrees of freedom.
+
+    Args:
+        df: the smaller, the longer the tails.
+        loc: the middle.
+        scale: positive.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.StudentT(4.0).variance
+        tensor(2.)
+    """
 
     arg_constraints: ClassVar = {"df": c.positive, "loc": c.real, "scale": c.positive}
     support = c.real
@@ -250,7 +306,18 @@ class StudentT(Distribution):
 
 
 class FisherSnedecor(Distribution):
-    """The distribution of ratios of two mean squares."""
+    """The distribution of ratios of two mean squares, of F tests.
+
+    Args:
+        df1: how many squares are above.
+        df2: how many are below.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.FisherSnedecor(2.0, 4.0).mean
+        tensor(2.)
+    """
 
     arg_constraints: ClassVar = {"df1": c.positive, "df2": c.positive}
     support = c.positive

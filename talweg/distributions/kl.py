@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from talweg.distributions.arrays import F
+from talweg.distributions.categories import Categorical, OneHotCategorical
 from talweg.distributions.continuous import (
     Cauchy,
     Exponential,
@@ -20,9 +21,7 @@ from talweg.distributions.continuous import (
 from talweg.distributions.discrete import (
     Bernoulli,
     Binomial,
-    Categorical,
     Geometric,
-    OneHotCategorical,
     Poisson,
 )
 from talweg.distributions.distribution import Distribution

@@ -9,14 +9,10 @@ from talweg.base.errors import InvalidValue
 from talweg.base.shapes import broadcast_shapes
 from talweg.distributions import constraints as c
 from talweg.distributions.arrays import F, tensors
+from talweg.distributions.covariances import MATRICES, Covaried, log_diagonal, the_one_given
 from talweg.distributions.distribution import Distribution, ExponentialFamily
 from talweg.distributions.gammas import Beta, Chi2
-from talweg.distributions.structured import factor_of
 from talweg.engine.modes import no_grad
-
-
-def _log_diagonal(factor: Any) -> Any:
-    return factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 
 class LowRankMultivariateNormal(Distribution):
@@ -28,6 +24,12 @@ class LowRankMultivariateNormal(Distribution):
         loc: the mean, [..., n].
         cov_factor: W, [..., n, m].
         cov_diag: d, positive, [..., n].
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.LowRankMultivariateNormal(tw.zeros(3), tw.ones(3, 1), tw.ones(3)).variance
+        tensor([2., 2., 2.])
     """
 
     arg_constraints: ClassVar = {
@@ -109,7 +111,7 @@ class LowRankMultivariateNormal(Distribution):
         return self.loc + (self.cov_factor @ common).squeeze(-1) + own
 
     def _log_det(self) -> Any:
-        return 2 * _log_diagonal(self._capacitance) + self.cov_diag.log().sum(-1)
+        return 2 * log_diagonal(self._capacitance) + self.cov_diag.log().sum(-1)
 
     def _distance(self, gap: Any) -> Any:
         """Return Mahalanobis' squared distances."""
@@ -125,7 +127,7 @@ class LowRankMultivariateNormal(Distribution):
         return 0.5 * (self._event_shape[0] * (1 + math.log(2 * math.pi)) + self._log_det())
 
 
-class Wishart(ExponentialFamily):
+class Wishart(Covaried, ExponentialFamily):
     """The distribution of sums of outer products of normal vectors.
 
     Samples are made by Bartlett's decomposition.
@@ -134,14 +136,15 @@ class Wishart(ExponentialFamily):
         df: how many vectors, above n - 1; any real number.
         covariance_matrix, precision_matrix, scale_tril: one of these three, [..., n, n]: the
             vectors' covariance, its inverse, or its Cholesky factor.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.Wishart(3.0, covariance_matrix=tw.eye(2)).mean.tolist()
+        [[3.0, 0.0], [0.0, 3.0]]
     """
 
-    arg_constraints: ClassVar = {
-        "covariance_matrix": c.positive_definite,
-        "precision_matrix": c.positive_definite,
-        "scale_tril": c.lower_cholesky,
-        "df": c.dependent,
-    }
+    arg_constraints: ClassVar = {**MATRICES, "df": c.dependent}
     support = c.positive_definite
     has_rsample = True
 
@@ -153,20 +156,7 @@ class Wishart(ExponentialFamily):
         scale_tril: Any = None,
         validate_args: bool | None = None,
     ) -> None:
-        given = {
-            "covariance_matrix": covariance_matrix,
-            "precision_matrix": precision_matrix,
-            "scale_tril": scale_tril,
-        }
-        found = {k: v for k, v in given.items() if v is not None}
-        if len(found) != 1:
-            raise InvalidValue(
-                "Exactly one of covariance_matrix or precision_matrix or scale_tril may be "
-                "specified."
-            )
-        ((name, matrix),) = found.items()
-        if matrix.ndim < 2:
-            raise InvalidValue(f"{name} must be at least two-dimensional")
+        name, matrix = the_one_given(covariance_matrix, precision_matrix, scale_tril)
         if isinstance(df, int | float):
             df = F.full(matrix.shape[:-2], float(df), dtype=matrix.dtype)
         batch, n = broadcast_shapes(matrix.shape[:-2], df.shape), matrix.shape[-1]
@@ -179,7 +169,7 @@ class Wishart(ExponentialFamily):
 
     def _expanded(self) -> None:
         n = self._event_shape[-1]
-        self._factor = factor_of(self.__dict__)
+        super()._expanded()
         less = F.arange(n).to(self.df.dtype)
         self._chi2 = Chi2(self.df.unsqueeze(-1) - less, validate_args=False)
 
@@ -187,15 +177,6 @@ class Wishart(ExponentialFamily):
         df = self.df.expand(batch_shape)
         factor = self._factor.expand(*batch_shape, *self._event_shape)
         return Wishart(df, scale_tril=factor, validate_args=False)
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in self.arg_constraints or "_factor" not in self.__dict__:
-            raise AttributeError(name)
-        if name == "scale_tril":
-            return self._factor
-        if name == "covariance_matrix":
-            return self._factor @ self._factor.mT
-        return F.cholesky_inverse(self._factor)
 
     def _wide(self, value: Any) -> Any:
         return value.unsqueeze(-1).unsqueeze(-1)
@@ -226,7 +207,7 @@ class Wishart(ExponentialFamily):
 
     def _log_root(self) -> Any:
         n = self._event_shape[-1]
-        return n * math.log(2) / 2 + _log_diagonal(self._factor)
+        return n * math.log(2) / 2 + log_diagonal(self._factor)
 
     def log_prob(self, value: Any) -> Any:
         self._validate_sample(value)
@@ -262,6 +243,13 @@ class LKJCholesky(Distribution):
     Args:
         dim: of the matrices, 2 or more.
         concentration: positive; 1 is even.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> factor = D.LKJCholesky(3).sample()
+        >>> (factor @ factor.T).diagonal()
+        tensor([1., 1., 1.])
     """
 
     arg_constraints: ClassVar = {"concentration": c.positive}

@@ -6,7 +6,8 @@ from typing import Any
 
 from talweg.distributions import constraints as c
 from talweg.distributions.arrays import F, clamped
-from talweg.distributions.discrete import Chance, OfCategories
+from talweg.distributions.categories import OfCategories
+from talweg.distributions.discrete import Chance
 from talweg.engine.tensor import Tensor
 
 
@@ -14,6 +15,17 @@ class RelaxedBernoulli(Chance):
     """Numbers between 0 and 1 that come near 0 or 1 for low temperatures, with gradients.
 
     Source: Maddison, Mnih and Teh, "The concrete distribution", 2017.
+
+    Args:
+        temperature: positive.
+        probs: the probability of 1; or
+        logits: its log odds.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> 0 < D.RelaxedBernoulli(0.5, 0.3).sample().item() < 1
+        True
     """
 
     support = c.unit_interval
@@ -46,7 +58,21 @@ class RelaxedBernoulli(Chance):
 
 
 class RelaxedOneHotCategorical(OfCategories):
-    """Vectors that add up to 1 and come near a category for low temperatures, with gradients."""
+    """Vectors that add up to 1 and come near a category for low temperatures, with gradients.
+
+    Source: Maddison, Mnih and Teh, "The concrete distribution", 2017.
+
+    Args:
+        temperature: positive.
+        probs: the weights of the categories; or
+        logits: logarithms of weights.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.RelaxedOneHotCategorical(0.5, tw.ones(3)).sample().sum()
+        tensor(1.0000)
+    """
 
     support = c.simplex
     has_rsample = True

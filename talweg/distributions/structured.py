@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from talweg.base.errors import InvalidValue
 from talweg.distributions import constraints as c
 from talweg.distributions.arrays import F
 from talweg.distributions.continuous import Normal
+from talweg.distributions.covariances import MATRICES, Covaried, log_diagonal, the_one_given
 from talweg.distributions.distribution import Distribution
 from talweg.distributions.transforms import (
     ComposeTransform,
@@ -22,7 +23,19 @@ from talweg.engine.modes import no_grad
 
 
 class Independent(Distribution):
-    """A distribution whose last batch dimensions become dimensions of one value."""
+    """A distribution whose last batch dimensions become dimensions of one value.
+
+    Args:
+        base_distribution: of the parts; their log-densities are summed.
+        reinterpreted_batch_ndims: how many dimensions.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> d = D.Independent(D.Normal(tw.zeros(2, 3), 1.0), 1)
+        >>> d.batch_shape, d.event_shape, d.log_prob(tw.zeros(2, 3)).shape
+        ((2,), (3,), (2,))
+    """
 
     def __init__(
         self,
@@ -82,7 +95,18 @@ class Independent(Distribution):
 
 
 class TransformedDistribution(Distribution):
-    """The distribution of what transforms make of another's values."""
+    """The distribution of what transforms make of another's values.
+
+    Args:
+        base_distribution: of what they are given.
+        transforms: one, or several in order.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.TransformedDistribution(D.Normal(0.0, 1.0), D.ExpTransform()).cdf(tw.tensor(1.0))
+        tensor(0.5000)
+    """
 
     def __init__(
         self,
@@ -148,7 +172,17 @@ class TransformedDistribution(Distribution):
 
 
 class LogNormal(TransformedDistribution):
-    """The distribution of exponentials of normal numbers."""
+    """The distribution of exponentials of normal numbers.
+
+    Args:
+        loc, scale: mean and standard deviation of the logarithms.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.LogNormal(0.0, 1.0).mean
+        tensor(1.6487)
+    """
 
     arg_constraints: ClassVar = {"loc": c.real, "scale": c.positive}
     has_rsample = True
@@ -193,7 +227,17 @@ class LogNormal(TransformedDistribution):
 
 
 class LogisticNormal(TransformedDistribution):
-    """Vectors that add up to 1, made of normal numbers by breaking a stick."""
+    """Vectors that add up to 1, made of normal numbers by breaking a stick.
+
+    Args:
+        loc, scale: of the normal numbers, one less than the vectors have.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.LogisticNormal(tw.zeros(2), tw.ones(2)).sample().shape
+        (3,)
+    """
 
     has_rsample = True
 
@@ -204,7 +248,19 @@ class LogisticNormal(TransformedDistribution):
 
 
 class MixtureSameFamily(Distribution):
-    """A mixture: a category chooses among the last batch dimension of one distribution."""
+    """A mixture: a category chooses among the last batch dimension of one distribution.
+
+    Args:
+        mixture_distribution: a `Categorical`.
+        component_distribution: a batch of distributions.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> parts = D.Normal(tw.tensor([-1.0, 3.0]), 1.0)
+        >>> D.MixtureSameFamily(D.Categorical(tw.ones(2)), parts).mean
+        tensor(1.)
+    """
 
     def __init__(
         self,
@@ -263,33 +319,22 @@ class MixtureSameFamily(Distribution):
             return drawn.gather(axis, at).squeeze(axis)
 
 
-def factor_of(held: Mapping[str, Any]) -> Any:
-    """Return Cholesky's factor of a covariance that is given in one of three ways."""
-    if "scale_tril" in held:
-        return held["scale_tril"]
-    if "covariance_matrix" in held:
-        return F.cholesky_of(held["covariance_matrix"])
-    precision = held["precision_matrix"]
-    turned = F.flip(F.cholesky_of(F.flip(precision, (-2, -1))), (-2, -1)).mT
-    one = F.eye(precision.shape[-1], dtype=precision.dtype)
-    return F.solve_triangular(turned, one, upper=False)
-
-
-class MultivariateNormal(Distribution):
+class MultivariateNormal(Covaried):
     """The normal distribution of vectors.
 
     Args:
-        loc: the mean.
-        covariance_matrix, precision_matrix, scale_tril: one of these three: the covariance, its
-            inverse, or its Cholesky factor.
+        loc: the mean, [..., n].
+        covariance_matrix, precision_matrix, scale_tril: one of these three, [..., n, n]: the
+            covariance, its inverse, or its Cholesky factor.
+
+    Example:
+        >>> import talweg as tw
+        >>> D = tw.distributions
+        >>> D.MultivariateNormal(tw.zeros(2), tw.eye(2)).log_prob(tw.zeros(2))
+        tensor(-1.8379)
     """
 
-    arg_constraints: ClassVar = {
-        "loc": c.real_vector,
-        "covariance_matrix": c.positive_definite,
-        "precision_matrix": c.positive_definite,
-        "scale_tril": c.lower_cholesky,
-    }
+    arg_constraints: ClassVar = {"loc": c.real_vector, **MATRICES}
     support = c.real_vector
     has_rsample = True
 
@@ -301,38 +346,15 @@ class MultivariateNormal(Distribution):
         scale_tril: Any = None,
         validate_args: bool | None = None,
     ) -> None:
-        given = {
-            "covariance_matrix": covariance_matrix,
-            "precision_matrix": precision_matrix,
-            "scale_tril": scale_tril,
-        }
-        found = {k: v for k, v in given.items() if v is not None}
-        if len(found) != 1:
-            raise InvalidValue(
-                "Exactly one of covariance_matrix or precision_matrix or scale_tril may be "
-                "specified."
-            )
-        ((name, matrix),) = found.items()
-        if loc.ndim < 1 or matrix.ndim < 2:
-            raise InvalidValue(f"loc must be a vector and {name} a matrix at least")
+        name, matrix = the_one_given(covariance_matrix, precision_matrix, scale_tril)
+        if loc.ndim < 1:
+            raise InvalidValue("loc must be at least one-dimensional.")
         batch = F.broadcast_tensors(loc[..., :1], matrix[..., 0])[0].shape[:-1]
         n = loc.shape[-1]
         self.loc = loc.expand(*batch, n)
         self.__dict__[name] = matrix.expand(*batch, n, n)
         super().__init__(batch, (n,), validate_args)
         self._expanded()
-
-    def _expanded(self) -> None:
-        self._factor = factor_of(self.__dict__)
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in self.arg_constraints or "_factor" not in self.__dict__:
-            raise AttributeError(name)
-        if name == "scale_tril":
-            return self._factor
-        if name == "covariance_matrix":
-            return self._factor @ self._factor.mT
-        return F.cholesky_inverse(self._factor)
 
     @property
     def mean(self) -> Any:
@@ -351,7 +373,7 @@ class MultivariateNormal(Distribution):
         return self.loc + (self._factor @ noise.unsqueeze(-1)).squeeze(-1)
 
     def _half_log_det(self) -> Any:
-        return self._factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return log_diagonal(self._factor)
 
     def log_prob(self, value: Any) -> Any:
         self._validate_sample(value)
