@@ -217,13 +217,6 @@ def _count(amount: Amount, size: int) -> int:
     return amount
 
 
-def _masked(mask: Tensor, places: Tensor) -> Tensor:
-    flat = METHODS["reshape"](mask.clone(), (-1,))
-    pruned = METHODS["index_fill"](flat, 0, places, 0.0)
-    whole: Tensor = METHODS["reshape"](pruned, mask.shape)
-    return whole
-
-
 class Identity(BasePruningMethod):
     """Prunes nothing, but gives the parameter a mask."""
 
@@ -232,44 +225,53 @@ class Identity(BasePruningMethod):
         return default_mask
 
 
-class RandomUnstructured(BasePruningMethod):
+class _Elements(BasePruningMethod):
+    def __init__(self, amount: Amount) -> None:
+        _check_amount(amount)
+        self.amount = amount
+
+    def scores(self, t: Tensor) -> Tensor:
+        """Return how important each element is."""
+        raise NotImplementedError
+
+    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
+        """Return the mask so far, with the least important elements pruned."""
+        count = _count(self.amount, t.numel())
+        if not count:
+            return default_mask
+        scores = METHODS["reshape"](self.scores(t), (-1,))
+        places = scores.topk(count, largest=False).indices
+        flat = METHODS["reshape"](default_mask.clone(), (-1,))
+        mask: Tensor = METHODS["reshape"](
+            METHODS["index_fill"](flat, 0, places, 0.0), default_mask.shape
+        )
+        return mask
+
+
+class RandomUnstructured(_Elements):
     """Prunes elements that are drawn.
 
     Args:
         amount: how many, or a share of them as a float.
     """
 
-    def __init__(self, amount: Amount) -> None:
-        _check_amount(amount)
-        self.amount = amount
-
-    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
-        """Return the mask so far, with drawn elements pruned."""
-        count = _count(self.amount, t.numel())
-        if not count:
-            return default_mask
-        places = METHODS["reshape"](random.rand_like(t), (-1,)).topk(count).indices
-        return _masked(default_mask, places)
+    def scores(self, t: Tensor) -> Tensor:
+        """Return numbers that are drawn."""
+        drawn: Tensor = -random.rand_like(t)
+        return drawn
 
 
-class L1Unstructured(BasePruningMethod):
+class L1Unstructured(_Elements):
     """Prunes the elements of the smallest magnitude.
 
     Args:
         amount: how many, or a share of them as a float.
     """
 
-    def __init__(self, amount: Amount) -> None:
-        _check_amount(amount)
-        self.amount = amount
-
-    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
-        """Return the mask so far, with the smallest elements pruned."""
-        count = _count(self.amount, t.numel())
-        if not count:
-            return default_mask
-        size = METHODS["reshape"](t.abs(), (-1,))
-        return _masked(default_mask, size.topk(count, largest=False).indices)
+    def scores(self, t: Tensor) -> Tensor:
+        """Return magnitudes."""
+        sizes: Tensor = t.abs()
+        return sizes
 
 
 class _Channels(BasePruningMethod):
