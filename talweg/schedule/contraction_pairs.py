@@ -19,24 +19,22 @@ SHORT = (dtypes.int8, dtypes.uint8, dtypes.int16, dtypes.bool_)
 
 def is_short(value: Scalar) -> bool:
     """Return whether an int32 is one of 16 bits that was cast, or zero."""
-    if value.dtype is not dtypes.int32:
-        return False
-    if isinstance(value, Select):
-        return is_short(value.then) and is_short(value.otherwise)
-    if isinstance(value, Constant):
-        return value.value == 0
-    return isinstance(value, Cast) and value.operand.dtype in SHORT
+    return _is_cast(value, SHORT, dtypes.int32)
 
 
 def is_bfloat16(value: Scalar) -> bool:
     """Return whether a float32 is a bfloat16 that was cast, or zero."""
-    if value.dtype is not dtypes.float32:
+    return _is_cast(value, (dtypes.bfloat16,), dtypes.float32)
+
+
+def _is_cast(value: Scalar, narrow: tuple[dtypes.DType, ...], wide: dtypes.DType) -> bool:
+    if value.dtype is not wide:
         return False
     if isinstance(value, Select):
-        return is_bfloat16(value.then) and is_bfloat16(value.otherwise)
+        return all(_is_cast(v, narrow, wide) for v in (value.then, value.otherwise))
     if isinstance(value, Constant):
         return value.value == 0
-    return isinstance(value, Cast) and value.operand.dtype is dtypes.bfloat16
+    return isinstance(value, Cast) and value.operand.dtype in narrow
 
 
 def pair(value: Scalar, index: str, extent: Place) -> Scalar:
