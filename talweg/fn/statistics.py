@@ -126,7 +126,7 @@ def quantile(
     >>> tw.quantile(tw.tensor([1.0, 2.0, 4.0]), 0.75).item()
     3.0
     """
-    return _quantile(b, "quantile", x, q, dim, keepdim, interpolation)
+    return _quantile(b, "quantile", _between, x, q, dim, keepdim, interpolation)
 
 
 def nanquantile(
@@ -146,12 +146,13 @@ def nanquantile(
     >>> tw.nanquantile(tw.tensor([1.0, float("nan"), 2.0]), 0.5).item()
     1.5
     """
-    return _quantile(b, "nanquantile", x, q, dim, keepdim, interpolation)
+    return _quantile(b, "nanquantile", _between_known, x, q, dim, keepdim, interpolation)
 
 
 def _quantile(
     b: Builder,
     name: str,
+    between: Callable[[Builder, Node, Node, str], Node],
     x: Node,
     q: Node | float,
     dim: int | None,
@@ -171,7 +172,6 @@ def _quantile(
     axis = 0 if flat else normalize_axis(dim or 0, x.rank)
     rows = reshape_to(b, x, (x.type.size,)) if flat else movedim(b, x, axis, 0)
     check_nonempty(name, rows, 0)
-    between = _between if name == "quantile" else _between_known
     parts = between(b, rows, where, interpolation)
     if not keepdim:
         return parts
