@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import talweg as tw
@@ -116,24 +115,12 @@ def train(
         for images, labels in loader:
             total += step(images, labels).item()
             rates.step()
-        curve.append({"loss": total / len(loader), "accuracy": accuracy(model, judging)})
+        right = accuracy(model, judging)
+        curve.append({"epoch": epoch + 1, "loss": total / len(loader), "accuracy": right})
         if show:
-            shown = ", ".join(f"{name} {value:.3f}" for name, value in curve[-1].items())
-            print(f"epoch {epoch + 1}: {shown} ({time.perf_counter() - began:.1f} s)", flush=True)
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in curve[-1].items())
+            print(f"{shown} ({time.perf_counter() - began:.1f} s)", flush=True)
     return curve
-
-
-def draw(curve: Sequence[dict[str, float]], path: str) -> None:
-    """Draw loss and accuracy into a picture."""
-    from matplotlib import pyplot as plt  # noqa: PLC0415
-
-    figure, axes = plt.subplots()
-    for name in curve[0]:
-        axes.plot(range(1, len(curve) + 1), [found[name] for found in curve], label=name)
-    axes.set(xlabel="epoch")
-    axes.legend()
-    figure.savefig(path)
-    plt.close(figure)
 
 
 def main() -> None:
@@ -150,7 +137,7 @@ def main() -> None:
     pictures, held_out = read(options.folder, options.download)
     model = resnet(options.blocks, len(pictures.classes))
     curve = train(model, pictures, held_out, options.epochs, workers=options.workers)
-    draw(curve, options.curve)
+    tw.training.History(curve).draw(options.curve)
 
 
 if __name__ == "__main__":

@@ -200,25 +200,12 @@ def train(
         for batch in loader:
             total += step(batch.words, batch.children, batch.labels, batch.sizes).item()
         right = judged(model, held_out, gather, batch_size)
-        found = {"loss": total / len(loader), **right}
+        found = {"epoch": epoch + 1, "loss": total / len(loader), **right}
         curve.append(found)
         if show:
-            shown = ", ".join(f"{name} {value:.3f}" for name, value in found.items())
-            print(f"epoch {epoch + 1}: {shown} ({time.perf_counter() - began:.1f} s)", flush=True)
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in found.items())
+            print(f"{shown} ({time.perf_counter() - began:.1f} s)", flush=True)
     return curve
-
-
-def draw(curve: Sequence[dict[str, float]], path: str) -> None:
-    """Draw the loss and the shares of right answers into a picture."""
-    from matplotlib import pyplot as plt  # noqa: PLC0415
-
-    figure, axes = plt.subplots()
-    for name in curve[0]:
-        axes.plot(range(1, len(curve) + 1), [found[name] for found in curve], label=name)
-    axes.set(xlabel="epoch")
-    axes.legend()
-    figure.savefig(path)
-    plt.close(figure)
 
 
 def vocabulary(trees: Sequence[Tree]) -> Vocab:
@@ -244,7 +231,8 @@ def main() -> None:
     vocab = vocabulary(trees)
     print(f"{len(trees)} trees to train on, {len(held_out)} held out, {len(vocab)} words")
     model = TreeLSTM(len(vocab))
-    draw(train(model, trees, held_out, vocab, options.epochs), options.curve)
+    curve = train(model, trees, held_out, vocab, options.epochs)
+    tw.training.History(curve).draw(options.curve)
 
 
 if __name__ == "__main__":
