@@ -1,14 +1,10 @@
-"""Activation functions as layers. All keep the shape of their input unless said otherwise."""
+"""Activation functions as layers, element by element."""
 
 from __future__ import annotations
 
-from talweg.base.dtypes import DType
-from talweg.base.errors import ShapeError
-from talweg.engine.creation import full
 from talweg.engine.tensor import Tensor
 from talweg.nn import functional as F
 from talweg.nn.module import Module
-from talweg.nn.parameter import Parameter
 
 
 class _InPlace(Module):
@@ -25,6 +21,11 @@ class _InPlace(Module):
 class ReLU(_InPlace):
     """max(x, 0).
 
+    Args:
+        inplace: write the result into the input, whose old values are gone; it saves memory.
+
+    Shape: any, kept.
+
     Example:
         >>> import talweg as tw
         >>> tw.nn.ReLU()(tw.tensor([-1.0, 2.0])).tolist()
@@ -36,84 +37,219 @@ class ReLU(_InPlace):
 
 
 class ReLU6(_InPlace):
-    """min(max(x, 0), 6)."""
+    """min(max(x, 0), 6).
+
+    Krizhevsky, "Convolutional deep belief networks on CIFAR-10" (2010).
+
+    Args:
+        inplace: write the result into the input.
+
+    Shape: any, kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.ReLU6()(tw.tensor([-1.0, 3.0, 9.0])).tolist()
+        [0.0, 3.0, 6.0]
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.relu6(input, inplace=self.inplace)
 
 
 class SELU(_InPlace):
-    """The scaled `ELU` that keeps mean 0 and variance 1."""
+    """1.0507 times an `ELU` whose alpha is 1.6733, which keeps mean 0 and variance 1.
+
+    Klambauer et al., "Self-normalizing neural networks" (2017). Weights are normal numbers of
+    variance 1 / fan_in, and `AlphaDropout` goes with it.
+
+    Args:
+        inplace: write the result into the input.
+
+    Shape: any, kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.SELU()(tw.tensor([-1.0, 0.0, 1.0]))
+        tensor([-1.1113,  0.0000,  1.0507])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.selu(input, inplace=self.inplace)
 
 
 class SiLU(_InPlace):
-    """x * sigmoid(x)."""
+    """x * sigmoid(x), also called swish.
+
+    Hendrycks and Gimpel, "Gaussian error linear units" (2016); Ramachandran, Zoph and Le,
+    "Searching for activation functions" (2017).
+
+    Args:
+        inplace: write the result into the input.
+
+    Shape: any, kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.SiLU()(tw.tensor([-1.0, 0.0, 1.0]))
+        tensor([-0.2689,  0.0000,  0.7311])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.silu(input, inplace=self.inplace)
 
 
 class Mish(_InPlace):
-    """x * tanh(softplus(x))."""
+    """x * tanh(softplus(x)).
+
+    Misra, "Mish: a self regularized non-monotonic activation function" (2020).
+
+    Args:
+        inplace: write the result into the input.
+
+    Shape: any, kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.Mish()(tw.tensor([-1.0, 0.0, 1.0]))
+        tensor([-0.3034,  0.0000,  0.8651])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.mish(input, inplace=self.inplace)
 
 
 class Hardswish(_InPlace):
-    """x * hardsigmoid(x)."""
+    """x * hardsigmoid(x): `SiLU` in three pieces, without exp.
+
+    Howard et al., "Searching for MobileNetV3" (2019).
+
+    Args:
+        inplace: write the result into the input.
+
+    Shape: any, kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.Hardswish()(tw.tensor([-1.5, 0.0, 3.0])).tolist()
+        [-0.375, 0.0, 3.0]
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.hardswish(input, inplace=self.inplace)
 
 
 class Hardsigmoid(_InPlace):
-    """min(max(x + 3, 0), 6) / 6."""
+    """min(max(x + 3, 0), 6) / 6: `Sigmoid` in three pieces.
+
+    Args:
+        inplace: write the result into the input.
+
+    Shape: any, kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.Hardsigmoid()(tw.tensor([-4.0, 0.0, 4.0])).tolist()
+        [0.0, 0.5, 1.0]
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.hardsigmoid(input, inplace=self.inplace)
 
 
 class Sigmoid(Module):
-    """1 / (1 + exp(-x))."""
+    """1 / (1 + exp(-x)), between 0 and 1.
+
+    `nn.BCEWithLogitsLoss` contains it, and is exact where this one is 0 or 1 already.
+
+    Shape: any, kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.Sigmoid()(tw.tensor([-2.0, 0.0, 2.0]))
+        tensor([0.1192, 0.5000, 0.8808])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.sigmoid(input)
 
 
 class Tanh(Module):
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent, between -1 and 1.
+
+    Shape: any, kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.Tanh()(tw.tensor([-1.0, 0.0, 1.0]))
+        tensor([-0.7616,  0.0000,  0.7616])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.tanh(input)
 
 
 class LogSigmoid(Module):
-    """log(sigmoid(x)), without underflow."""
+    """log(sigmoid(x)), without underflow.
+
+    Shape: any, kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.LogSigmoid()(tw.tensor([-200.0, 0.0]))
+        tensor([-200.0000,   -0.6931])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.logsigmoid(input)
 
 
 class Softsign(Module):
-    """x / (1 + |x|)."""
+    """x / (1 + |x|), between -1 and 1.
+
+    Shape: any, kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.Softsign()(tw.tensor([-1.0, 0.0, 3.0])).tolist()
+        [-0.5, 0.0, 0.75]
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.softsign(input)
 
 
 class Tanhshrink(Module):
-    """x - tanh(x)."""
+    """x - tanh(x).
+
+    Shape: any, kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.Tanhshrink()(tw.tensor([0.0, 1.0, 2.0]))
+        tensor([0.0000, 0.2384, 1.0360])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.tanhshrink(input)
 
 
 class ELU(Module):
-    """x where positive, alpha * (exp(x) - 1) elsewhere."""
+    """x where positive, alpha * (exp(x) - 1) elsewhere.
+
+    Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network learning by exponential
+    linear units" (2016).
+
+    Args:
+        alpha: the results are above -alpha.
+        inplace: write the result into the input.
+
+    Shape: any, kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.ELU()(tw.tensor([-1.0, 0.0, 1.0]))
+        tensor([-0.6321,  0.0000,  1.0000])
+    """
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
@@ -128,7 +264,21 @@ class ELU(Module):
 
 
 class CELU(ELU):
-    """x where positive, alpha * (exp(x / alpha) - 1) elsewhere."""
+    """x where positive, alpha * (exp(x / alpha) - 1) elsewhere: an `ELU` whose slope has no jump.
+
+    Barron, "Continuously differentiable exponential linear units" (2017).
+
+    Args:
+        alpha: the results are above -alpha.
+        inplace: write the result into the input.
+
+    Shape: any, kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.CELU(alpha=2.0)(tw.tensor([-2.0, 0.0, 1.0]))
+        tensor([-1.2642,  0.0000,  1.0000])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.celu(input, self.alpha, inplace=self.inplace)
@@ -137,8 +287,18 @@ class CELU(ELU):
 class GELU(Module):
     """x times the probability that a standard normal number is below x.
 
+    Hendrycks and Gimpel, "Gaussian error linear units" (2016).
+
     Args:
-        approximate: "none" or "tanh".
+        approximate: "none", or "tanh" for the formula of GPT-2:
+            x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x ** 3))).
+
+    Shape: any, kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.GELU()(tw.tensor([-1.0, 0.0, 1.0]))
+        tensor([-0.1587,  0.0000,  0.8413])
     """
 
     def __init__(self, approximate: str = "none") -> None:
@@ -152,73 +312,20 @@ class GELU(Module):
         return f"approximate={self.approximate!r}"
 
 
-class LeakyReLU(Module):
-    """x where positive, negative_slope * x elsewhere."""
-
-    def __init__(self, negative_slope: float = 1e-2, inplace: bool = False) -> None:
-        super().__init__()
-        self.negative_slope = negative_slope
-        self.inplace = inplace
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.leaky_relu(input, self.negative_slope, inplace=self.inplace)
-
-    def extra_repr(self) -> str:
-        return f"negative_slope={self.negative_slope}" + (", inplace=True" if self.inplace else "")
-
-
-class PReLU(Module):
-    """x where positive, weight * x elsewhere, with a learned weight.
+class Hardtanh(Module):
+    """x limited to [min_val, max_val].
 
     Args:
-        num_parameters: 1, or the number of channels of [N, C, *].
-        init: the weight at first.
+        min_val, max_val: the limits.
+        inplace: write the result into the input.
 
-    Attributes:
-        weight: [num_parameters].
+    Shape: any, kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.Hardtanh()(tw.tensor([-3.0, 0.5, 3.0])).tolist()
+        [-1.0, 0.5, 1.0]
     """
-
-    weight: Parameter
-
-    def __init__(
-        self,
-        num_parameters: int = 1,
-        init: float = 0.25,
-        device: object = None,
-        dtype: DType | None = None,
-    ) -> None:
-        super().__init__()
-        self.num_parameters = num_parameters
-        self.init = init
-        start = full((num_parameters,), float(init), dtype=dtype, device=device)
-        self.weight = Parameter(start)
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.prelu(input, self.weight)
-
-    def extra_repr(self) -> str:
-        return f"num_parameters={self.num_parameters}"
-
-
-class RReLU(Module):
-    """x where positive, slope * x elsewhere; in training the slopes are random."""
-
-    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False) -> None:
-        super().__init__()
-        self.lower = lower
-        self.upper = upper
-        self.inplace = inplace
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
-
-    def extra_repr(self) -> str:
-        text = f"lower={self.lower}, upper={self.upper}"
-        return text + (", inplace=True" if self.inplace else "")
-
-
-class Hardtanh(Module):
-    """x limited to [min_val, max_val]."""
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
@@ -235,7 +342,20 @@ class Hardtanh(Module):
 
 
 class Threshold(Module):
-    """x where above the threshold, `value` elsewhere."""
+    """x where above the threshold, `value` elsewhere.
+
+    Args:
+        threshold: what x is compared with.
+        value: what stands for all that is not above.
+        inplace: write the result into the input.
+
+    Shape: any, kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.Threshold(0.5, 20.0)(tw.tensor([0.5, 1.0])).tolist()
+        [20.0, 1.0]
+    """
 
     def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
         super().__init__()
@@ -252,7 +372,19 @@ class Threshold(Module):
 
 
 class Softplus(Module):
-    """log(1 + exp(beta * x)) / beta, and x itself where beta * x exceeds the threshold."""
+    """log(1 + exp(beta * x)) / beta: a smooth `ReLU`, always positive.
+
+    Args:
+        beta: the larger, the nearer to `ReLU`.
+        threshold: where beta * x exceeds it, the result is x itself.
+
+    Shape: any, kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.Softplus()(tw.tensor([-1.0, 0.0, 30.0]))
+        tensor([ 0.3133,  0.6931, 30.0000])
+    """
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         super().__init__()
@@ -267,7 +399,18 @@ class Softplus(Module):
 
 
 class Softshrink(Module):
-    """x moved towards 0 by lambd, and 0 within [-lambd, lambd]."""
+    """x moved towards 0 by lambd, and 0 within [-lambd, lambd].
+
+    Args:
+        lambd: not negative.
+
+    Shape: any, kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.Softshrink(0.5)(tw.tensor([-1.0, 0.25, 2.0])).tolist()
+        [-0.5, 0.0, 1.5]
+    """
 
     def __init__(self, lambd: float = 0.5) -> None:
         super().__init__()
@@ -281,67 +424,18 @@ class Softshrink(Module):
 
 
 class Hardshrink(Softshrink):
-    """x, and 0 within [-lambd, lambd]."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.hardshrink(input, self.lambd)
-
-
-class GLU(Module):
-    """First half * sigmoid(second half) along a dimension, whose size is halved."""
-
-    def __init__(self, dim: int = -1) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.glu(input, self.dim)
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
-
-
-class Softmax(Module):
-    """exp(x) / sum(exp(x)) along a dimension.
+    """x, and 0 within [-lambd, lambd].
 
     Args:
-        dim: where the results sum to 1; None means 0 for 0, 1 and 3 dimensions, else 1.
+        lambd: not negative.
+
+    Shape: any, kept.
 
     Example:
         >>> import talweg as tw
-        >>> tw.nn.Softmax(dim=1)(tw.zeros(1, 4)).tolist()
-        [[0.25, 0.25, 0.25, 0.25]]
+        >>> tw.nn.Hardshrink(0.5)(tw.tensor([-1.0, 0.25, 2.0])).tolist()
+        [-1.0, 0.0, 2.0]
     """
 
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        self.dim = dim
-
     def forward(self, input: Tensor) -> Tensor:
-        return F.softmax(input, self.dim)
-
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
-
-
-class Softmin(Softmax):
-    """softmax(-x) along a dimension."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.softmin(input, self.dim)
-
-
-class LogSoftmax(Softmax):
-    """log(softmax(x)) along a dimension."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        return F.log_softmax(input, self.dim)
-
-
-class Softmax2d(Module):
-    """Softmax over the channels of [N, C, H, W] or [C, H, W]."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        if input.ndim not in (3, 4):
-            raise ShapeError(f"Softmax2d: expected 3 or 4 dimensions, got shape {input.shape}")
-        return F.softmax(input, -3)
+        return F.hardshrink(input, self.lambd)

@@ -300,7 +300,19 @@ class ParameterList(Module):
 
 
 class ParameterDict(Module):
-    """Parameters by name; Tensors become Parameters."""
+    """Parameters by name; Tensors become Parameters.
+
+    Args:
+        parameters: a mapping, or pairs of names and Tensors.
+
+    Example:
+        >>> import talweg as tw
+        >>> scales = tw.nn.ParameterDict({"low": tw.zeros(2), "high": tw.ones(2)})
+        >>> sorted(name for name, _ in scales.named_parameters())
+        ['high', 'low']
+        >>> scales["high"].requires_grad
+        True
+    """
 
     def __init__(
         self, parameters: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]] | None = None

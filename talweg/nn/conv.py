@@ -223,15 +223,22 @@ class Conv3d(_Conv):
 
     Args:
         in_channels, out_channels: numbers of channels.
-        kernel_size, stride, padding, dilation, groups, bias, padding_mode: as for `Conv2d`.
+        kernel_size, stride, padding, dilation, groups, bias, padding_mode: as for `Conv2d`, three
+            numbers where it takes two.
 
     Shape: [N, in_channels, D, H, W] or without N to [N, out_channels, D', H', W'], each size as in
         `Conv2d`.
+
+    Attributes:
+        weight: [out_channels, in_channels / groups, *kernel_size].
+        bias: [out_channels] or None.
 
     Example:
         >>> import talweg as tw
         >>> tw.nn.Conv3d(1, 4, kernel_size=3)(tw.ones(2, 1, 8, 8, 8)).shape
         (2, 4, 6, 6, 6)
+        >>> tw.nn.Conv3d(1, 4, (1, 3, 3), stride=(1, 2, 2))(tw.ones(2, 1, 8, 9, 9)).shape
+        (2, 4, 8, 4, 4)
     """
 
     axes = 3
@@ -291,9 +298,26 @@ class _ConvTranspose(_ConvBase):
 
 
 class ConvTranspose1d(_ConvTranspose):
-    """The adjoint of `Conv1d`; see `ConvTranspose2d`.
+    """The adjoint of `Conv1d`: makes sequences longer; as `functional.conv_transpose1d`.
 
-    Shape: [N, in_channels, L] or [in_channels, L] to [N, out_channels, L'].
+    Args:
+        in_channels, out_channels: numbers of channels.
+        kernel_size, stride, padding, output_padding, groups, bias, dilation: as for
+            `ConvTranspose2d`.
+        padding_mode: only "zeros".
+
+    Shape: [N, in_channels, L] or [in_channels, L] to [N, out_channels, L'], where L' =
+        (L - 1) * stride - 2 * padding + dilation * (kernel_size - 1) + output_padding + 1.
+
+    Attributes:
+        weight: [in_channels, out_channels / groups, kernel_size].
+        bias: [out_channels] or None.
+
+    Example:
+        >>> import talweg as tw
+        >>> up = tw.nn.ConvTranspose1d(4, 2, kernel_size=4, stride=2, padding=1)
+        >>> up(tw.ones(1, 4, 50)).shape
+        (1, 2, 100)
     """
 
     axes = 1
@@ -326,9 +350,25 @@ class ConvTranspose2d(_ConvTranspose):
 
 
 class ConvTranspose3d(_ConvTranspose):
-    """The adjoint of `Conv3d`; see `ConvTranspose2d`.
+    """The adjoint of `Conv3d`: makes volumes larger; as `functional.conv_transpose3d`.
 
-    Shape: [N, in_channels, D, H, W] or without N to [N, out_channels, D', H', W'].
+    Args:
+        in_channels, out_channels: numbers of channels.
+        kernel_size, stride, padding, output_padding, groups, bias, dilation: as for
+            `ConvTranspose2d`.
+        padding_mode: only "zeros".
+
+    Shape: [N, in_channels, D, H, W] or without N to [N, out_channels, D', H', W'], each size as in
+        `ConvTranspose2d`.
+
+    Attributes:
+        weight: [in_channels, out_channels / groups, *kernel_size].
+        bias: [out_channels] or None.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.ConvTranspose3d(4, 2, kernel_size=2, stride=2)(tw.ones(1, 4, 3, 3, 3)).shape
+        (1, 2, 6, 6, 6)
     """
 
     axes = 3

@@ -23,7 +23,7 @@ class _Dropout(Module):
 class Dropout(_Dropout):
     """Set elements to 0 with probability p and multiply the others by 1 / (1 - p).
 
-    In training mode only: after `model.eval()` it gives its input.
+    In training mode only: after `model.eval()` it gives its input (Srivastava et al., 2014).
 
     Args:
         p: from 0 to 1.
@@ -35,6 +35,8 @@ class Dropout(_Dropout):
         >>> import talweg as tw
         >>> tw.nn.Dropout(0.5).eval()(tw.ones(3)).tolist()
         [1.0, 1.0, 1.0]
+        >>> sorted(set(tw.nn.Dropout(0.5)(tw.ones(100)).tolist()))
+        [0.0, 2.0]
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -42,35 +44,108 @@ class Dropout(_Dropout):
 
 
 class Dropout1d(_Dropout):
-    """Set whole channels of [N, C, L] or [C, L] to 0."""
+    """Set whole channels to 0 with probability p and multiply the others by 1 / (1 - p).
+
+    In training mode only (Tompson et al., 2015): neighbouring elements of a channel are alike, and
+    `Dropout` would leave most of what they say.
+
+    Args:
+        p: from 0 to 1.
+        inplace: overwrite the input.
+
+    Shape: [N, C, L] or [C, L], kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> drawn = tw.nn.Dropout1d(0.5)(tw.ones(4, 8, 5))
+        >>> bool((drawn == drawn[:, :, :1]).all())
+        True
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout1d(input, self.p, self.training, self.inplace)
 
 
 class Dropout2d(_Dropout):
-    """Set whole channels of [N, C, H, W] to 0."""
+    """Set whole channels to 0 with probability p and multiply the others by 1 / (1 - p).
+
+    In training mode only; see `Dropout1d`.
+
+    Args:
+        p: from 0 to 1.
+        inplace: overwrite the input.
+
+    Shape: [N, C, H, W], kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> drawn = tw.nn.Dropout2d(0.5)(tw.ones(4, 8, 5, 5))
+        >>> bool((drawn == drawn[:, :, :1, :1]).all())
+        True
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout2d(input, self.p, self.training, self.inplace)
 
 
 class Dropout3d(_Dropout):
-    """Set whole channels of [N, C, D, H, W] or [C, D, H, W] to 0."""
+    """Set whole channels to 0 with probability p and multiply the others by 1 / (1 - p).
+
+    In training mode only; see `Dropout1d`.
+
+    Args:
+        p: from 0 to 1.
+        inplace: overwrite the input.
+
+    Shape: [N, C, D, H, W] or [C, D, H, W], kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.Dropout3d(0.5).eval()(tw.ones(1, 2, 3, 3, 3)).sum().item()
+        54.0
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout3d(input, self.p, self.training, self.inplace)
 
 
 class AlphaDropout(_Dropout):
-    """Drop elements to the low end of `SELU`, keeping mean 0 and variance 1."""
+    """Drop elements to the low end of `SELU`, keeping mean 0 and variance 1.
+
+    In training mode only (Klambauer et al., 2017).
+
+    Args:
+        p: the share of elements that are dropped.
+        inplace: overwrite the input.
+
+    Shape: any, kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> drawn = tw.nn.AlphaDropout(0.3)(tw.randn(100_000))
+        >>> abs(drawn.mean().item()) < 0.05, abs(drawn.std().item() - 1) < 0.05
+        (True, True)
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.alpha_dropout(input, self.p, self.training, self.inplace)
 
 
 class FeatureAlphaDropout(_Dropout):
-    """Drop whole channels of [N, C, *] as `AlphaDropout` drops elements."""
+    """Drop whole channels as `AlphaDropout` drops elements.
+
+    Args:
+        p: the share of channels that are dropped.
+        inplace: overwrite the input.
+
+    Shape: [N, C, *], kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> drawn = tw.nn.FeatureAlphaDropout(0.5)(tw.ones(4, 8, 5))
+        >>> bool((drawn == drawn[:, :, :1]).all())
+        True
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.feature_alpha_dropout(input, self.p, self.training, self.inplace)

@@ -149,10 +149,25 @@ class Embedding(_Table):
 class EmbeddingBag(_Table):
     """Sums, means or maxima of bags of rows of a learned table; see `functional.embedding_bag`.
 
+    Args:
+        num_embeddings: rows of the table.
+        embedding_dim: their size.
+        max_norm, norm_type, scale_grad_by_freq, sparse: as for `Embedding`.
+        mode: "mean", "sum" or "max".
+        include_last_offset: the last offset is the end of the last bag, no beginning.
+        padding_idx: a row that counts for nothing.
+
     Shape: [B, N], or [n] and offsets [B], to [B, embedding_dim].
 
     Attributes:
         weight: [num_embeddings, embedding_dim], normal at first.
+
+    Example:
+        >>> import talweg as tw
+        >>> layer = tw.nn.EmbeddingBag(10, 3)
+        >>> words, begins = tw.tensor([1, 2, 4, 5, 4]), tw.tensor([0, 2])  # bags of 2 and 3
+        >>> layer(words, begins).shape
+        (2, 3)
     """
 
     def __init__(

@@ -36,9 +36,18 @@ class Flatten(Module):
 
 
 class Unflatten(Module):
-    """Cut one dimension into several.
+    """Cut one dimension into several; undoes `Flatten`.
+
+    Args:
+        dim: which one.
+        unflattened_size: the sizes; one of them may be -1, and follows from the others.
 
     Shape: [*, n, *] to [*, *unflattened_size, *].
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.Unflatten(1, (3, -1))(tw.ones(2, 12)).shape
+        (2, 3, 4)
     """
 
     def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:

@@ -170,9 +170,14 @@ class FractionalMaxPool2d(_FractionalMaxPool):
 
 
 class FractionalMaxPool3d(_FractionalMaxPool):
-    """Maxima of windows of volumes; see `FractionalMaxPool2d`.
+    """Maxima of windows of volumes that begin at drawn places; see `FractionalMaxPool2d`.
 
     Shape: [N, C, D, H, W] or [C, D, H, W] to the same with smaller D, H and W.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.FractionalMaxPool3d(2, output_size=3)(tw.ones(1, 3, 6, 6, 6)).shape
+        (1, 3, 3, 3, 3)
     """
 
     axes = 3

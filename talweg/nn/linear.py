@@ -17,7 +17,14 @@ from talweg.nn.parameter import Parameter
 class Identity(Module):
     """Return the input; any arguments are accepted and ignored.
 
-    Shape: [*] to [*].
+    It takes the place of a layer that is not wanted, as `model.fc = tw.nn.Identity()` does.
+
+    Shape: any, kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.Identity(54, unused=0.1)(tw.ones(2)).tolist()
+        [1.0, 1.0]
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -85,13 +92,23 @@ class Linear(Module):
 
 
 class Bilinear(Module):
-    """y[k] = x1 @ weight[k] @ x2 + bias[k].
+    """Products of two inputs, weighted: y[k] = x1 @ weight[k] @ x2 + bias[k].
+
+    Args:
+        in1_features, in2_features: the last sizes of the inputs.
+        out_features: the last size of the result.
+        bias: whether a number per output is added.
 
     Shape: [*, in1_features] and [*, in2_features] to [*, out_features].
 
     Attributes:
         weight: [out_features, in1_features, in2_features], uniform within ±1 / sqrt(in1_features).
         bias: [out_features], likewise, or None.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.Bilinear(20, 30, 40)(tw.ones(128, 20), tw.ones(128, 30)).shape
+        (128, 40)
     """
 
     weight: Parameter

@@ -7,12 +7,11 @@ are those of the functions of the same name in `nn.functional`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from talweg.engine.tensor import Tensor
 from talweg.nn import functional as F
 from talweg.nn.averages import meant
-from talweg.nn.distance import PairwiseDistance
 from talweg.nn.module import Module
 
 
@@ -78,7 +77,21 @@ class L1Loss(_Loss):
 
 
 class SmoothL1Loss(_Loss):
-    """A parabola for differences below beta, |input - target| - beta / 2 beyond."""
+    """A parabola for differences below beta, |input - target| - beta / 2 beyond.
+
+    Girshick, "Fast R-CNN" (2015).
+
+    Shape: two Tensors of one shape to a scalar; with reduction "none" to that shape.
+
+    Args:
+        reduction: "mean", "sum" or "none".
+        beta: the parabola is difference² / (2 * beta).
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.SmoothL1Loss()(tw.tensor([0.5, 3.0]), tw.zeros(2)).item()  # 0.125 and 2.5
+        1.3125
+    """
 
     def __init__(
         self,
@@ -95,7 +108,21 @@ class SmoothL1Loss(_Loss):
 
 
 class HuberLoss(_Loss):
-    """A parabola for differences up to delta, delta * (|input - target| - delta / 2) beyond."""
+    """A parabola for differences up to delta, delta * (|input - target| - delta / 2) beyond.
+
+    Huber, "Robust estimation of a location parameter" (1964).
+
+    Shape: two Tensors of one shape to a scalar; with reduction "none" to that shape.
+
+    Args:
+        reduction: "mean", "sum" or "none".
+        delta: the parabola is difference² / 2.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.HuberLoss(delta=2.0)(tw.tensor([0.5, 3.0]), tw.zeros(2)).item()  # 0.125 and 4
+        2.0625
+    """
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction=reduction)
@@ -153,7 +180,20 @@ class CrossEntropyLoss(_WeightedLoss):
 class NLLLoss(_WeightedLoss):
     """Negative log likelihood of the target classes; the input holds log probabilities.
 
-    Shape: [N, C, *] and [N, *] class indices to a scalar.
+    `CrossEntropyLoss` is this one behind a `LogSoftmax`.
+
+    Shape: [N, C, *] log probabilities and [N, *] class indices to a scalar.
+
+    Args:
+        weight: [C], one per class.
+        ignore_index: a class index that counts for nothing.
+        reduction: "mean", "sum" or "none".
+
+    Example:
+        >>> import talweg as tw
+        >>> scores = tw.nn.LogSoftmax(dim=1)(tw.zeros(2, 10))
+        >>> round(tw.nn.NLLLoss()(scores, tw.tensor([3, 7])).item(), 4)
+        2.3026
     """
 
     def __init__(
@@ -175,7 +215,21 @@ class NLLLoss(_WeightedLoss):
 class CTCLoss(_Loss):
     """Negative log likelihood of label sequences over all alignments; see `functional.ctc_loss`.
 
+    Graves et al., "Connectionist temporal classification" (2006): where in the input each label
+    lies need not be known.
+
     Shape: [T, N, C] log probabilities, [N, S] class indices and two [N] lengths to a scalar.
+
+    Args:
+        blank: the class of no label.
+        reduction: "mean" divides by the targets' lengths first; "sum" or "none".
+        zero_infinity: sequences that are too long for their input count as 0.
+
+    Example:
+        >>> import talweg as tw
+        >>> scores = tw.zeros(2, 1, 2).log_softmax(2)  # "1", "1 1", "- 1" and "1 -" out of four
+        >>> round(tw.nn.CTCLoss()(scores, tw.tensor([[1]]), [2], [1]).item(), 4)
+        0.2877
     """
 
     def __init__(
@@ -252,7 +306,23 @@ class BCEWithLogitsLoss(_WeightedLoss):
 
 
 class KLDivLoss(_Loss):
-    """target * (log(target) - input); "batchmean" divides the sum by the batch size."""
+    """How far a distribution is from the target's: target * (log(target) - input).
+
+    The divergence of Kullback and Leibler (1951); the input holds log probabilities.
+
+    Shape: log probabilities and probabilities, of one shape, to a scalar.
+
+    Args:
+        reduction: "batchmean" divides the sum by the batch size, which is the divergence; "mean"
+            divides by all elements; "sum" or "none".
+        log_target: the target holds log probabilities, too.
+
+    Example:
+        >>> import talweg as tw
+        >>> even, sure = tw.zeros(1, 2).log_softmax(1), tw.tensor([[1.0, 0.0]])
+        >>> round(tw.nn.KLDivLoss(reduction="batchmean")(even, sure).item(), 4)
+        0.6931
+    """
 
     def __init__(
         self,
@@ -269,7 +339,22 @@ class KLDivLoss(_Loss):
 
 
 class PoissonNLLLoss(_Loss):
-    """Negative log likelihood of counts under a Poisson distribution."""
+    """Negative log likelihood of counts under a Poisson distribution, but for a constant.
+
+    Shape: two Tensors of one shape to a scalar; with reduction "none" to that shape.
+
+    Args:
+        log_input: the input is the logarithm of the rate: exp(input) - target * input; otherwise
+            the rate: input - target * log(input + eps).
+        full: add Stirling's approximation of the constant.
+        eps: see above.
+        reduction: "mean", "sum" or "none".
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.PoissonNLLLoss()(tw.zeros(2), tw.tensor([1.0, 3.0])).item()
+        1.0
+    """
 
     def __init__(
         self,
@@ -291,7 +376,23 @@ class PoissonNLLLoss(_Loss):
 
 
 class GaussianNLLLoss(_Loss):
-    """(log(var) + (input - target)² / var) / 2: `loss(input, target, var)`."""
+    """(log(var) + (input - target)² / var) / 2: what is unlikely under a normal distribution.
+
+    The call takes means, targets and variances: a network that also says how sure it is.
+
+    Shape: three Tensors of one shape (or one variance for each row, or for all) to a scalar.
+
+    Args:
+        full: add log(2 * pi) / 2.
+        eps: the least that a variance counts as.
+        reduction: "mean", "sum" or "none".
+
+    Example:
+        >>> import talweg as tw
+        >>> loss = tw.nn.GaussianNLLLoss()
+        >>> round(loss(tw.tensor([1.0]), tw.tensor([3.0]), tw.tensor([4.0])).item(), 4)
+        1.1931
+    """
 
     def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
@@ -300,163 +401,3 @@ class GaussianNLLLoss(_Loss):
 
     def forward(self, input: Tensor, target: Tensor, var: Tensor | float) -> Tensor:
         return F.gaussian_nll_loss(input, target, var, self.full, self.eps, self.reduction)
-
-
-class HingeEmbeddingLoss(_Loss):
-    """input for targets of 1, max(0, margin - input) for targets of -1."""
-
-    def __init__(
-        self,
-        margin: float = 1.0,
-        size_average: bool | None = None,
-        reduce: bool | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(size_average, reduce, reduction)
-        self.margin = margin
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.hinge_embedding_loss(input, target, self.margin, reduction=self.reduction)
-
-
-class MarginRankingLoss(_Loss):
-    """max(0, -target * (input1 - input2) + margin): `loss(input1, input2, target)`."""
-
-    def __init__(
-        self,
-        margin: float = 0.0,
-        size_average: bool | None = None,
-        reduce: bool | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(size_average, reduce, reduction)
-        self.margin = margin
-
-    def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
-        how = {"margin": self.margin, "reduction": self.reduction}
-        return F.margin_ranking_loss(input1, input2, target, **how)
-
-
-class CosineEmbeddingLoss(_Loss):
-    """1 - cos for targets of 1, max(0, cos - margin) for -1: `loss(input1, input2, target)`."""
-
-    def __init__(
-        self,
-        margin: float = 0.0,
-        size_average: bool | None = None,
-        reduce: bool | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(size_average, reduce, reduction)
-        self.margin = margin
-
-    def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
-        how = {"margin": self.margin, "reduction": self.reduction}
-        return F.cosine_embedding_loss(input1, input2, target, **how)
-
-
-class SoftMarginLoss(_Loss):
-    """log(1 + exp(-target * input))."""
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.soft_margin_loss(input, target, reduction=self.reduction)
-
-
-class MultiMarginLoss(_WeightedLoss):
-    """Sum over other classes of max(0, margin - x[target] + x[class]) ** p, over C.
-
-    Shape: [N, C] and [N] class indices to a scalar.
-    """
-
-    def __init__(
-        self,
-        p: int = 1,
-        margin: float = 1.0,
-        weight: Tensor | None = None,
-        size_average: bool | None = None,
-        reduce: bool | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(weight, size_average, reduce, reduction)
-        self.p = p
-        self.margin = margin
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        how = (self.p, self.margin, self.weight)
-        return F.multi_margin_loss(input, target, *how, reduction=self.reduction)
-
-
-class MultiLabelMarginLoss(_Loss):
-    """Sum over targets t and other classes c of max(0, 1 - (x[t] - x[c])), over C.
-
-    Shape: [N, C] and [N, C] class indices, ended by -1, to a scalar.
-    """
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.multilabel_margin_loss(input, target, reduction=self.reduction)
-
-
-class MultiLabelSoftMarginLoss(_WeightedLoss):
-    """Binary cross-entropy of sigmoid(input), its mean over the classes."""
-
-    def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return F.multilabel_soft_margin_loss(input, target, self.weight, reduction=self.reduction)
-
-
-class TripletMarginLoss(_Loss):
-    """max(0, d(anchor, positive) - d(anchor, negative) + margin).
-
-    Args:
-        margin: how much farther the negative should be.
-        p, eps: see `functional.pairwise_distance`.
-        swap: take d(positive, negative) where it is smaller.
-        reduction: "mean", "sum" or "none".
-    """
-
-    def __init__(
-        self,
-        margin: float = 1.0,
-        p: float = 2.0,
-        eps: float = 1e-6,
-        swap: bool = False,
-        size_average: bool | None = None,
-        reduce: bool | None = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(size_average, reduce, reduction)
-        self.margin = margin
-        self.p = p
-        self.eps = eps
-        self.swap = swap
-
-    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-        how = (self.margin, self.p, self.eps, self.swap)
-        return F.triplet_margin_loss(anchor, positive, negative, *how, reduction=self.reduction)
-
-
-class TripletMarginWithDistanceLoss(_Loss):
-    """`TripletMarginLoss` for any distance function of two Tensors."""
-
-    def __init__(
-        self,
-        *,
-        distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
-        margin: float = 1.0,
-        swap: bool = False,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(reduction=reduction)
-        self.distance_function = distance_function or PairwiseDistance()
-        self.margin = margin
-        self.swap = swap
-
-    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-        return F.triplet_margin_with_distance_loss(
-            anchor,
-            positive,
-            negative,
-            distance_function=self.distance_function,
-            margin=self.margin,
-            swap=self.swap,
-            reduction=self.reduction,
-        )

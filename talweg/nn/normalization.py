@@ -171,7 +171,16 @@ class BatchNorm2d(_BatchNorm):
 class BatchNorm3d(_BatchNorm):
     """Normalise each channel over the batch and all places; see `BatchNorm2d`.
 
+    Args:
+        num_features: C.
+        eps, momentum, affine, track_running_stats, bias: as for `BatchNorm2d`.
+
     Shape: [N, C, D, H, W], kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.BatchNorm3d(3)(tw.rand(2, 3, 4, 4, 4)).shape
+        (2, 3, 4, 4, 4)
     """
 
     ranks = (5,)
@@ -211,25 +220,56 @@ class _InstanceNorm(_Running):
 class InstanceNorm1d(_InstanceNorm):
     """Normalise each channel of each example over its places (Ulyanov et al., 2016).
 
+    Args:
+        num_features: C.
+        eps: added to the variance.
+        momentum, affine, track_running_stats, bias: as for `BatchNorm2d`; nothing is learned or
+            tracked unless asked for.
+
     Shape: [N, C, L] or [C, L], kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> x = tw.tensor([[[1.0, 3.0], [10.0, 30.0]]])
+        >>> tw.nn.InstanceNorm1d(2)(x).round().tolist()
+        [[[-1.0, 1.0], [-1.0, 1.0]]]
     """
 
     ranks = (2, 3)
 
 
 class InstanceNorm2d(_InstanceNorm):
-    """Normalise each channel of each example over its places; see `BatchNorm2d` for the options.
+    """Normalise each channel of each example over its places (Ulyanov et al., 2016).
+
+    Args:
+        num_features: C.
+        eps, momentum, affine, track_running_stats, bias: as for `InstanceNorm1d`.
 
     Shape: [N, C, H, W] or [C, H, W], kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> layer = tw.nn.InstanceNorm2d(3, affine=True)
+        >>> layer(tw.rand(2, 3, 8, 8)).shape, layer.weight.shape
+        ((2, 3, 8, 8), (3,))
     """
 
     ranks = (3, 4)
 
 
 class InstanceNorm3d(_InstanceNorm):
-    """Normalise each channel of each example over its places; see `BatchNorm2d` for the options.
+    """Normalise each channel of each example over its places (Ulyanov et al., 2016).
+
+    Args:
+        num_features: C.
+        eps, momentum, affine, track_running_stats, bias: as for `InstanceNorm1d`.
 
     Shape: [N, C, D, H, W] or [C, D, H, W], kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.InstanceNorm3d(3)(tw.rand(2, 3, 4, 4, 4)).shape
+        (2, 3, 4, 4, 4)
     """
 
     ranks = (4, 5)
@@ -307,6 +347,14 @@ class RMSNorm(Module):
         elementwise_affine: whether a scale per element is learned.
 
     Shape: [*, *normalized_shape], kept.
+
+    Attributes:
+        weight: of `normalized_shape`, or None.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.RMSNorm(2)(tw.tensor([[3.0, 3.0], [-5.0, 5.0]])).round(decimals=3).tolist()
+        [[1.0, 1.0], [-1.0, 1.0]]
     """
 
     weight: Parameter | None
@@ -344,13 +392,25 @@ class GroupNorm(Module):
     """Normalise each group of channels of each example (Wu and He, 2018).
 
     Args:
-        num_groups: divides num_channels.
+        num_groups: divides num_channels; 1 is a `LayerNorm` of all channels and places.
         num_channels: C.
         eps: added to the variance.
         affine: whether a scale and a shift per channel are learned.
         bias: whether there is a shift.
 
     Shape: [N, C, *], kept.
+
+    Attributes:
+        weight, bias: [num_channels], or None.
+
+    Raises:
+        InvalidValue: when the groups do not divide the channels.
+
+    Example:
+        >>> import talweg as tw
+        >>> x = tw.tensor([[[1.0], [3.0], [10.0], [30.0]]])
+        >>> tw.nn.GroupNorm(2, 4)(x).round().flatten().tolist()
+        [-1.0, 1.0, -1.0, 1.0]
     """
 
     weight: Parameter | None
@@ -398,7 +458,19 @@ class GroupNorm(Module):
 class LocalResponseNorm(Module):
     """Divide by (k + alpha * mean of squares of `size` neighbouring channels) ** beta.
 
+    Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolutional neural
+    networks" (2012).
+
+    Args:
+        size: how many channels count.
+        alpha, beta, k: see above.
+
     Shape: [N, C, *], kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.LocalResponseNorm(1, alpha=3.0, beta=0.5)(tw.ones(1, 2, 1)).tolist()
+        [[[0.5], [0.5]]]
     """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
@@ -418,7 +490,18 @@ class LocalResponseNorm(Module):
 class CrossMapLRN2d(LocalResponseNorm):
     """`LocalResponseNorm` of images whose window reaches as far in front as behind.
 
+    Args:
+        size, alpha, beta, k: as for `LocalResponseNorm`.
+
     Shape: [N, C, H, W], kept.
+
+    Raises:
+        ShapeError: for other numbers of dimensions, by the call.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.CrossMapLRN2d(5)(tw.ones(1, 8, 4, 4)).shape
+        (1, 8, 4, 4)
     """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1) -> None:

@@ -13,9 +13,20 @@ Scales = float | Sequence[float]
 
 
 class PixelShuffle(Module):
-    """Channels to places (Shi et al., 2016).
+    """Channels to places: images become r times larger, with r² times fewer channels.
 
-    Shape: [*, C * r², H, W] to [*, C, H * r, W * r], r = upscale_factor.
+    Shi et al., "Real-time single image and video super-resolution using an efficient sub-pixel
+    convolutional neural network" (2016).
+
+    Args:
+        upscale_factor: r.
+
+    Shape: [*, C * r², H, W] to [*, C, H * r, W * r].
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.PixelShuffle(2)(tw.arange(4.0).reshape(4, 1, 1)).tolist()
+        [[[0.0, 1.0], [2.0, 3.0]]]
     """
 
     def __init__(self, upscale_factor: int) -> None:
@@ -32,7 +43,15 @@ class PixelShuffle(Module):
 class PixelUnshuffle(Module):
     """Places to channels: undoes `PixelShuffle`.
 
-    Shape: [*, C, H * r, W * r] to [*, C * r², H, W], r = downscale_factor.
+    Args:
+        downscale_factor: r.
+
+    Shape: [*, C, H * r, W * r] to [*, C * r², H, W].
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.PixelUnshuffle(2)(tw.ones(3, 8, 8)).shape
+        (12, 4, 4)
     """
 
     def __init__(self, downscale_factor: int) -> None:
@@ -49,7 +68,17 @@ class PixelUnshuffle(Module):
 class ChannelShuffle(Module):
     """Deal the channels of `groups` groups out in turn.
 
+    Zhang et al., "ShuffleNet" (2018): so do grouped convolutions see the other groups.
+
+    Args:
+        groups: how many; they divide the channels.
+
     Shape: [N, C, *], kept.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.ChannelShuffle(2)(tw.arange(4.0).reshape(1, 4, 1)).flatten().tolist()
+        [0.0, 2.0, 1.0, 3.0]
     """
 
     def __init__(self, groups: int) -> None:
@@ -112,14 +141,38 @@ class Upsample(Module):
 
 
 class UpsamplingNearest2d(Upsample):
-    """Images at another size, by their nearest pixels."""
+    """Images at another size, by their nearest pixels.
+
+    Args:
+        size: the sizes wanted, or
+        scale_factor: the factors.
+
+    Shape: [N, C, H, W] to [N, C, *size].
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.UpsamplingNearest2d(scale_factor=2)(tw.tensor([[[[1.0, 2.0]]]])).tolist()
+        [[[[1.0, 1.0, 2.0, 2.0], [1.0, 1.0, 2.0, 2.0]]]]
+    """
 
     def __init__(self, size: Sizes | None = None, scale_factor: Scales | None = None) -> None:
         super().__init__(size, scale_factor, mode="nearest")
 
 
 class UpsamplingBilinear2d(Upsample):
-    """Images at another size, bilinear, the corners' centres in place."""
+    """Images at another size, bilinear, the corners' centres in place.
+
+    Args:
+        size: the sizes wanted, or
+        scale_factor: the factors.
+
+    Shape: [N, C, H, W] to [N, C, *size].
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.UpsamplingBilinear2d(size=(1, 3))(tw.tensor([[[[1.0, 2.0]]]])).tolist()
+        [[[[1.0, 1.5, 2.0]]]]
+    """
 
     def __init__(self, size: Sizes | None = None, scale_factor: Scales | None = None) -> None:
         super().__init__(size, scale_factor, mode="bilinear", align_corners=True)
@@ -128,7 +181,18 @@ class UpsamplingBilinear2d(Upsample):
 class Unfold(Module):
     """Every patch of an image as a column.
 
+    Args:
+        kernel_size: of a patch; all four are one int or one per axis.
+        dilation: from one element of a patch to the next.
+        padding: zeros on every side.
+        stride: from one patch to the next.
+
     Shape: [N, C, H, W] or [C, H, W] to [N, C * KH * KW, L], L patches.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.Unfold(2)(tw.arange(6.0).reshape(1, 2, 3)).T.tolist()
+        [[0.0, 1.0, 3.0, 4.0], [1.0, 2.0, 4.0, 5.0]]
     """
 
     def __init__(
@@ -154,7 +218,17 @@ class Unfold(Module):
 class Fold(Module):
     """Patches as columns back to an image, summed where they overlap.
 
-    Shape: [N, C * KH * KW, L] or [C * KH * KW, L] to [N, C, *output_size].
+    Args:
+        output_size: of the image.
+        kernel_size, dilation, padding, stride: those of `Unfold`.
+
+    Shape: [N, C * KH * KW, L] or [C * KH * KW, L] to [N, C, *output_size] or [C, *output_size].
+
+    Example:
+        >>> import talweg as tw
+        >>> patches = tw.nn.Unfold(2)(tw.ones(1, 2, 3))
+        >>> tw.nn.Fold((2, 3), 2)(patches).tolist()
+        [[[1.0, 2.0, 1.0], [1.0, 2.0, 1.0]]]
     """
 
     def __init__(

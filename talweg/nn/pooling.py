@@ -46,16 +46,27 @@ class _MaxPool(Module):
 
 
 class MaxPool1d(_MaxPool):
-    """Maximum of each window; see `MaxPool2d`.
+    """Maximum of each window of a sequence.
 
-    Shape: [N, C, L] or [C, L] to [N, C, L'] or [C, L'].
+    Args:
+        kernel_size, stride, padding, dilation: ints; the stride is the kernel's size unless given.
+        return_indices: also return each maximum's place, for `MaxUnpool1d`.
+        ceil_mode: windows may begin inside and end outside.
+
+    Shape: [N, C, L] or [C, L] to [N, C, L'] or [C, L'], where L' =
+        (L + 2 * padding - dilation * (kernel_size - 1) - 1) // stride + 1.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.MaxPool1d(2)(tw.tensor([[1.0, 4.0, 2.0, 3.0]])).tolist()
+        [[4.0, 3.0]]
     """
 
     axes = 1
 
 
 class MaxPool2d(_MaxPool):
-    """Maximum of each window.
+    """Maximum of each window of an image.
 
     Args:
         kernel_size, stride, padding, dilation: one int or one per axis; the stride is the kernel's
@@ -63,7 +74,8 @@ class MaxPool2d(_MaxPool):
         return_indices: also return each maximum's place, for `MaxUnpool2d`.
         ceil_mode: windows may begin inside and end outside.
 
-    Shape: [N, C, H, W] or [C, H, W] to the same with smaller H and W.
+    Shape: [N, C, H, W] or [C, H, W] to [N, C, H', W'] or [C, H', W'], where H' =
+        (H + 2 * padding - dilation * (kernel_size - 1) - 1) // stride + 1, and W' likewise.
 
     Example:
         >>> import talweg as tw
@@ -75,9 +87,17 @@ class MaxPool2d(_MaxPool):
 
 
 class MaxPool3d(_MaxPool):
-    """Maximum of each window; see `MaxPool2d`.
+    """Maximum of each window of a volume.
 
-    Shape: [N, C, D, H, W] or [C, D, H, W] to the same with smaller D, H and W.
+    Args:
+        kernel_size, stride, padding, dilation, return_indices, ceil_mode: as for `MaxPool2d`.
+
+    Shape: [N, C, D, H, W] or [C, D, H, W] to the same with sizes as in `MaxPool2d`.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.MaxPool3d(2)(tw.ones(1, 3, 4, 4, 4)).shape
+        (1, 3, 2, 2, 2)
     """
 
     axes = 3
@@ -105,13 +125,35 @@ class _MaxUnpool(Module):
 
 
 class MaxUnpool1d(_MaxUnpool):
-    """Undo `MaxPool1d` up to zeros: `unpool(values, indices)`."""
+    """Undo `MaxPool1d` up to zeros: each maximum goes back to its place.
+
+    Args:
+        kernel_size, stride, padding: those of the pooling.
+
+    The call takes the values, the indices and, where several lengths lead to one, `output_size`.
+
+    Shape: [N, C, L'] or [C, L'] to [N, C, L] or [C, L].
+
+    Example:
+        >>> import talweg as tw
+        >>> pool = tw.nn.MaxPool1d(2, return_indices=True)
+        >>> values, indices = pool(tw.tensor([[1.0, 4.0, 2.0, 3.0]]))
+        >>> tw.nn.MaxUnpool1d(2)(values, indices).tolist()
+        [[0.0, 4.0, 0.0, 3.0]]
+    """
 
     axes = 1
 
 
 class MaxUnpool2d(_MaxUnpool):
-    """Undo `MaxPool2d` up to zeros: `unpool(values, indices)`.
+    """Undo `MaxPool2d` up to zeros: each maximum goes back to its place.
+
+    Args:
+        kernel_size, stride, padding: those of the pooling.
+
+    The call takes the values, the indices and, where several sizes lead to one, `output_size`.
+
+    Shape: [N, C, H', W'] or [C, H', W'] to [N, C, H, W] or [C, H, W].
 
     Example:
         >>> import talweg as tw
@@ -125,7 +167,16 @@ class MaxUnpool2d(_MaxUnpool):
 
 
 class MaxUnpool3d(_MaxUnpool):
-    """Undo `MaxPool3d` up to zeros: `unpool(values, indices)`."""
+    """Undo `MaxPool3d` up to zeros: each maximum goes back to its place; see `MaxUnpool2d`.
+
+    Shape: [N, C, D', H', W'] or [C, D', H', W'] to [N, C, D, H, W] or [C, D, H, W].
+
+    Example:
+        >>> import talweg as tw
+        >>> pool = tw.nn.MaxPool3d(2, return_indices=True)
+        >>> tw.nn.MaxUnpool3d(2)(*pool(tw.ones(1, 4, 4, 4))).sum().item()
+        8.0
+    """
 
     axes = 3
 
@@ -154,9 +205,20 @@ class _AvgPool(Module):
 
 
 class AvgPool1d(_AvgPool):
-    """Mean of each window; see `AvgPool2d`.
+    """Mean of each window of a sequence.
 
-    Shape: [N, C, L] or [C, L] to [N, C, L'] or [C, L'].
+    Args:
+        kernel_size, stride, padding: ints; the stride is the kernel's size unless given.
+        ceil_mode: windows may begin inside and end outside.
+        count_include_pad: padding counts as zeros.
+
+    Shape: [N, C, L] or [C, L] to [N, C, L'] or [C, L'], where L' =
+        (L + 2 * padding - kernel_size) // stride + 1.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.AvgPool1d(2)(tw.tensor([[1.0, 4.0, 2.0, 3.0]])).tolist()
+        [[2.5, 2.5]]
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -169,7 +231,7 @@ class AvgPool1d(_AvgPool):
 
 
 class AvgPool2d(_AvgPool):
-    """Mean of each window.
+    """Mean of each window of an image.
 
     Args:
         kernel_size, stride, padding: one int or one per axis; the stride is the kernel's size
@@ -178,7 +240,13 @@ class AvgPool2d(_AvgPool):
         count_include_pad: padding counts as zeros.
         divisor_override: divide by this instead of the number of elements.
 
-    Shape: [N, C, H, W] or [C, H, W] to the same with smaller H and W.
+    Shape: [N, C, H, W] or [C, H, W] to [N, C, H', W'] or [C, H', W'], where H' =
+        (H + 2 * padding - kernel_size) // stride + 1, and W' likewise.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.AvgPool2d(2)(tw.arange(16.0).reshape(1, 4, 4)).tolist()
+        [[[2.5, 4.5], [10.5, 12.5]]]
     """
 
     def __init__(
@@ -199,9 +267,18 @@ class AvgPool2d(_AvgPool):
 
 
 class AvgPool3d(AvgPool2d):
-    """Mean of each window; see `AvgPool2d`.
+    """Mean of each window of a volume.
 
-    Shape: [N, C, D, H, W] or [C, D, H, W] to the same with smaller D, H and W.
+    Args:
+        kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override: as for
+            `AvgPool2d`.
+
+    Shape: [N, C, D, H, W] or [C, D, H, W] to the same with sizes as in `AvgPool2d`.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.AvgPool3d(2)(tw.ones(1, 3, 4, 4, 4)).shape
+        (1, 3, 2, 2, 2)
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -238,19 +315,51 @@ class _LPPool(Module):
 
 
 class LPPool1d(_LPPool):
-    """(sum of x ** p) ** (1 / p) of each window of [N, C, L] or [C, L]."""
+    """(sum of x ** p) ** (1 / p) of each window: the sum for p = 1, the maximum as p grows.
+
+    Args:
+        norm_type: p.
+        kernel_size, stride, ceil_mode: as for `AvgPool1d`.
+
+    Shape: [N, C, L] or [C, L] to the same with L' = (L - kernel_size) // stride + 1.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.LPPool1d(2, kernel_size=2)(tw.tensor([[3.0, 4.0, 0.0, 0.0]])).tolist()
+        [[5.0, 0.0]]
+    """
 
     axes = 1
 
 
 class LPPool2d(_LPPool):
-    """(sum of x ** p) ** (1 / p) of each window of [N, C, H, W] or [C, H, W]."""
+    """(sum of x ** p) ** (1 / p) of each window: the sum for p = 1, the maximum as p grows.
+
+    Args:
+        norm_type: p.
+        kernel_size, stride, ceil_mode: as for `AvgPool2d`.
+
+    Shape: [N, C, H, W] or [C, H, W] to the same with sizes as in `AvgPool2d`.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.LPPool2d(2, kernel_size=2)(tw.tensor([[[3.0, 0.0], [0.0, 4.0]]])).tolist()
+        [[[5.0]]]
+    """
 
     axes = 2
 
 
 class LPPool3d(_LPPool):
-    """(sum of x ** p) ** (1 / p) of each window of [N, C, D, H, W] or [C, D, H, W]."""
+    """(sum of x ** p) ** (1 / p) of each window; see `LPPool2d`.
+
+    Shape: [N, C, D, H, W] or [C, D, H, W] to the same with sizes as in `AvgPool3d`.
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.LPPool3d(2, kernel_size=2)(tw.ones(1, 3, 4, 4, 4)).shape
+        (1, 3, 2, 2, 2)
+    """
 
     axes = 3
 
@@ -271,7 +380,18 @@ class _AdaptiveAvgPool(Module):
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvgPool):
-    """Means of `output_size` windows that cover [N, C, L] or [C, L]."""
+    """Means of windows that cut a sequence into `output_size` nearly equal parts.
+
+    Args:
+        output_size: how many; None keeps the length.
+
+    Shape: [N, C, L] or [C, L] to [N, C, output_size] or [C, output_size].
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.AdaptiveAvgPool1d(2)(tw.tensor([[1.0, 3.0, 5.0, 7.0]])).tolist()
+        [[2.0, 6.0]]
+    """
 
     axes = 1
 
@@ -294,7 +414,18 @@ class AdaptiveAvgPool2d(_AdaptiveAvgPool):
 
 
 class AdaptiveAvgPool3d(_AdaptiveAvgPool):
-    """Means of windows that cover [N, C, D, H, W] or [C, D, H, W]; see `AdaptiveAvgPool2d`."""
+    """Means of windows that cut each axis into `output_size` nearly equal parts.
+
+    Args:
+        output_size: one int, or one per axis; None keeps an axis as it is.
+
+    Shape: [N, C, D, H, W] or [C, D, H, W] to [N, C, *output_size] or [C, *output_size].
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.AdaptiveAvgPool3d((1, 2, None))(tw.ones(2, 8, 7, 7, 7)).shape
+        (2, 8, 1, 2, 7)
+    """
 
     axes = 3
 
@@ -316,23 +447,54 @@ class _AdaptiveMaxPool(Module):
 
 
 class AdaptiveMaxPool1d(_AdaptiveMaxPool):
-    """Maxima of `output_size` windows that cover [N, C, L] or [C, L]."""
+    """Maxima of windows that cut a sequence into `output_size` nearly equal parts.
+
+    Args:
+        output_size: how many; None keeps the length.
+        return_indices: also return each maximum's place.
+
+    Shape: [N, C, L] or [C, L] to [N, C, output_size] or [C, output_size].
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.AdaptiveMaxPool1d(2)(tw.tensor([[1.0, 3.0, 7.0, 5.0]])).tolist()
+        [[3.0, 7.0]]
+    """
 
     axes = 1
 
 
 class AdaptiveMaxPool2d(_AdaptiveMaxPool):
-    """Maxima of the windows of `AdaptiveAvgPool2d`.
+    """Maxima of windows that cut each axis into `output_size` nearly equal parts.
 
     Args:
         output_size: one int, or one per axis; None keeps an axis as it is.
         return_indices: also return each maximum's place.
+
+    Shape: [N, C, H, W] or [C, H, W] to [N, C, *output_size] or [C, *output_size].
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.AdaptiveMaxPool2d((1, None))(tw.ones(2, 8, 7, 5)).shape
+        (2, 8, 1, 5)
     """
 
     axes = 2
 
 
 class AdaptiveMaxPool3d(_AdaptiveMaxPool):
-    """Maxima of windows that cover [N, C, D, H, W] or [C, D, H, W]; see `AdaptiveMaxPool2d`."""
+    """Maxima of windows that cut each axis into `output_size` nearly equal parts.
+
+    Args:
+        output_size: one int, or one per axis; None keeps an axis as it is.
+        return_indices: also return each maximum's place.
+
+    Shape: [N, C, D, H, W] or [C, D, H, W] to [N, C, *output_size] or [C, *output_size].
+
+    Example:
+        >>> import talweg as tw
+        >>> tw.nn.AdaptiveMaxPool3d(2)(tw.ones(2, 8, 7, 7, 7)).shape
+        (2, 8, 2, 2, 2)
+    """
 
     axes = 3
