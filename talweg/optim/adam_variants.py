@@ -37,6 +37,13 @@ class Adamax(Optimizer):
         foreach, capturable: accepted; without effect.
         differentiable: must be False.
 
+    >>> x = tw.tensor([1.0], requires_grad=True)
+    >>> adamax = tw.optim.Adamax([x], lr=0.1)
+    >>> (x * 3).sum().backward()
+    >>> adamax.step()
+    >>> x.detach()
+    tensor([0.9000])
+
     Raises:
         InvalidValue: for negative options and betas outside [0, 1).
     """
@@ -99,6 +106,13 @@ class NAdam(Optimizer):
         maximize: ascend instead.
         foreach, capturable: accepted; without effect.
         differentiable: must be False.
+
+    >>> x = tw.tensor([1.0], requires_grad=True)
+    >>> nadam = tw.optim.NAdam([x], lr=0.1)
+    >>> (x * 3).sum().backward()
+    >>> nadam.step()
+    >>> x.detach()
+    tensor([0.8944])
 
     Raises:
         InvalidValue: for negative options and betas outside [0, 1).
@@ -174,6 +188,13 @@ class RAdam(Optimizer):
         maximize: ascend instead.
         foreach, capturable: accepted; without effect.
         differentiable: must be False.
+
+    >>> x = tw.tensor([1.0], requires_grad=True)
+    >>> radam = tw.optim.RAdam([x], lr=0.1)
+    >>> (x * 3).sum().backward()
+    >>> radam.step()
+    >>> x.detach()
+    tensor([0.7000])
 
     Raises:
         InvalidValue: for negative options and betas outside [0, 1).

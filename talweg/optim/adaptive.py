@@ -30,6 +30,13 @@ class Adagrad(Optimizer):
         foreach, fused: accepted; without effect.
         differentiable: must be False.
 
+    >>> x = tw.tensor([1.0], requires_grad=True)
+    >>> adagrad = tw.optim.Adagrad([x], lr=0.1)
+    >>> (x * 3).sum().backward()
+    >>> adagrad.step()
+    >>> x.detach()
+    tensor([0.9000])
+
     Raises:
         InvalidValue: for negative options.
     """
@@ -97,6 +104,13 @@ class Adadelta(Optimizer):
         maximize: ascend instead.
         foreach, capturable: accepted; without effect.
         differentiable: must be False.
+
+    >>> x = tw.tensor([1.0], requires_grad=True)
+    >>> adadelta = tw.optim.Adadelta([x])
+    >>> (x * 3).sum().backward()
+    >>> adadelta.step()
+    >>> x.detach()
+    tensor([0.9968])
 
     Raises:
         InvalidValue: for negative options and rho outside [0, 1].
@@ -166,6 +180,13 @@ class RMSprop(Optimizer):
         capturable, foreach: accepted; without effect.
         maximize: ascend instead.
         differentiable: must be False.
+
+    >>> x = tw.tensor([1.0], requires_grad=True)
+    >>> rmsprop = tw.optim.RMSprop([x], lr=0.01)
+    >>> (x * 3).sum().backward()
+    >>> rmsprop.step()
+    >>> x.detach()
+    tensor([0.9000])
 
     Raises:
         InvalidValue: for negative options.
@@ -238,6 +259,13 @@ class Rprop(Optimizer):
         capturable, foreach: accepted; without effect.
         maximize: ascend instead.
         differentiable: must be False.
+
+    >>> x = tw.tensor([1.0], requires_grad=True)
+    >>> rprop = tw.optim.Rprop([x], lr=0.1)
+    >>> (x * 3).sum().backward()
+    >>> rprop.step()
+    >>> x.detach()
+    tensor([0.9000])
 
     Raises:
         InvalidValue: for a negative learning rate and for etas on the wrong side of 1.

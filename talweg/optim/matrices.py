@@ -35,6 +35,11 @@ class Adafactor(Optimizer):
         foreach: accepted; without effect.
         maximize: ascend instead.
 
+    >>> model = tw.nn.Linear(3, 2, bias=False)
+    >>> optimizer = tw.optim.Adafactor(model.parameters(), lr=0.01)
+    >>> model(tw.ones(2, 3)).sum().backward()
+    >>> optimizer.step()
+
     Raises:
         InvalidValue: for negative options, `beta2_decay` above 0 and `d` below 1.
     """
@@ -136,6 +141,11 @@ class Muon(Optimizer):
         ns_steps: iterations, fewer than 100.
         adjust_lr_fn: ratio, for n rows and m columns: sqrt(max(1, n/m)) for None or "original",
             0.2 sqrt(max(n, m)) for "match_rms_adamw".
+
+    >>> model = tw.nn.Linear(3, 2, bias=False)
+    >>> optimizer = tw.optim.Muon(model.parameters(), lr=0.02)
+    >>> model(tw.ones(2, 3)).sum().backward()
+    >>> optimizer.step()
 
     Raises:
         InvalidValue: for negative options, another `adjust_lr_fn`, coefficients that are not

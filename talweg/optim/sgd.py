@@ -110,6 +110,13 @@ class ASGD(Optimizer):
         foreach, capturable: accepted; without effect.
         differentiable: must be False.
 
+    >>> x = tw.tensor([1.0], requires_grad=True)
+    >>> asgd = tw.optim.ASGD([x], lr=0.1)
+    >>> (x * 3).sum().backward()
+    >>> asgd.step()
+    >>> x.detach()
+    tensor([0.7000])
+
     Raises:
         InvalidValue: for a negative learning rate or weight decay.
     """

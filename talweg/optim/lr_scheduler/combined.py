@@ -129,6 +129,18 @@ class ChainedScheduler(_Several):
         schedulers: of one optimizer, stepped in order.
         optimizer: default: theirs.
 
+    >>> sgd = tw.optim.SGD([tw.zeros(1, requires_grad=True)], lr=1.0)
+    >>> warm = tw.optim.lr_scheduler.ConstantLR(sgd, factor=0.25, total_iters=2)
+    >>> decay = tw.optim.lr_scheduler.ExponentialLR(sgd, gamma=0.5)
+    >>> schedule = tw.optim.lr_scheduler.ChainedScheduler([warm, decay])
+    >>> for epoch in range(3):
+    ...     print(schedule.get_last_lr())
+    ...     sgd.step()
+    ...     schedule.step()
+    [0.25]
+    [0.125]
+    [0.25]
+
     Raises:
         InvalidValue: for schedulers of several optimizers, or ReduceLROnPlateau among them.
     """

@@ -30,6 +30,16 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         eta_min: lowest rate.
         last_epoch: as for `LRScheduler`.
 
+    >>> sgd = tw.optim.SGD([tw.zeros(1, requires_grad=True)], lr=1.0)
+    >>> schedule = tw.optim.lr_scheduler.CosineAnnealingWarmRestarts(sgd, T_0=2)
+    >>> rates = []
+    >>> for epoch in range(4):
+    ...     rates.append(round(schedule.get_last_lr()[0], 3))
+    ...     sgd.step()
+    ...     schedule.step()
+    >>> rates
+    [1.0, 0.5, 1.0, 0.5]
+
     Raises:
         InvalidValue: unless T_0 and T_mult are positive whole numbers.
     """
@@ -98,6 +108,16 @@ class CyclicLR(LRScheduler):
         base_momentum: lowest momentum.
         max_momentum: highest momentum, where the rate is lowest.
         last_epoch: as for `LRScheduler`; it counts batches.
+
+    >>> sgd = tw.optim.SGD([tw.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
+    >>> schedule = tw.optim.lr_scheduler.CyclicLR(sgd, base_lr=0.0, max_lr=1.0, step_size_up=2)
+    >>> rates = []
+    >>> for batch in range(5):
+    ...     rates += schedule.get_last_lr()
+    ...     sgd.step()
+    ...     schedule.step()
+    >>> rates
+    [0.0, 0.5, 1.0, 0.5, 0.0]
 
     Raises:
         InvalidValue: for an unknown mode, and for an optimizer without momentum.
@@ -194,6 +214,16 @@ class OneCycleLR(LRScheduler):
         final_div_factor: the last rate is the first over this.
         three_phase: fall to the first rate in as many batches as the rise took, then to the last.
         last_epoch: as for `LRScheduler`; it counts batches.
+
+    >>> sgd = tw.optim.SGD([tw.zeros(1, requires_grad=True)], lr=1.0, momentum=0.9)
+    >>> schedule = tw.optim.lr_scheduler.OneCycleLR(sgd, max_lr=1.0, total_steps=10)
+    >>> rates = []
+    >>> for batch in range(10):
+    ...     rates.append(round(schedule.get_last_lr()[0], 2))
+    ...     sgd.step()
+    ...     schedule.step()
+    >>> rates
+    [0.04, 0.52, 1.0, 0.95, 0.81, 0.61, 0.39, 0.19, 0.05, 0.0]
 
     Raises:
         InvalidValue: for missing or impossible lengths, and for an optimizer without momentum; by

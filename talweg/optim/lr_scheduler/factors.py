@@ -72,7 +72,24 @@ class StepLR(Scaled):
 
 
 class MultiStepLR(Scaled):
-    """Multiplies the rate by `gamma` at each of the epochs `milestones`."""
+    """Multiplies the rate by `gamma` at each of the epochs `milestones`.
+
+    Args:
+        optimizer: whose `param_groups` are changed.
+        milestones: numbers of epochs; one that is given twice counts twice.
+        gamma: the factor.
+        last_epoch: where a run goes on; -1 at the beginning.
+
+    >>> sgd = tw.optim.SGD([tw.zeros(1, requires_grad=True)], lr=1.0)
+    >>> schedule = tw.optim.lr_scheduler.MultiStepLR(sgd, milestones=[2, 3], gamma=0.5)
+    >>> rates = []
+    >>> for epoch in range(4):
+    ...     rates += schedule.get_last_lr()
+    ...     sgd.step()
+    ...     schedule.step()
+    >>> rates
+    [1.0, 1.0, 0.5, 0.25]
+    """
 
     def __init__(
         self,
@@ -91,6 +108,22 @@ class MultiStepLR(Scaled):
 
 class ConstantLR(Scaled):
     """Multiplies the rate by `factor` until epoch `total_iters`.
+
+    Args:
+        optimizer: whose `param_groups` are changed.
+        factor: from 0 to 1.
+        total_iters: the epoch from which on the rate is the base rate.
+        last_epoch: where a run goes on; -1 at the beginning.
+
+    >>> sgd = tw.optim.SGD([tw.zeros(1, requires_grad=True)], lr=1.0)
+    >>> schedule = tw.optim.lr_scheduler.ConstantLR(sgd, factor=0.5, total_iters=2)
+    >>> rates = []
+    >>> for epoch in range(3):
+    ...     rates += schedule.get_last_lr()
+    ...     sgd.step()
+    ...     schedule.step()
+    >>> rates
+    [0.5, 0.5, 1.0]
 
     Raises:
         InvalidValue: for a factor outside [0, 1].
@@ -116,7 +149,24 @@ class ConstantLR(Scaled):
 
 
 class LinearLR(Scaled):
-    """Moves the factor of the rate in a line from `start_factor` to `end_factor`.
+    """Moves the factor of the rate in a line from `start_factor` to `end_factor`; a warm-up.
+
+    Args:
+        optimizer: whose `param_groups` are changed.
+        start_factor: at epoch 0, above 0.
+        end_factor: from epoch `total_iters` on.
+        total_iters: calls of `step()` from one to the other.
+        last_epoch: where a run goes on; -1 at the beginning.
+
+    >>> sgd = tw.optim.SGD([tw.zeros(1, requires_grad=True)], lr=1.0)
+    >>> schedule = tw.optim.lr_scheduler.LinearLR(sgd, start_factor=0.25, total_iters=3)
+    >>> rates = []
+    >>> for epoch in range(5):
+    ...     rates += schedule.get_last_lr()
+    ...     sgd.step()
+    ...     schedule.step()
+    >>> rates
+    [0.25, 0.5, 0.75, 1.0, 1.0]
 
     Raises:
         InvalidValue: for a start outside (0, 1] or an end outside [0, 1].
@@ -150,7 +200,21 @@ class LinearLR(Scaled):
 
 
 class ExponentialLR(Scaled):
-    """Multiplies the rate by `gamma` every epoch."""
+    """Multiplies the rate by `gamma` every epoch.
+
+    Args:
+        optimizer: whose `param_groups` are changed.
+        gamma: the factor.
+        last_epoch: where a run goes on; -1 at the beginning.
+
+    >>> sgd = tw.optim.SGD([tw.zeros(1, requires_grad=True)], lr=1.0)
+    >>> schedule = tw.optim.lr_scheduler.ExponentialLR(sgd, gamma=0.5)
+    >>> for epoch in range(3):
+    ...     sgd.step()
+    ...     schedule.step()
+    >>> schedule.get_last_lr()
+    [0.125]
+    """
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
         self.gamma = gamma
@@ -161,7 +225,24 @@ class ExponentialLR(Scaled):
 
 
 class PolynomialLR(Scaled):
-    """Lets the rate fall to 0 at epoch `total_iters`, as a power of what is left."""
+    """Lets the rate fall to 0 at epoch `total_iters`, as a power of what is left.
+
+    Args:
+        optimizer: whose `param_groups` are changed.
+        total_iters: calls of `step()` until the rate is 0.
+        power: 1 is a line; above it, most of the fall comes first.
+        last_epoch: where a run goes on; -1 at the beginning.
+
+    >>> sgd = tw.optim.SGD([tw.zeros(1, requires_grad=True)], lr=1.0)
+    >>> schedule = tw.optim.lr_scheduler.PolynomialLR(sgd, total_iters=4, power=2.0)
+    >>> rates = []
+    >>> for epoch in range(5):
+    ...     rates += schedule.get_last_lr()
+    ...     sgd.step()
+    ...     schedule.step()
+    >>> rates
+    [1.0, 0.5625, 0.25, 0.0625, 0.0]
+    """
 
     def __init__(
         self,
@@ -249,6 +330,19 @@ class _OfFunctions(LRScheduler):
 class LambdaLR(_OfFunctions):
     """Sets the rate to the base rate times `lr_lambda(epoch)`.
 
+    Args:
+        optimizer: whose `param_groups` are changed.
+        lr_lambda: a function of the epoch, from 0; or a list of them, one per group.
+        last_epoch: where a run goes on; -1 at the beginning.
+
+    >>> sgd = tw.optim.SGD([tw.zeros(1, requires_grad=True)], lr=1.0)
+    >>> schedule = tw.optim.lr_scheduler.LambdaLR(sgd, lambda epoch: 1 / (1 + epoch))
+    >>> for epoch in range(3):
+    ...     sgd.step()
+    ...     schedule.step()
+    >>> schedule.get_last_lr()
+    [0.25]
+
     Raises:
         InvalidValue: when the number of functions is not that of the groups.
     """
@@ -260,6 +354,19 @@ class LambdaLR(_OfFunctions):
 
 class MultiplicativeLR(_OfFunctions):
     """Multiplies the rate by `lr_lambda(epoch)` every epoch after the first.
+
+    Args:
+        optimizer: whose `param_groups` are changed.
+        lr_lambda: a function of the epoch, from 1; or a list of them, one per group.
+        last_epoch: where a run goes on; -1 at the beginning.
+
+    >>> sgd = tw.optim.SGD([tw.zeros(1, requires_grad=True)], lr=1.0)
+    >>> schedule = tw.optim.lr_scheduler.MultiplicativeLR(sgd, lambda epoch: 0.5)
+    >>> for epoch in range(3):
+    ...     sgd.step()
+    ...     schedule.step()
+    >>> schedule.get_last_lr()
+    [0.125]
 
     Raises:
         InvalidValue: when the number of functions is not that of the groups.
