@@ -203,8 +203,12 @@ class Embed(View):
     def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
         (x,) = ins
         starts = nest.numbers(self.starts)
-        rows = zip(self.shape, self.starts, self.steps, strict=True)
-        steps = {a: s for a, (n, start, s) in enumerate(rows) if start or s > 1 or n > 1}
+        rows = zip(self.shape, x.shape, self.starts, self.steps, strict=True)
+        steps = {
+            a: step
+            for a, (n, inner, start, step) in enumerate(rows)
+            if start or step > 1 or n > 1 or not nest.size(inner)
+        }
 
         def point(i: Indices) -> Scalar:
             places = [at - a for at, a in zip(i, starts, strict=True)]
@@ -230,6 +234,7 @@ class Embed(View):
     def samples(cls) -> Iterator[Sample]:
         yield Sample(cls((1, 0), (1, 2), (4, 5)), (Draw((2, 3)),), dtypes.ALL)
         yield Sample(cls((0, 1), (1, 1), (4, 5)), (Draw((4, 3)),), dtypes.FLOATS)
+        yield Sample(cls((0, 0), (1, 1), (4, 1)), (Draw((4, 0)),), dtypes.FLOATS)
 
 
 @frozen
