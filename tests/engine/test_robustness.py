@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 
 import talweg as tw
+from talweg.engine.watch import KernelMade, Watcher
 from talweg.runtime.buffer import release
+from talweg.schedule.contraction_tiles import Tiles
 from tests.checked import unchecked
 
 ROOT = Path(tw.__file__).parents[1]
@@ -144,6 +147,17 @@ def test_empty_and_single_sizes(shape: tuple[int, ...]) -> None:
         )
 
 
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("at", [0, 1])
+def test_gradients_of_empty_parts_are_zero(size: int, at: int) -> None:
+    for _ in range(3):  # in memory that was used before, too
+        tw.full((2, size), 7.0).mul(3).sum().item()
+        x = tw.ones(2, size, requires_grad=True)
+        (x[:, at:at].square().sum() + 2 * x.sum()).backward()
+        assert x.grad is not None
+        np.testing.assert_array_equal(x.grad.numpy(), np.full((2, size), 2.0))
+
+
 @pytest.mark.parametrize(("m", "k", "n"), [(0, 3, 4), (3, 0, 4), (3, 4, 0), (1, 1, 1), (1, 0, 1)])
 def test_products_with_empty_sides(m: int, k: int, n: int) -> None:
     x, w = RNG.normal(size=(m, k)), RNG.normal(size=(k, n))
@@ -193,6 +207,132 @@ def test_memory_beyond_32_bits() -> None:
     release()
 
 
+# -- sizes that change
+
+
+class Made(Watcher):
+    """Notes the schedules of kernels that were compiled or loaded, and whether one was missing."""
+
+    def __init__(self) -> None:
+        self.schedules: list[object] = []
+        self.without = tw.counters().interpreted
+
+    def kernel(self, made: KernelMade) -> None:
+        if made.how != "reused":
+            self.schedules.append(made.schedule)
+
+    def check(self, most: int) -> None:
+        """Assert that these were only products in other tiles, so many at most."""
+        assert all(isinstance(s, Tiles) for s in self.schedules), self.schedules
+        assert len(self.schedules) <= most
+        assert tw.counters().interpreted == self.without
+
+
+def conv_net() -> tw.nn.Module:
+    return tw.nn.Sequential(
+        tw.nn.Conv2d(3, 8, 3, padding=1),
+        tw.nn.BatchNorm2d(8),
+        tw.nn.ReLU(),
+        tw.nn.MaxPool2d(2),
+        tw.nn.Flatten(),
+        tw.nn.Linear(8 * 16, 10),
+    )
+
+
+def training(net: tw.nn.Module) -> Any:
+    optimizer = tw.optim.AdamW(net.parameters())
+
+    def step(x: tw.Tensor, y: tw.Tensor) -> tw.Tensor:
+        loss = tw.nn.functional.cross_entropy(net(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_other_batches_need_no_other_kernels(compiled: bool) -> None:
+    step = training(conv_net())
+    step = tw.compile(step) if compiled else step
+
+    def train(size: int) -> None:
+        for _ in range(2):
+            assert np.isfinite(step(tw.rand(size, 3, 8, 8), tw.arange(size) % 10).item())
+
+    for size in (32, 24):
+        train(size)
+    for sizes, most in (((17, 10, 8, 6, 5), 8), ((31, 7, 9, 12, 48), 0)):
+        with Made() as seen:
+            for size in sizes:
+                train(size)
+        seen.check(most)
+
+
+class Reader(tw.nn.Module):
+    """Letters, attention over all of them, a class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.letters = tw.nn.Embedding(30, 32)
+        self.layer = tw.nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=True)
+        self.state = tw.nn.GRU(32, 32, batch_first=True)
+        self.last = tw.nn.Linear(32, 10)
+
+    def forward(self, x: tw.Tensor) -> tw.Tensor:
+        return self.last(self.state(self.layer(self.letters(x)))[0].mean(1))
+
+
+def test_other_lengths_need_no_other_kernels() -> None:
+    step = training(Reader())
+
+    def train(length: int) -> None:
+        for _ in range(2):
+            step(tw.randint(0, 30, (4, length)), tw.arange(4)).item()
+
+    for length in (33, 60):
+        train(length)
+    for lengths, most in (((5, 6, 10, 17, 34), 14), ((7, 12, 32, 47, 59), 0)):
+        with Made() as seen:
+            for length in lengths:
+                train(length)
+        seen.check(most)
+
+
+LONG = """
+import resource, sys
+import talweg as tw
+net = tw.nn.Sequential(tw.nn.Linear(8, 16), tw.nn.Tanh(), tw.nn.Linear(16, 1))
+optimizer = tw.optim.Adam(net.parameters())
+x = tw.rand(32, 8)
+def step():
+    loss = (net(x) - 1).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss
+def size():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+for run, steps in ((step, 4_000), (tw.compile(step), 20_000)):
+    for _ in range(steps // 10):
+        run()
+    before = size()
+    for _ in range(steps):
+        run()
+    print(size() - before)
+"""
+
+
+@unchecked
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
+def test_a_long_training_takes_no_more_memory_than_a_short_one() -> None:
+    done = run(LONG)
+    assert done.returncode == 0, done.stderr
+    assert all(int(more) < 2e6 for more in done.stdout.split()), done.stdout
+
+
 # -- company
 
 
@@ -216,6 +356,10 @@ for n in (3, 5):
 """
 
 
+FULL = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+COUNTED = "print(tw.counters().compiled)\n"
+
+
 def test_a_cache_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = run(PROGRAM, TALWEG_CACHE_DIR=str(tmp_path / "file" / "cache"))
@@ -226,12 +370,64 @@ def test_a_cache_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_is_full(tmp_path: Path) -> None:
-    full = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
-    done = run(full + PROGRAM, TALWEG_CACHE_DIR=str(tmp_path))
+    done = run(FULL + PROGRAM, TALWEG_CACHE_DIR=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[0] == "3.0"
     assert done.stderr.count("compiled kernels cannot be kept") == 1
     assert not [f for f in tmp_path.rglob("*") if f.is_file() and f.stat().st_size]
+
+
+def test_a_full_disk_is_still_read(tmp_path: Path) -> None:
+    assert run(PROGRAM, TALWEG_CACHE_DIR=str(tmp_path)).returncode == 0
+    done = run(FULL + PROGRAM + COUNTED, TALWEG_CACHE_DIR=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == "0"
+    assert done.stderr == ""
+
+
+KILLED = """
+import os, signal
+writes = {number}
+plain = os.fdopen
+
+class Half:
+    def __init__(self, file):
+        self.file = file
+    def __enter__(self):
+        return self
+    def __exit__(self, *_):
+        self.file.close()
+    def write(self, content):
+        self.file.write(content[: len(content) // 2])
+        self.file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def opened(handle, mode="r", *rest, **named):
+    global writes
+    writes -= 1
+    file = plain(handle, mode, *rest, **named)
+    return file if writes else Half(file)
+
+os.fdopen = opened
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signal on this system")
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_process_that_is_killed_while_it_writes_leaves_whole_entries(
+    tmp_path: Path, number: int
+) -> None:
+    folder = str(tmp_path)
+    done = run(KILLED.format(number=number) + PROGRAM, TALWEG_CACHE_DIR=folder)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert len(list(tmp_path.glob("*.tmp"))) == 1  # the half that nobody reads
+    plain = run(PROGRAM, TALWEG_CACHE_DIR=str(tmp_path / "other"))
+    for compiled in (True, False):
+        done = run(PROGRAM + COUNTED, TALWEG_CACHE_DIR=folder)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(plain.stdout)
+        assert (done.stdout.split()[-1] != "0") is compiled
+        assert done.stderr == ""
 
 
 def test_eight_threads_train_nets_of_their_own() -> None:
