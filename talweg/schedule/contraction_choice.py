@@ -366,6 +366,8 @@ class _Cost:
             memory *= 1.6 if met and sizes.depth > _PAGES else 1.0
         along = _COPY if self.facts.right_runs else _GATHER * sizes.lanes
         each = (_TURN if tiles.right == "depth" else along) + memory
+        if sizes.in_matrices:  # every step looks at the conditions of its own
+            each += _STEP / (tiles.vectors * sizes.inner)
         if tiles.near:
             return once * (each + (_LATE if sizes.waits(tiles) else 0.0))
         return once * (each + _SHARE) + _STAGE
@@ -413,6 +415,7 @@ class _Cost:
             copy = _COPY if self.facts.left_runs else _GATHER * tiles.rows
             deep = min(sizes.depth, tiles.piece or sizes.depth)
             met = deep * math.gcd(sizes.left_stride * sizes.itemsize, _SETS) >= 2 * SECOND
+            copy += _STEP / sizes.inner if sizes.in_matrices else 0.0
             return times * high * sizes.depth * (copy + memory + (_MISSED if met else 0.0))
         far = sizes.held_left * sizes.itemsize > SECOND
         once = sizes.batch * sizes.rows * sizes.depth <= 1.5 * sizes.held_left

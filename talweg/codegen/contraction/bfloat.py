@@ -9,10 +9,27 @@ from typing import final
 
 from talweg.base import dtypes
 from talweg.codegen.contraction.matrix import SIDE
-from talweg.codegen.contraction.memory import Piece, at, each_step, present, step_of, store_vector
+from talweg.codegen.contraction.memory import (
+    Piece,
+    at,
+    each_step,
+    number,
+    present,
+    step_of,
+    store_vector,
+)
 from talweg.codegen.contraction.numbers import Numbers
 from talweg.codegen.hoist import hoist
-from talweg.codegen.lanes import Lanes, bits_of, resize, smaller, where, where_pointer
+from talweg.codegen.lanes import (
+    Lanes,
+    bits_of,
+    constant,
+    resize,
+    smaller,
+    splat,
+    where,
+    where_pointer,
+)
 from talweg.codegen.llvm import Body
 from talweg.codegen.memory import load_row, pointer
 from talweg.codegen.repeat import perhaps, repeat
@@ -32,8 +49,8 @@ def factors(contraction: Contraction, tiles: Tiles) -> Contraction:
     return found
 
 
-def _stored(factor: Scalar, index: str) -> Read | None:
-    """The elements of memory that a factor is, if they are neighbours along an index."""
+def stored(factor: Scalar, index: str) -> Read | None:
+    """Return the elements of memory that a factor is, if they are neighbours along an index."""
     conditions: tuple[Scalar, ...] = ()
     value = factor
     while isinstance(value, Select | Cast):
@@ -49,6 +66,42 @@ def _stored(factor: Scalar, index: str) -> Read | None:
         return None
     fits = step(value, index) == 1 and index not in used_in(conditions)
     return Read(value, conditions) if fits else None
+
+
+def pairs_across(body: Body, plain: Contraction, read: Read, count: Lanes, pair: Lanes) -> Lanes:
+    """Return a pair of the depth in 32 neighbouring rows or columns; 0 in those beyond them.
+
+    Args:
+        body: the function, in which all indices but that of the inner depth have values.
+        plain: the contraction before its factors were paired.
+        read: what `stored` says of its left or right one.
+        count: how many rows or columns there are.
+        pair: of the inner depth.
+    """
+    scope, axis, writer, lanes = body.scope, plain.depth[-1], body.writer, 2 * SIDE
+    names, outer, scope.lanes = scope.names, scope.lanes, lanes
+    extent, there = scope.value(axis.extent).single, present(count, 0, lanes)
+    halves = []
+    for place in (pair * 2, pair * 2 + 1):
+        scope.names = names | {axis.index: Value(dtypes.int64, (place,))}
+        mask = there & splat(_met(body, read) & (place < extent), lanes)
+        bits = load_row(writer, "i16", lanes, _place(body, read), mask)
+        halves.append(resize(bits, "i32", signed=False))
+    scope.lanes, scope.names = outer, names
+    return halves[0] | (halves[1] << 16)
+
+
+def _met(body: Body, read: Read) -> Lanes:
+    """Whether the conditions of an element hold."""
+    holds = [body.scope.value(condition).single for condition in read.conditions]
+    return reduce(lambda a, b: a & b, holds, constant(body.writer, 1, "i1", 1))
+
+
+def _place(body: Body, read: Read) -> str:
+    """Where an element is."""
+    scope = body.scope
+    array, offset = scope.element(scope.arrays[read.load.buffer], read.load.indices)
+    return pointer(body.writer, array, offset.single)
 
 
 def copy_line(body: Body, plain: Contraction, factor: Scalar, start: Lanes, target: str) -> None:
@@ -67,18 +120,14 @@ def copy_line(body: Body, plain: Contraction, factor: Scalar, start: Lanes, targ
     count = scope.value(axis.extent).single - first
     scope.names = names | {axis.index: Value(dtypes.int64, (first,), 1)}
     scope.lanes = 2 * SIDE
-    read = _stored(factor, axis.index)
+    read = stored(factor, axis.index)
     if read is None:
         mask = scope.mask = scope.alive = present(count, 0, 2 * SIDE)
         found = where(mask, scope.wide(scope.value(factor)).single, 0.0)
         bits = resize(bits_of(found).shift_logical(16), "i16")
     else:
-        holds = [scope.value(condition).single for condition in read.conditions]
-        if holds:
-            count = where(reduce(lambda a, b: a & b, holds), count, 0)
-        array, offset = scope.element(scope.arrays[read.load.buffer], read.load.indices)
-        place = pointer(writer, array, offset.single)
-        bits = load_row(writer, "i16", 2 * SIDE, place, present(count, 0, 2 * SIDE))
+        count = where(_met(body, read), count, 0)
+        bits = load_row(writer, "i16", 2 * SIDE, _place(body, read), present(count, 0, 2 * SIDE))
     writer.do(f"store {bits.type} {bits.name}, ptr {target}, align 4")
     scope.mask = scope.alive = None
     scope.lanes, scope.names = outer, names
@@ -131,15 +180,16 @@ class LeftMatrices:
         place = scope.value(read.load.indices[0]).single
         memory = at(self.writer, "i16", scope.arrays[read.load.buffer].pointer, place)
         scope.names = names
-        whole = (scope.value(axis.extent).single & 1).equals(0)
-        there = whole & (first + self.tiles.rows <= self.numbers["rows"])
+        far = step_of(self.body, read.place, plain.rows[0]) * 2
+        bits = Lanes(self.writer, self.writer.emit(f"ptrtoint ptr {memory} to i64"), "i64", 1)
+        even = ((bits | far) & (4 * SIDE - 1)) | (scope.value(axis.extent).single & 1)
+        there = even.equals(0) & (first + self.tiles.rows <= self.numbers["rows"])
 
         def copy(_: list[Lanes]) -> Sequence[Lanes]:
             self._by_depth(plain, base, first, piece)
             return []
 
         perhaps(~there, [], copy)
-        far = step_of(self.body, read.place, plain.rows[0]) * 2
         return where_pointer(there, memory, base), where(there, far, apart)
 
     @staticmethod
@@ -147,7 +197,7 @@ class LeftMatrices:
         """The elements of rows that are as far from each other in all of a tile, if they are."""
         if len(plain.depth) > 1 or len(plain.rows) > 1:
             return None
-        read = _stored(plain.left, plain.depth[-1].index)
+        read = stored(plain.left, plain.depth[-1].index)
         return read if read and not read.conditions and is_even(read.place) else None
 
     def _hoist(self, factor: Scalar, lanes: int) -> None:
@@ -170,13 +220,7 @@ class LeftMatrices:
             def step(n: Lanes) -> None:
                 start = r * apart + n * piece.inner
                 self._hoist(plain.left, 2 * SIDE)
-
-                def line(k: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
-                    target = at(self.writer, "i32", base, start + k)
-                    copy_line(self.body, plain, plain.left, piece.start + k, target)
-                    return []
-
-                repeat(piece.inner, [], line, step=SIDE)
+                self._lines(plain, at(self.writer, "i32", base, start), piece)
 
             each_step(self.body, plain.depth[:-1], piece.step, piece.steps, step)
             return []
@@ -185,11 +229,41 @@ class LeftMatrices:
         repeat(smaller(rows, self.tiles.rows), [], row)
         self.body.scope.names = names
 
+    def _lines(self, plain: Contraction, target: str, piece: Piece) -> None:
+        """Copy what a row has of a step: whole lines without a look at how long it is."""
+        writer, scope, axis = self.writer, self.body.scope, plain.depth[-1]
+        read, whole = stored(plain.left, axis.index), number(writer, 0)
+        if read is not None:
+            names, scope.names = scope.names, dict(scope.names)
+            scope.names[axis.index] = Value(dtypes.int64, (piece.start * 2,), 1)
+            mask, source = splat(_met(self.body, read), 2 * SIDE), _place(self.body, read)
+            scope.names = names
+            left = scope.value(axis.extent).single - piece.start * 2
+            whole = smaller(left, piece.inner * 2).shift_logical(5) * SIDE
+
+            def full(k: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
+                bits = load_row(writer, "i16", 2 * SIDE, at(writer, "i32", source, k), mask)
+                to = at(writer, "i32", target, k)
+                writer.do(f"store {bits.type} {bits.name}, ptr {to}, align 4")
+                return []
+
+            repeat(whole, [], full, step=SIDE)
+
+        def line(k: Lanes, _: list[Lanes]) -> Sequence[Lanes]:
+            to = at(writer, "i32", target, k)
+            copy_line(self.body, plain, plain.left, piece.start + k, to)
+            return []
+
+        repeat(piece.inner, [], line, whole, SIDE)
+
     def _by_rows(self, base: str, first: Lanes, piece: Piece) -> None:
         scope, height, writer = self.body.scope, self.tiles.rows, self.writer
         room = writer.room(f"[{SIDE * height} x i32]")
         mask = present(self.numbers["rows"] - first, 0, height)
         axes, factor, apart = self.contraction.rows, self.contraction.left, self.numbers["apart"]
+        plain, count = factors(self.contraction, self.tiles), self.numbers["rows"] - first
+        read = stored(plain.left, axes[0].index) if len(axes) == 1 else None
+        factor = factor if read is None else plain.left
         last = piece.steps * piece.inner - 1
         if len(axes) == 1:
             scope.names[axes[0].index] = Value(dtypes.int64, (first,), 1)
@@ -213,7 +287,10 @@ class LeftMatrices:
                 scope.lanes = height
                 scope.mask = scope.alive = mask
                 scope.names = names | {self.inner: Value(dtypes.int64, (piece.start + k,))}
-                found = scope.wide(scope.value(factor)).single
+                if read is not None:
+                    found = pairs_across(self.body, plain, read, count, piece.start + k)
+                else:
+                    found = scope.wide(scope.value(factor)).single
                 store_vector(found, at(writer, "i32", room, (place & (SIDE - 1)) * height))
                 scope.mask = scope.alive = None
                 scope.lanes, scope.names = 1, names

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import final
 
 from talweg.base import dtypes
-from talweg.codegen.contraction.bfloat import copy_line, factors
+from talweg.codegen.contraction.bfloat import copy_line, factors, pairs_across, stored
 from talweg.codegen.contraction.memory import (
     Piece,
     at,
@@ -25,7 +25,7 @@ from talweg.codegen.transpose import write_turned
 from talweg.codegen.values import Value
 from talweg.loops.nest import Let
 from talweg.schedule.contraction import Contraction
-from talweg.schedule.contraction_places import is_even, read_of
+from talweg.schedule.contraction_places import Read, is_even, read_of
 from talweg.schedule.contraction_tiles import Tiles
 
 
@@ -105,6 +105,10 @@ class Packing:
         """Write what is the same for all of the depth; return what copies a row of a panel."""
         scope, tile, kind = self.body.scope, self.micro.tile, self.micro.kind
         outer, lanes, value = scope.names, tile.lanes, self.contraction.right
+        plain = factors(self.contraction, self.tiles) if tile.matrix else None
+        read = None if plain is None else stored(plain.right, self.column)
+        if plain is not None and read is not None:
+            return self._pairs(plain, read, first, columns)
         parts: list[tuple[dict[str, Value], Lanes]] = []
         scope.lanes = lanes
         for v in range(tile.vectors):
@@ -124,6 +128,26 @@ class Packing:
                 store_vector(found, at(self.writer, kind, target, place + v * lanes))
             scope.mask = scope.alive = None
             scope.lanes, scope.names = 1, names
+
+        return copy
+
+    def _pairs(
+        self, plain: Contraction, read: Read, first: Lanes, columns: Lanes
+    ) -> Callable[[str, Lanes, Lanes], None]:
+        """The same for pairs of elements that are neighbours along the columns."""
+        scope, outer = self.body.scope, self.body.scope.names
+        scope.names = dict(outer)
+        scope.names[self.column] = Value(dtypes.int64, (first,), 1)
+        scope.names.pop(self.inner, None)
+        scope.lanes = self.micro.tile.columns
+        hoist(scope, (Let("copied", plain.right),), None)
+        known, scope.lanes, scope.names = scope.names, 1, outer
+
+        def copy(target: str, place: Lanes, depth: Lanes) -> None:
+            names, scope.names = scope.names, scope.names | known
+            found = pairs_across(self.body, plain, read, columns - first, depth)
+            store_vector(found, at(self.writer, self.micro.kind, target, place))
+            scope.names = names
 
         return copy
 
