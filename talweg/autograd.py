@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from talweg.engine import forward_ad, functional
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from talweg.engine.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from talweg.engine.autograd import backward, grad
-from talweg.engine.function import Function, FunctionCtx, once_differentiable
-from talweg.engine.gradcheck import gradcheck, gradgradcheck
 from talweg.engine.modes import (
     enable_grad,
     inference_mode,
@@ -34,3 +35,31 @@ __all__ = [
     "set_detect_anomaly",
     "set_grad_enabled",
 ]
+
+if TYPE_CHECKING:
+    from talweg.engine import forward_ad, functional
+    from talweg.engine.function import Function, FunctionCtx, once_differentiable
+    from talweg.engine.gradcheck import gradcheck, gradgradcheck
+else:
+    _LATER = {
+        "Function": "talweg.engine.function",
+        "FunctionCtx": "talweg.engine.function",
+        "forward_ad": "talweg.engine.forward_ad",
+        "functional": "talweg.engine.functional",
+        "gradcheck": "talweg.engine.gradcheck",
+        "gradgradcheck": "talweg.engine.gradcheck",
+        "once_differentiable": "talweg.engine.function",
+    }
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LATER:
+            text = f"module 'talweg.autograd' has no attribute {name!r}"
+            raise AttributeError(text, name=name, obj=sys.modules[__name__])
+        found = import_module(_LATER[name])
+        if name not in ("forward_ad", "functional"):
+            found = getattr(found, name)
+        globals()[name] = found
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_LATER})

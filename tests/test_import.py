@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -72,3 +73,19 @@ def test_the_collector_runs_again_after_the_import() -> None:
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         )
         assert shown.stdout.strip() == str(state == "enable")
+
+
+def test_layers_and_optimizers_come_one_by_one() -> None:
+    (loaded,) = modules_after("import talweg as tw; tw.nn.Linear(2, 2); tw.optim.SGD")
+    assert {"talweg.nn.linear", "talweg.optim.sgd"} <= loaded
+    others = ("talweg.nn.transformer", "talweg.nn.loss", "talweg.optim.lbfgs")
+    assert loaded.isdisjoint((*others, "talweg.optim.lr_scheduler"))
+
+
+@pytest.mark.parametrize("package", [tw.nn, tw.optim, tw.autograd])
+def test_a_package_has_all_that_it_lists(package: ModuleType) -> None:
+    for name in package.__all__:
+        assert getattr(package, name) is getattr(package, name)
+        assert name in dir(package)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        package.nothing  # noqa: B018

@@ -8,8 +8,9 @@ Integer comparison and right shift are signed; `shift_logical` and `below` are t
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import add, eq, ge, gt, le, lt, mul, ne, sub
 from typing import TypeAlias, final
 
 from talweg.codegen.writer import Writer
@@ -93,6 +94,9 @@ class Lanes:
             plain = _plainly(operation, self, right)
             if plain is not None:
                 return plain
+        if _is_whole(self) and _is_whole(right):
+            found = _COMPUTED[operation](int(self.name), int(right.name))
+            return constant(self.writer, (found + _HALF) % (2 * _HALF) - _HALF, "i64", 1)
         return self.binary(operation, right)
 
     def __add__(self, other: Number) -> Lanes:
@@ -152,9 +156,13 @@ class Lanes:
         if self.floating:
             ordered = "une" if word == "ne" else f"o{word}"
             return self.binary(f"fcmp {ordered}", other, "i1")
+        right = self.like(other)
+        if signed and _is_whole(self) and _is_whole(right):
+            holds = _COMPARED[word](int(self.name), int(right.name))
+            return constant(self.writer, holds, "i1", 1)
         if word not in ("eq", "ne"):
             word = ("s" if signed and self.kind != "i1" else "u") + word
-        return self.binary(f"icmp {word}", other, "i1")
+        return self.binary(f"icmp {word}", right, "i1")
 
     def __lt__(self, other: Number) -> Lanes:
         return self.compare("lt", other)
@@ -184,6 +192,21 @@ Number: TypeAlias = Lanes | int | float
 
 
 _PLAIN = {"0", "1"}
+_HALF = 1 << 63
+_COMPUTED: dict[str, Callable[[int, int], int]] = {"add": add, "sub": sub, "mul": mul}
+_COMPARED: dict[str, Callable[[int, int], bool]] = {
+    "eq": eq,
+    "ne": ne,
+    "lt": lt,
+    "le": le,
+    "gt": gt,
+    "ge": ge,
+}
+
+
+def _is_whole(x: Lanes) -> bool:
+    """Whether this is a number of 64 bits that the text shows."""
+    return x.kind == "i64" and x.lanes == 1 and x.name.lstrip("-").isdigit()
 
 
 def _plainly(operation: str, a: Lanes, b: Lanes) -> Lanes | None:
@@ -252,6 +275,8 @@ def where(condition: Lanes, then: Number, otherwise: Number) -> Lanes:
         then = otherwise.like(then)
     else:
         raise TypeError("one of the choices must be Lanes")
+    if condition.name in ("true", "false"):
+        return then if condition.name == "true" else otherwise
     name = condition.writer.emit(
         f"select {condition.type} {condition.name}, {then.type} {then.name}, "
         f"{otherwise.type} {otherwise.name}"

@@ -59,13 +59,13 @@ from talweg.schedule.target import Target
 from talweg.schedule.vectors import Choice
 
 
-def emit(kernel: Staged, target: Target) -> str:
+def emit(kernel: Staged, target: Target, light: bool = False) -> str:
     """Return the LLVM IR of a nest that was cut into stages."""
     writer = Writer(target)
     name = symbol(kernel.nest)
     for n, stage in enumerate(kernel.stages):
         head = f"i32 @{name}.{n}(ptr %block, ptr %scratch, i64 %begin, i64 %end)"
-        with writer.define(head):
+        with writer.define(head, light):
             body = Body(writer, kernel)
             body.enter()
             body.stage(stage)

@@ -6,9 +6,8 @@ a vector loop a mask says which lanes are alive; the others neither read nor wri
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from talweg.base.dtypes import DType
+from talweg.base.frozen import frozen
 from talweg.codegen.elements import from_memory, stored_kind, to_memory
 from talweg.codegen.lanes import (
     Lanes,
@@ -25,7 +24,7 @@ from talweg.codegen.writer import Writer
 SPREAD = 4  # how far apart elements may stand that are picked from whole rows
 
 
-@dataclass(frozen=True)
+@frozen
 class Array:
     """A buffer of the nest: where it begins, and if it has several axes its sizes.
 

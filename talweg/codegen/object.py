@@ -141,7 +141,7 @@ def _written(nest: LoopNest, schedule: Schedule, target: Target) -> tuple[str, S
     scratch = any(any(True for _ in stage.scratch()) for stage in kernel.stages)
     sizes = expression_of(kernel)
     signature = signature_of(nest, len(kernel.stages), scratch, bool(kernel.shared), sizes)
-    return emit(kernel, target), signature
+    return emit(kernel, target, schedule.light), signature
 
 
 class _Module:

@@ -27,7 +27,11 @@ def repeat(
     writer = count.writer
     first = constant(writer, 0, "i64", 1) if start is None else start
     before, inside, after = writer.block, writer.label("loop"), writer.label("done")
-    writer.branch((first < count).name, inside, after)
+    runs = (first < count).name
+    if runs == "true":
+        writer.jump(inside)
+    else:
+        writer.branch(runs, inside, after)
     known = writer.known
     writer.start(inside, known)
     index = writer.phi("i64", (first.name, before))
@@ -43,6 +47,9 @@ def repeat(
     for phi, value in zip(phis, new, strict=True):
         phi.sources.append((value.name, last))
         writer.seal(phi)
+    if runs == "true":
+        writer.start(after, writer.known)
+        return new
     writer.start(after, known)
     return _merged(writer, state, before, new, last)
 

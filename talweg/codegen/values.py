@@ -8,18 +8,19 @@ addresses are computed once for all lanes, and neighbours are seen to be neighbo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
+from talweg.base.frozen import frozen
 from talweg.codegen.elements import Parts
 from talweg.codegen.lanes import Lanes, constants, splat
 
 Step: TypeAlias = int | Lanes
 
 
-@dataclass(frozen=True)
+@frozen
 class Value:
     """The value of an expression.
 

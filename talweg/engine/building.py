@@ -74,7 +74,8 @@ def assemble(plan: Plan, scalars: Sequence[bool], fixed: frozenset[int] = frozen
     common = [None if copy else one and one.copy for one, copy in zip(shared, copies, strict=True)]
     given = [one or copy for one, copy in zip(common, copies, strict=True)]
     schedules = [None if copy is None else copy.tiles for copy in given]
-    kernels = kernels_of([(step.nest, step.values) for step in launches], schedules)
+    wanted = [(step.nest, step.values) for step in launches]
+    kernels = kernels_of(wanted, schedules, [(s.operations, s.nbytes) for s in launches])
     names = [one and name_of(step, one) for step, one in zip(launches, common, strict=True)]
     sizes = [
         0 if name is None else kernel.sizes(step.values)[1]

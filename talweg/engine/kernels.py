@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import zip_longest
+from typing import TypeAlias
 from weakref import WeakValueDictionary
 
 from talweg.codegen.cpu import host
@@ -18,15 +20,23 @@ from talweg.loops.nest import LoopNest
 from talweg.loops.scalar import Number
 from talweg.runtime.jit import Kernel
 from talweg.schedule.choose import Schedule
+from talweg.schedule.contraction_tiles import Tiles
 
 # Programs keep their kernels; code that no Program needs is unloaded.
-_KERNELS: WeakValueDictionary[tuple[LoopNest, Schedule], Kernel] = WeakValueDictionary()
+_Key: TypeAlias = tuple[LoopNest, Schedule]
+_KERNELS: WeakValueDictionary[_Key, Kernel] = WeakValueDictionary()
 _LOCK = threading.Lock()
+
+# Of a Program that takes a while, the kernels that take least are compiled with little effort, as
+# long as they take this part of its time together.
+SHARE, WHILE = 0.02, 1e6  # nanoseconds
+_MULTIPLIED, _COMPUTED, _MOVED, _CALLED = 100.0, 4.0, 8.0, 1000.0  # operations, bytes; a launch
 
 
 def kernels_of(
     wanted: Sequence[tuple[LoopNest, tuple[Number, ...]]],
     schedules: Sequence[Schedule | None] = (),
+    work: Sequence[tuple[int, int]] = (),
 ) -> list[Kernel]:
     """Return the kernels of nests, each scheduled for about the sizes given with it.
 
@@ -35,18 +45,25 @@ def kernels_of(
     Args:
         wanted: the nests, with values of their arguments.
         schedules: the ones that are not as `schedule_of` has them.
+        work: operations and bytes of each, where these are all that run together: those that take
+            little of the time are compiled fast then, and run a little slower.
     """
-    keys: list[tuple[LoopNest, Schedule]] = []
-    found: dict[tuple[LoopNest, Schedule], Kernel] = {}
-    missing: dict[tuple[LoopNest, Schedule], None] = {}
-    same: dict[tuple[int, int], tuple[LoopNest, Schedule]] = {}
+    names: list[tuple[int, int]] = []
+    same: dict[tuple[int, int], _Key] = {}
     for (nest, values), given in zip_longest(wanted, schedules):
-        start = now() if WATCHERS else 0
         schedule = given or schedule_of(nest, values)
-        known = id(nest), id(schedule)
-        again = known in same
-        key = same.setdefault(known, (nest, schedule))
-        keys.append(key)
+        names.append((id(nest), id(schedule)))
+        same.setdefault(names[-1], (nest, schedule))
+    if work:
+        light = _light(names, same, work)
+        same = {name: light.get(key, key) for name, key in same.items()}
+    found: dict[_Key, Kernel] = {}
+    missing: dict[_Key, None] = {}
+    seen: set[tuple[int, int]] = set()
+    for name in names:
+        start = now() if WATCHERS else 0
+        key, again = same[name], name in seen
+        seen.add(name)
         kernel = None if again else _KERNELS.get(key)
         if kernel is not None:
             found[key] = kernel
@@ -54,16 +71,42 @@ def kernels_of(
             tell_kernel(*key, "reused", start, now() - start)
         else:
             missing[key] = None
-    count(reused=len(keys) - len(missing))
+    count(reused=len(names) - len(missing))
     if missing:
         found |= _make(list(missing))
-    made = {known: found[key] for known, key in same.items()}
-    return [made[id(nest), id(schedule)] for nest, schedule in keys]
+    made = {name: found[key] for name, key in same.items()}
+    return [made[name] for name in names]
 
 
-def _make(wanted: Sequence[tuple[LoopNest, Schedule]]) -> dict[tuple[LoopNest, Schedule], Kernel]:
+def _light(
+    names: Sequence[tuple[int, int]],
+    keys: Mapping[tuple[int, int], _Key],
+    work: Sequence[tuple[int, int]],
+) -> Mapping[_Key, _Key]:
+    """Return what stands for kernels that take little of the time of all, and are not there yet."""
+    alone = dict.fromkeys(names, 0.0)
+    for name, (operations, nbytes) in zip(names, work, strict=True):
+        rate = _MULTIPLIED if isinstance(keys[name][1], Tiles) else _COMPUTED
+        alone[name] += max(operations / rate, nbytes / _MOVED)
+    times: dict[_Key, float] = {}
+    for name, time in alone.items():
+        times[keys[name]] = times.get(keys[name], _CALLED) + time
+    left = sum(times.values()) * SHARE
+    found: dict[_Key, _Key] = {}
+    if left < SHARE * WHILE:
+        return found
+    for key in sorted(times, key=lambda key: times[key]):
+        left -= times[key]
+        if left < 0:
+            break
+        if key not in _KERNELS:
+            found[key] = key[0], replace(key[1], light=True)
+    return found
+
+
+def _make(wanted: Sequence[_Key]) -> dict[_Key, Kernel]:
     start = now() if WATCHERS else 0
-    made: dict[tuple[LoopNest, Schedule], Kernel] = {}
+    made: dict[_Key, Kernel] = {}
     for key, one in zip(
         wanted, compile_nests(wanted, host(), disk_cache(), CONFIG.threads), strict=True
     ):

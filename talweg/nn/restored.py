@@ -13,7 +13,7 @@ from talweg.nn.parameter import Parameter
 
 KNOWN: dict[str, type[nn.Module]] = {
     name: kind
-    for name, kind in vars(nn).items()
+    for name, kind in ((name, getattr(nn, name)) for name in nn.__all__)
     if isinstance(kind, type) and issubclass(kind, nn.Module) and kind is not nn.Module
 }
 _ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

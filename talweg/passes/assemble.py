@@ -8,9 +8,10 @@ is computed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import final
 
+from talweg.base.frozen import frozen
 from talweg.ir.node import Graph, Node
 from talweg.ops.kinds import Control, Effect, Joined, View
 from talweg.passes.groups import Fusion, Group
@@ -20,7 +21,7 @@ LINE = 64  # bytes at whose multiples parts begin
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Assembly:
     """Which values lie in the memory of others.
 

@@ -9,12 +9,13 @@ stand before the loop that uses them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from itertools import product
 from typing import Any, final
 
 from talweg.base import dtypes
+from talweg.base.frozen import frozen
 from talweg.base.shapes import Shape, inverse_order, size_of
 from talweg.ir.node import Node
 from talweg.loops.build import NestBuilder
@@ -36,7 +37,7 @@ LEAST = 8  # rows of a chunk
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Kernel:
     """A group as a loop nest.
 
@@ -98,7 +99,7 @@ def lower_group(
 _NO_LOOPS = LoopNest("host", (), (), (), ())
 
 
-@dataclass(frozen=True)
+@frozen
 class _Known:
     """A Kernel with the numbers of a signature in the place of Nodes."""
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import final
 
+from talweg.base.frozen import frozen
 from talweg.ir.node import Node
 from talweg.passes.assemble import Assembly
 from talweg.passes.lower import Kernel
@@ -21,7 +21,7 @@ ALIGNMENT = 64
 
 
 @final
-@dataclass(frozen=True)
+@frozen
 class Arena:
     """Where each intermediate value begins, and how many bytes there are in all.
 

@@ -7,10 +7,11 @@ caller's inputs or in the outputs. A HostCall leaves the compiled world for a Py
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from typing import TypeAlias, final
 
+from talweg.base.frozen import frozen
 from talweg.ir.node import Graph, Node
 from talweg.ir.types import TensorType
 from talweg.loops.count import operations
@@ -28,7 +29,7 @@ from talweg.passes.recurrence import Body, Repetition
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@frozen
 class Launch:
     """One kernel with its operands.
 
@@ -58,6 +59,9 @@ class Launch:
     in_place: tuple[tuple[int, int], ...] = ()
     own: tuple[Node, ...] = ()
 
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
     @property
     def meant(self) -> tuple[Node, ...]:
         """The operands in the Graph that the kernel was made for."""
@@ -80,7 +84,7 @@ Step: TypeAlias = Launch | HostCall
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@frozen
 class Plan:
     """Steps, and the memory they need.
 
@@ -99,6 +103,9 @@ class Plan:
     buffers: tuple[TensorType, ...]
     results: tuple[Place, ...]
     parts: Assembly = field(default_factory=Assembly)
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
     @property
     def launches(self) -> tuple[Launch, ...]:

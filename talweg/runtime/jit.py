@@ -11,6 +11,7 @@ block is a row of slots of 8 bytes:
     one address per buffer, inputs before outputs
     the address of shared memory, for what one stage leaves to the next
     the arguments: q and Q are integers, d is a float64; a complex number takes two slots
+    numbers that depend on the arguments alone, n in the formats: the signature says them
     room for the values that a failed check reports
 
 `scratch` is memory of the running thread alone. `Kernel.sizes` says how many bytes of scratch and
@@ -95,7 +96,7 @@ class Signature(Protocol):
 
     @property
     def formats(self) -> str:
-        """One letter of q, Q, d or D (complex) per argument."""
+        """One letter of q, Q, d or D (complex) per argument, and n per number behind them."""
 
     @property
     def messages(self) -> tuple[str, ...]:
@@ -111,7 +112,9 @@ class Signature(Protocol):
 
     @property
     def sizes(self) -> str:
-        """Python's text of the sizes, made of `v`, the values; empty if the object has them."""
+        """Python's text of the sizes and numbers, made of `v`, the values; empty if the object has
+        them.
+        """
 
 
 def _compiler() -> Any:
@@ -187,7 +190,8 @@ class Kernel:
         self._sizes: Callable[[Sequence[Number]], tuple[int, ...]] | None = None
         if not given:
             self._sizes = self._native(addresses[f"{signature.name}.sizes"])
-        slots = signature.formats.replace("D", "dd")
+        self._numbers = signature.formats.count("n")
+        slots = signature.formats.replace("D", "dd").replace("n", "q")
         self._packer = struct.Struct(f"={signature.buffers + 1}Q{slots}")
         self.block_bytes = self._packer.size + 8 * signature.reported
         self._complex = "D" in signature.formats
@@ -210,11 +214,12 @@ class Kernel:
             values: the arguments of the nest, in its order.
         """
         numbers: Sequence[Any] = self._parts(values) if self._complex else values
-        self._packer.pack_into(memory, offset, *addresses, shared, *numbers)
+        derived = self._told(values)[-self._numbers :] if self._numbers else ()
+        self._packer.pack_into(memory, offset, *addresses, shared, *numbers, *derived)
 
     def _parts(self, values: Sequence[Number]) -> list[Any]:
         parts: list[Any] = []
-        for letter, value in zip(self.signature.formats, values, strict=True):
+        for letter, value in zip(self.signature.formats.rstrip("n"), values, strict=True):
             parts += [value.real, value.imag] if letter == "D" else [value]
         return parts
 
@@ -223,6 +228,10 @@ class Kernel:
 
         The grain is the smallest number of items that is worth a ticket of its own.
         """
+        return self._told(values)[: 2 + 2 * self.signature.stages]
+
+    def _told(self, values: Sequence[Number]) -> tuple[int, ...]:
+        """Return the sizes, and the numbers that stand behind the arguments."""
         found = self._sizes
         if found is None:  # text of our own compiler, from where the code comes that is run
             found = self._sizes = eval(f"lambda v: {self.signature.sizes}")

@@ -38,6 +38,7 @@ class Tiles:
         order: of the axes.
         ready: whether the copy of the right operand is made once for many runs: the first stage,
             which makes it, is run alone, and the others find it in the memory that stages share.
+        light: whether LLVM spends little effort on the code, but for the innermost loops.
     """
 
     rows: int
@@ -49,6 +50,7 @@ class Tiles:
     splits: int = 1
     order: Order = Order()
     ready: bool = False
+    light: bool = False
 
     @property
     def deep(self) -> bool:

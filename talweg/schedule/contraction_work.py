@@ -10,7 +10,6 @@ memory that all threads share, until the last stage adds the sums of all splits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal, TypeAlias, final
 
 from talweg.base import dtypes
@@ -354,11 +353,3 @@ def least(a: Scalar, b: Numeric) -> Scalar:
 def over(a: Scalar, b: Numeric) -> Scalar:
     """Return a / b rounded up, for a >= 0 and b > 0."""
     return (a + (_whole(b) - 1)) // b if isinstance(b, Scalar) else (a + (int(b.real) - 1)) // b
-
-
-def bytes_of(parts: Mapping[str, Scalar], alignment: int) -> Scalar:
-    """Return how many bytes parts take that begin at multiples of an alignment."""
-    total = _whole(0)
-    for size in parts.values():
-        total = total + over(size, alignment) * alignment
-    return total

@@ -46,6 +46,7 @@ class Loops:
         large: whether operands come from memory: rows that are passed over several times are
             fetched ahead, and long bodies are written twice, once without masks.
         sizes: arguments that the code is made for, with their values.
+        light: whether LLVM spends little effort on the code.
     """
 
     vectors: bool = True
@@ -53,6 +54,7 @@ class Loops:
     streams: tuple[str, ...] = ()
     large: bool = False
     sizes: tuple[tuple[str, int], ...] = ()
+    light: bool = False
 
 
 def staged(nest: LoopNest, schedule: Loops, target: Target) -> Staged:

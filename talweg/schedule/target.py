@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+
+from talweg.base.frozen import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class Target:
     """A CPU as LLVM names it.
 

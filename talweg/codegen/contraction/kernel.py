@@ -21,7 +21,7 @@ from talweg.codegen.contraction.left import LeftRows
 from talweg.codegen.contraction.matrix import configure, define_configure, release
 from talweg.codegen.contraction.memory import Piece, at, flat, number, over, step_of
 from talweg.codegen.contraction.micro import Micro
-from talweg.codegen.contraction.numbers import Numbers, bind, digits, laid_out, text_of
+from talweg.codegen.contraction.numbers import Numbers, Table, bind, digits, text_of
 from talweg.codegen.contraction.packing import Packing
 from talweg.codegen.contraction.right import RightTable
 from talweg.codegen.contraction.sums import Sums
@@ -48,6 +48,7 @@ Given: TypeAlias = dict[str, Lanes | str]
 def emit(contraction: Contraction, tiles: Tiles, target: Target) -> tuple[str, Signature]:
     """Return the LLVM IR of a contraction, and how its kernel is called."""
     work, writer = Work(contraction, tiles, target), Writer(target)
+    table = Table(work)
     name = symbol(contraction.nest)
     micro = Micro(
         f"{name}.micro",
@@ -66,11 +67,12 @@ def emit(contraction: Contraction, tiles: Tiles, target: Target) -> tuple[str, S
     stages += [_Stage.finish] * (tiles.splits > 1)
     for n, write in enumerate(stages):
         head = f"i32 @{name}.{n}(ptr %block, ptr %scratch, i64 %begin, i64 %end)"
-        with writer.define(head):
-            write(_Stage(writer, work, micro))
+        with writer.define(head, tiles.light and not work.tile.matrix):
+            write(_Stage(writer, work, micro, table))
             writer.do("ret i32 0")
-    sizes = text_of(work, contraction.nest)
-    signature = signature_of(contraction.nest, len(stages), True, bool(work.shared()), sizes)
+    sizes, numbers = text_of(work, table, contraction.nest), len(table.slots)
+    shared = bool(work.shared())
+    signature = signature_of(contraction.nest, len(stages), True, shared, sizes, numbers)
     return writer.text(), signature
 
 
@@ -78,14 +80,14 @@ def emit(contraction: Contraction, tiles: Tiles, target: Target) -> tuple[str, S
 class _Stage:
     """Writes the function of one stage."""
 
-    def __init__(self, writer: Writer, work: Work, micro: Micro) -> None:
+    def __init__(self, writer: Writer, work: Work, micro: Micro, table: Table) -> None:
         self.writer, self.work, self.micro = writer, work, micro
         self.contraction, self.tiles, self.tile = work.contraction, work.tiles, work.tile
-        staged = Staged(self.contraction.nest, work.before, (), (), (), {})
+        staged = Staged(self.contraction.nest, (), (), (), (), {})
         self.body = Body(writer, staged)
         self.body.enter()
         self.scope = self.body.scope
-        self.n = Numbers(self.body, work)
+        self.n = Numbers(self.body, table)
 
     # -- stages
 
@@ -129,7 +131,7 @@ class _Stage:
 
     def sum(self) -> None:
         """Write the stage that multiplies."""
-        places = laid_out(self.writer, "%scratch", self.n, self.work.scratch())
+        places = self.n.places("scratch", "%scratch", self.work.scratch())
         shared = self._shared()
         tiles, body = self.tiles, self.body
         packed = places.get("right") if tiles.own else shared.get("right")
@@ -147,7 +149,7 @@ class _Stage:
 
     def finish(self) -> None:
         """Write the stage that adds the sums of all splits."""
-        places = laid_out(self.writer, "%scratch", self.n, self.work.scratch())
+        places = self.n.places("scratch", "%scratch", self.work.scratch())
         left = LeftRows(
             self.body, self.n, self.contraction, self.tiles, self.micro, places, self._right_place
         )
@@ -172,7 +174,7 @@ class _Stage:
             return {}
         slot = len(self.body.nest.inputs) + len(self.body.nest.outputs)
         base = self.writer.emit(f"load ptr, ptr {at(self.writer, 'i64', '%block', slot)}")
-        return laid_out(self.writer, base, self.n, parts)
+        return self.n.places("shared", base, parts)
 
     def _items(self, one: Callable[[Lanes], None]) -> None:
         """Write the loop over the items of a ticket."""

@@ -27,6 +27,7 @@ from talweg.codegen.lanes import Lanes, any_lane, constants, resize, smaller, sp
 from talweg.codegen.llvm import Body
 from talweg.codegen.repeat import repeat
 from talweg.codegen.values import Value, widened
+from talweg.codegen.writer import Writer
 from talweg.loops.scalar import Load
 from talweg.schedule.contraction import Contraction
 from talweg.schedule.contraction_places import Read, read_of
@@ -141,16 +142,11 @@ class LeftRows:
         axes = self.contraction.rows
         if len(axes) < 2:
             return
-        sizes = [self.body.scope.value(axis.extent).single for axis in axes]
-        padded = self.tile.padded
-
-        def row(r: Lanes, now: list[Lanes]) -> Sequence[Lanes]:
-            for n, digit in enumerate(now):
-                self._keep(digit, "state", r + n * padded)
-            more = resize(first + r + 1 < self.numbers["rows"], "i64")
-            return counted(now, sizes, more)
-
-        repeat(number(self.writer, padded), digits(first, sizes), row)
+        name = _keeping(self.writer, len(axes), self.tile.padded)
+        sizes = [self.body.scope.value(axis.extent).single for axis in axes[1:]]
+        given = [first, self.numbers["rows"], *sizes]
+        listed = ", ".join(f"i64 {value.name}" for value in given)
+        self.writer.do(f"call void @{name}(ptr {self.places['state']}, {listed})")
 
     def bind_row(self, r: Lanes, first: Lanes) -> None:
         """Give the indices of the rows their values in one row of the tile."""
@@ -317,3 +313,30 @@ class LeftRows:
 
 def _vector(lanes: int) -> str:
     return "i64" if lanes == 1 else f"<{lanes} x i64>"
+
+
+def _keeping(writer: Writer, axes: int, padded: int) -> str:
+    """Return the function of the module that keeps the indices of so many rows.
+
+    The first row is given as a number that counts through them, then how many rows there are, and
+    the extents of all axes but the first one. Behind the last row it stands again.
+    """
+    name = f"rows_{axes}_{padded}"
+    if name in writer.defined:
+        return name
+    writer.defined[name] = ()
+    names = ["first", "rows", *(f"size{n}" for n in range(1, axes))]
+    listed = ", ".join(f"i64 %{given}" for given in names)
+    with writer.define(f"internal void @{name}(ptr %state, {listed})"):
+        first, rows, *sizes = (Lanes(writer, f"%{given}", "i64", 1) for given in names)
+        extents = [first, *sizes]  # the outermost index counts on
+
+        def row(r: Lanes, now: list[Lanes]) -> Sequence[Lanes]:
+            for n, digit in enumerate(now):
+                place = at(writer, "i64", "%state", r + n * padded)
+                writer.do(f"store i64 {digit.name}, ptr {place}")
+            return counted(now, extents, resize(first + r + 1 < rows, "i64"))
+
+        repeat(number(writer, padded), digits(first, extents), row)
+        writer.do("ret void")
+    return name

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from talweg.base import dtypes
+from talweg.base.frozen import frozen
 from talweg.codegen.contraction.micro import BYTES
 from talweg.codegen.contraction.numbers import digits
 from talweg.codegen.lanes import Lanes, constant, constants, resize, smaller, splat, where
@@ -17,7 +17,7 @@ from talweg.schedule.contraction import Axes, Axis
 from talweg.schedule.place import Place
 
 
-@dataclass(frozen=True)
+@frozen
 class Piece:
     """A part of the depth: so many steps of the outer one, and of the inner one, from two places.
 

@@ -35,6 +35,7 @@ WAYS = [
     Tiles(5, 2, "rows", "columns", near=True, piece=384),
     Tiles(3, 1, "rows", "columns", piece=384, splits=4),
     Tiles(1, 2, "rows", "columns", near=True, piece=384, splits=3),
+    Tiles(4, 3, "rows", "columns", light=True),
 ]
 
 
