@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from functools import cache
 from types import CodeType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeAlias, TypeVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Self, TypeAlias, TypeVar, final
 from weakref import ref
 
 from talweg.autodiff.reverse import vjp
