@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TypeAlias
 
+from talweg.base import dtypes
 from talweg.base.frozen import frozen
 from talweg.base.shapes import Shape
 from talweg.ir.node import Graph, Node, make_node
@@ -151,7 +152,8 @@ def _has_images(graph: Graph) -> bool:
 def _with_moves(borders: Borders, images: Images) -> tuple[Graph, dict[Node, Order]]:
     """Put Moves in where values of other orders meet convolutions.
 
-    Gradients of kernels O, I, *spatial are summed with O last. Inputs and results of the Graph that
+    Gradients of kernels O, I, *spatial are summed with O last, those of bfloat16 with I last where
+    kernels are. Inputs and results of the Graph that
     are row-major are copied where kernels slide over them. Few channels, computed ones too, get
     their border of zeros with a copy, so that no element needs to be tested. Kernels of single
     channels are copied with the channels last. Returns the orders of the copies, and of inputs.
@@ -204,7 +206,9 @@ def _with_moves(borders: Borders, images: Images) -> tuple[Graph, dict[Node, Ord
             made = make_node(op.borderless(), tuple(found), node.type, node.source)
         else:
             made = same(node, tuple(found))
-        if _sums_kernels(made) and _fills(made.shape[0]):
+        if _sums_kernels(made) and _is_halved(made) and made.shape in turned:
+            orders[made] = channels_last(made.rank)
+        elif _sums_kernels(made) and _fills(made.shape[0]):
             kernels[made] = make_node(Move(), (made,), made.type, made.source)
             if made.shape in turned:
                 orders[kernels[made]] = channels_last(made.rank)
@@ -266,9 +270,16 @@ def _sums_kernels(node: Node) -> bool:
     return isinstance(node.op, Contract) and bool(node.op.images) and -1 not in node.op.images
 
 
+def _is_halved(node: Node) -> bool:
+    """Whether a gradient of kernels has copies of both sides in any case, of pairs of bfloat16."""
+    return node.dtype is dtypes.bfloat16 and _fills(node.shape[1])
+
+
 def _order_of(node: Node, orders: dict[Node, Order], images: Images) -> Order | None:
     op = node.op
     if isinstance(op, Contract):
+        if _sums_kernels(node) and node in orders:
+            return orders[node]
         if _sums_kernels(node):
             return _kernels_last(node.rank) if _fills(node.shape[0]) else None
         image = -1 in op.images and images.fills_vectors(node.shape)

@@ -188,3 +188,20 @@ def test_the_gradient_of_a_kernel_is_moved_once() -> None:
     moves = [n for n in graph.order if isinstance(n.op, Move)]
     assert [n.shape for n in moves] == [(16, 3, 3, 3)]
     assert orders[moves[0].inputs[0]] == (2, 3, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "order"), [(tw.bfloat16, (0, 2, 3, 1)), (tw.float32, (2, 3, 1, 0))]
+)
+def test_the_gradient_of_a_bfloat16_kernel_is_made_in_its_order(
+    dtype: tw.dtype, order: tuple[int, ...]
+) -> None:
+    stored = tw.tensor(tw.rand(16, 3, 3, 32).numpy()).to(dtype).detach().requires_grad_()
+    x = known(2, 32, 6, 6).to(dtype)
+    (F.conv2d(x, stored.permute(0, 3, 1, 2)) ** 2).sum().backward()
+    assert stored.grad is not None
+    graph, orders = choose_orders(graph_of(stored.grad))
+    (made,) = (n for n in graph.order if n.shape == (16, 32, 3, 3) and isinstance(n.op, Contract))
+    assert orders[made] == order
+    moved = [n for n in graph.order if made in n.inputs and isinstance(n.op, Move)]
+    assert len(moved) == (dtype is tw.float32)
