@@ -22,7 +22,6 @@ import numpy as np
 
 from talweg.capture.text import Text
 
-Plain = bool | int | float
 _PLAIN = frozenset((bool, int, float))
 _PINNING = (complex, int, float, np.generic, np.ndarray)
 
