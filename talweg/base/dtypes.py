@@ -7,7 +7,7 @@ uint16 and computed in float32 arrays that hold representable values.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from talweg.base.frozen import frozen
 _RANK = {"bool": 0, "uint": 1, "int": 1, "float": 2, "complex": 3}
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class DType:
     """An element type.
 
@@ -43,6 +43,9 @@ class DType:
     is_inexact: bool = field(init=False)
     rank: int = field(init=False)
     itemsize: int = field(init=False)
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "is_floating_point", self.category == "float")

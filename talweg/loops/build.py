@@ -16,9 +16,8 @@ and `Lowered.values` holds what they were. Structure (axes, strides, window step
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias, final
 
 from talweg.base import dtypes
@@ -77,16 +76,15 @@ class Lowered:
     owners: tuple[Any, ...] = ()
 
 
-@dataclass
 class _Scope:
     """What a block being written has: the names bound in it, and the values computed in it.
 
     A guarded block runs under a condition, and nothing in it may move out.
     """
 
-    names: set[str] = field(default_factory=set)
-    guarded: bool = False
-    computed: dict[Any, Any] = field(default_factory=dict)
+    def __init__(self, names: Iterable[str] = (), guarded: bool = False) -> None:
+        self.names, self.guarded = set(names), guarded
+        self.computed: dict[Any, Any] = {}
 
 
 @final
@@ -326,7 +324,7 @@ class NestBuilder:
             guarded: whether the block will run under a condition.
         """
         self._blocks.append([])
-        self._scopes.append(_Scope({i.name for i in bound}, guarded))
+        self._scopes.append(_Scope((i.name for i in bound), guarded))
         try:
             yield self._blocks[-1]
         finally:

@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 from talweg.base.errors import GraphError
 from talweg.loops.affine import moves_with, step_of, without_offset
@@ -45,15 +44,15 @@ def verify(nest: LoopNest) -> None:
         raise GraphError(f"loop nest {nest.name}: {error}") from None
 
 
-@dataclass
 class _Scope:
     """The names that are visible while one nest is walked."""
 
-    nest: LoopNest
-    scalars: dict[str, Scalar] = field(default_factory=dict)
-    buffers: dict[str, Buffer] = field(default_factory=dict)
-    variables: set[str] = field(default_factory=set)
-    bound: set[str] = field(default_factory=set)
+    def __init__(self, nest: LoopNest) -> None:
+        self.nest = nest
+        self.scalars: dict[str, Scalar] = {}
+        self.buffers: dict[str, Buffer] = {}
+        self.variables: set[str] = set()
+        self.bound: set[str] = set()
 
     def run(self) -> None:
         for argument in self.nest.arguments:
