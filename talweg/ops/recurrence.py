@@ -173,14 +173,18 @@ class _Derived(NamedTuple):
 
 
 _DERIVED: dict[tuple[Recurrence, tuple[int, ...]], _Derived | None] = {}
+_LIMIT = 4096
 
 
 def _derived(b: Builder, op: Recurrence, live: tuple[int, ...]) -> _Derived | None:
     """How gradients go through, where cotangents come to these stacked results."""
     key = op, live
-    if key not in _DERIVED:
-        _DERIVED[key] = _Deriving(b, op, live).run()
-    return _DERIVED[key]
+    if key in _DERIVED:
+        return _DERIVED[key]
+    if len(_DERIVED) >= _LIMIT:
+        _DERIVED.clear()
+    made = _DERIVED[key] = _Deriving(b, op, live).run()
+    return made
 
 
 @final
