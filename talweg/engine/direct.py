@@ -9,27 +9,43 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from sys import _getframe
 from types import CodeType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
+from talweg.base.errors import TalwegError
+from talweg.base.shapes import contiguous_strides
 from talweg.base.source import FOREIGN, here
 from talweg.engine.barrier import overdue
-from talweg.engine.header import Header
+from talweg.engine.header import Header, header_after
 from talweg.engine.state import PENDING_BYTES, STATE
 from talweg.engine.tape import Direct, Rules, clock
 from talweg.engine.tensor import Storage, Tensor, view_of
+from talweg.fn import indexing
 from talweg.ir.node import Node
 from talweg.ir.op import Op
 from talweg.ir.types import TensorType
+from talweg.ops.view import Reshape, Slice
 
 # The Op, the type of its result, and the gradients of its steps; None for what has none.
 Learned: TypeAlias = tuple[Op, TensorType, Rules | None]
+
+
+class _Row(NamedTuple):
+    """How a row of a value of some type lies there: its type, strides, and how far rows are apart;
+    and what takes the first axis away."""
+
+    type: TensorType
+    strides: tuple[int, ...]
+    apart: int
+    reshape: Reshape
+
 
 _Key = TypeVar("_Key")
 _Found = TypeVar("_Found")
 
 _new: Callable[[type[Tensor]], Tensor] = object.__new__
 _new_step: Callable[[type[Direct]], Direct] = object.__new__
-_rows: dict[tuple[TensorType, int], tuple[Header, tuple[Op, ...], bool]] = {}
+_rows: dict[TensorType, _Row] = {}
+_ZEROS, _ONES = (0,) * 64, (1,) * 64
 _LEARNED = 4096  # kinds of operands of one function
 
 
@@ -41,23 +57,68 @@ def row_of_known(t: Tensor, index: int) -> Tensor | None:
     root = t._storage.node
     if t._view is not None or t._edge is not None or root.value is None:
         return None
-    learned = _rows.get((root.type, index))
-    if learned is None or STATE.now.capture is not None:
+    shape = root.type.shape
+    if not shape or STATE.now.capture is not None:
         return None
-    header, chain, last = learned
-    row = _new(Tensor)
-    row._storage = t._storage
-    row._view = view = view_of(t, t, None, chain, header)
-    view.last = last
-    row._edge = row._grad = None
-    return row
+    size = shape[0]
+    if not -size <= index < size:
+        return None
+    kind = _rows.get(root.type)
+    if kind is None:
+        rest = shape[1:]
+        strides = contiguous_strides(shape)
+        kind = _Row(root.type.with_shape(rest), strides[1:], strides[0], Reshape(rest))
+        keep(_rows, root.type, kind)
+    type, strides, apart, reshape = kind
+    at = index % size
+    chain: tuple[Op, ...] = (reshape,)
+    if size != 1:
+        rank = len(shape)
+        chain = Slice((at, *_ZEROS[: rank - 1]), (at + 1, *shape[1:]), _ONES[:rank]), reshape
+    return _part(t, type, chain, (strides, at * apart))
 
 
-def learn_row(t: Tensor, index: int, row: Tensor) -> None:
-    """Note how `row`, which is `t[index]`, is a view of a whole Tensor."""
-    view = row._view
-    if t._view is None and view is not None:
-        keep(_rows, (t._storage.node.type, index), (view.header, view.chain, view.last))
+def part_of_known(t: Tensor, key: Any) -> Tensor | None:
+    """Return `t[key]` where its elements are in a row of those of a known value; else None.
+
+    Args:
+        t: of any shape.
+        key: integers, slices, None and Ellipsis.
+    """
+    root = t._storage.node
+    if t._view is not None or t._edge is not None or root.value is None:
+        return None
+    if STATE.now.capture is not None:
+        return None
+    shape = root.type.shape
+    try:
+        split = indexing.split_key(STATE.builder, shape, key)
+    except (TalwegError, TypeError):  # it is raised again with the user's line
+        return None
+    sizes = [len(range(*row)) for row in zip(split.starts, split.stops, split.steps, strict=True)]
+    first = next((a for a, n in enumerate(sizes) if n != 1), len(sizes))
+    if 0 in sizes or sizes[first + 1 :] != list(shape[first + 1 :]):
+        return None
+    if first < len(sizes) and split.steps[first] != 1:
+        return None
+    chain: tuple[Op, ...] = ()
+    if tuple(sizes) != shape:
+        chain = (Slice(split.starts, split.stops, split.steps),)
+    if split.shape != tuple(sizes):
+        chain += (Reshape(split.shape),)
+    header = header_after(shape, (contiguous_strides(shape), 0), chain)
+    if header is None or not chain:
+        return None
+    return _part(t, root.type.with_shape(split.shape), chain, header)
+
+
+def _part(t: Tensor, type: TensorType, chain: tuple[Op, ...], header: Header) -> Tensor:
+    part = _new(Tensor)
+    part._storage = t._storage
+    part._view = view = view_of(t, t, None, chain, header)
+    view.part = type
+    part._edge = part._grad = None
+    return part
 
 
 def keep(table: dict[_Key, _Found], key: _Key, found: _Found) -> _Found:

@@ -11,11 +11,12 @@ from talweg.base.errors import IndexOutOfRange, ShapeError
 from talweg.base.source import describe, here
 from talweg.engine.conversion import copy_
 from talweg.engine.creation import tensor
-from talweg.engine.direct import learn_row, row_of_known
+from talweg.engine.direct import part_of_known, row_of_known
 from talweg.engine.functions import FUNCTIONS
 from talweg.engine.functions import METHODS as LIFTED
 from talweg.engine.record import assign, lift, lift_view
 from talweg.engine.tensor import Tensor, values
+from talweg.engine.written import write_at_once
 from talweg.fn import indexing
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
@@ -44,16 +45,18 @@ def getitem(self: Tensor, key: Any) -> Tensor:
     """
     if type(key) is int:
         row = row_of_known(self, key)
-        if row is None:
-            row = _row(self, key)
-            learn_row(self, key, row)
-        return row
+        return _row(self, key) if row is None else row
     parts = _parts(self, key)
     if any([part.__class__ is slice and _is_backward(part) for part in parts]):  # noqa: C419
         axes, parts = _turned(self, parts)
         self = FUNCTIONS["flip"](self, axes)
-    made: Tensor = (_view if _is_basic(parts) else _gather)(self, parts)
-    return made
+    if not _is_basic(parts):
+        gathered: Tensor = _gather(self, parts)
+        return gathered
+    part = part_of_known(self, parts)
+    if part is None:
+        part = _view(self, parts)
+    return part
 
 
 def setitem(self: Tensor, key: Any, value: Any) -> None:
@@ -73,7 +76,11 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
         copy_(self, FUNCTIONS["flip"](turned, axes))
         return
     if _is_basic(parts):
-        part = _view(self, parts)
+        part = part_of_known(self, parts)
+        if part is None:
+            part = _view(self, parts)
+        elif write_at_once(part, value):
+            return
         if isinstance(value, Tensor) and value.ndim > part.ndim:
             value = LIFTED["reshape"](value, value.shape[value.ndim - part.ndim :])
         copy_(part, value)

@@ -23,8 +23,10 @@ from talweg.engine.barrier import evaluate, note, observed
 from talweg.engine.header import Header
 from talweg.engine.state import STATE
 from talweg.engine.tape import Edge, GradFn, Watch, backward_class, clock, end_of
-from talweg.ir.node import Node, known_node
+from talweg.ir.node import Node, input_node, known_node
 from talweg.ir.op import Op
+from talweg.ir.types import TensorType
+from talweg.runtime.buffer import Buffer
 
 
 @final
@@ -106,9 +108,11 @@ class View:
         root: the storage's value at that time; None when that was forgotten.
         taped: how many writes to the storage its place on the tape knows of.
         last: whether these are images whose channels stand last.
+        part: the type of the value where it is elements of the storage's in a row; None elsewhere,
+            and where nobody asked.
     """
 
-    __slots__ = ("base", "chain", "counted", "header", "last", "node", "root", "taped")
+    __slots__ = ("base", "chain", "counted", "header", "last", "node", "part", "root", "taped")
 
     base: Tensor | None
     chain: tuple[Op, ...]
@@ -118,6 +122,7 @@ class View:
     root: Node | None
     taped: int
     last: bool
+    part: TensorType | None
 
     def forget(self) -> None:
         """Let go of the value, which is made of the storage's when it is wanted."""
@@ -240,6 +245,8 @@ class Tensor:
             start, chain = base.node(), view.chain[len(base._chain) :]
         else:
             start, chain = storage.node, view.chain
+            if view.part is not None and start.value is not None and STATE.now.capture is None:
+                start, chain = part_of(start, view.part, view.header[1]), ()
         node = start
         for op in chain:
             node = b.apply(op, node)
@@ -380,8 +387,23 @@ def view_of(
     view.node = node
     view.root = storage.node
     view.taped = storage.taped
+    view.part = None
     view.last = len(header[0]) > 3 and node is not None and lies_last(node.type.shape, header[0])
     return view
+
+
+def part_of(node: Node, type: TensorType, start: int) -> Node:
+    """Return a Node for elements in a row of a known value, from number `start` on.
+
+    It names the memory of the value, and keeps it.
+    """
+    size, value = type.dtype.itemsize, node.value
+    if value.__class__ is Buffer:
+        return input_node(type, value.part(start * size, type.nbytes))
+    array = node.array
+    assert array is not None
+    flat = np.ascontiguousarray(array).reshape(-1)
+    return input_node(type, flat[start : start + type.size].reshape(type.shape))
 
 
 def alias(x: Tensor, node: Node, chain: tuple[Op, ...], header: Header) -> Tensor:

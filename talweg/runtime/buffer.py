@@ -237,6 +237,15 @@ class Buffer:
         self._block = Block(self.address, array, _AWAY)
         return self
 
+    def part(self, start: int, nbytes: int) -> Buffer:
+        """Return some of the memory, from byte `start` on, as a Buffer that keeps this one."""
+        made = Buffer.__new__(Buffer)
+        made.address = self.address + start
+        made.nbytes = nbytes
+        made.stamp = -1
+        made._block = Block(made.address, self, _AWAY)
+        return made
+
     def array(self, dtype: Any, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
         """Return the first elements as an array that shares the memory and keeps it.
 
@@ -257,6 +266,8 @@ class Buffer:
                 f"{made.dtype} of shape {shape} does not fit into {self.nbytes} bytes"
             )
         memory = self._block.memory
+        while isinstance(memory, Buffer):
+            memory = memory._block.memory
         if isinstance(memory, np.ndarray) and not memory.flags.writeable:
             made.flags.writeable = False
         return made
