@@ -16,7 +16,7 @@ from talweg.engine.kernels import kernels_of
 from talweg.engine.program import Copied, Launched, Program
 from talweg.engine.schedules import schedule_of
 from talweg.engine.state import CONFIG
-from talweg.engine.stored import without_values
+from talweg.engine.stored import is_open, without_values
 from talweg.engine.watch import WATCHERS, now
 from talweg.ir.node import Graph
 from talweg.ir.types import tensor_type
@@ -38,7 +38,7 @@ def build(graph: Graph, scalars: Sequence[bool], fixed: frozenset[int] = frozens
     bare = without_values(graph)
     with _uncollected():
         plan = plan_graph(bare, CONFIG.check)
-        program = assemble(plan, scalars, fixed)
+        program = assemble(plan, scalars, fixed, len(graph.numbers) if is_open(graph) else 0)
     count(plans=1)
     if program.whole:
         stored.keep(bare, plan, program, fixed)
@@ -59,7 +59,12 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def assemble(plan: Plan, scalars: Sequence[bool], fixed: frozenset[int] = frozenset()) -> Program:
+def assemble(
+    plan: Plan,
+    scalars: Sequence[bool],
+    fixed: frozenset[int] = frozenset(),
+    numbers: int = 0,
+) -> Program:
     """Return the Program of a Plan.
 
     Args:
@@ -67,6 +72,7 @@ def assemble(plan: Plan, scalars: Sequence[bool], fixed: frozenset[int] = frozen
         scalars: for each input, whether it is given as a number.
         fixed: inputs that stay what they are. Copies that kernels make of these are more inputs of
             the Program, see `Program.copied`.
+        numbers: how many numbers are open in the Plan.
     """
     launches = plan.launches
     shared = sharing_schedules(launches)
@@ -104,7 +110,7 @@ def assemble(plan: Plan, scalars: Sequence[bool], fixed: frozenset[int] = frozen
         scalars = (*scalars, *[False] * len(inputs))
     if inputs or arena > plan.arena:
         plan = replace(plan, inputs=tuple(types), arena=arena)
-    return Program(plan, steps, scalars, lambda: plan)
+    return Program(plan, steps, scalars, lambda: plan, numbers)
 
 
 def _copy(step: Launch, shared: Sharing | None, inputs: Collection[int]) -> Copy | None:

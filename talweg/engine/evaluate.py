@@ -11,13 +11,14 @@ import numpy as np
 
 from talweg.base.deferred import deferred
 from talweg.base.errors import IndexOutOfRange
+from talweg.base.open import Unfit
 from talweg.engine.counters import count
 from talweg.engine.scalars import is_scalar
 from talweg.engine.state import CONFIG, STATE
 from talweg.engine.watch import WATCHERS, interpreting, observe, wanted_anew
 from talweg.ir.interpret import interpret
 from talweg.ir.node import Graph, Node
-from talweg.ir.op import INPUT
+from talweg.ir.op import INPUT, NUMBERED
 from talweg.ir.rule import Page
 from talweg.ir.trace import Layout, Trace
 from talweg.ir.verify import verify
@@ -38,6 +39,7 @@ else:
     tracing = deferred("talweg.engine.tracing")
 
 FIRST_SIGHT = 1 << 14  # elements below which a graph is run once by the references
+VIEWS = 8  # in a Graph that is not small, whose numbers are given to its Program
 PROGRAMS = 2048
 REPLAYS = 512
 
@@ -50,16 +52,19 @@ class Replay(NamedTuple):
         inputs: places in the trace of what it takes.
         outputs: places of what it gives.
         unknown: places of what is held and not computed: views of that.
+        numbered: where in the trace's rows Ops stand whose numbers it is given.
     """
 
     program: Program
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     unknown: tuple[int, ...]
+    numbered: tuple[int, ...]
 
 
 _PROGRAMS: OrderedDict[Any, Program | None] = OrderedDict()
 _REPLAYS: OrderedDict[Any, Replay] = OrderedDict()
+_CLOSED: set[int] = set()  # hashes of the keys of Graphs whose kernels depend on their numbers
 _SEEN: set[int] = set()  # hashes of the structures of small Graphs and traces that were run once
 
 if CONFIG.check:
@@ -72,8 +77,9 @@ def compute_trace(trace: Trace, wanted: Sequence[Node]) -> None:
     """Compute what a trace recorded and somebody outside it holds, and empty the trace.
 
     Of a view, what it is a view of is computed. A trace of the same structure, of which the same
-    Nodes are held, runs the same Program on other values: nothing is walked or planned. Where a
-    computation fails, its Nodes stay unknown and raise when they are read; the others are computed.
+    Nodes are held, runs the same Program on other values: nothing is walked or planned. So does one
+    whose views begin elsewhere, where the Program is told. Where a computation fails, its Nodes
+    stay unknown and raise when they are read; the others are computed.
 
     Args:
         trace: of the running thread.
@@ -83,12 +89,19 @@ def compute_trace(trace: Trace, wanted: Sequence[Node]) -> None:
         return
     places = tuple([trace.enter(n) for n in wanted])
     references = trace.references()
-    key = trace.key(), references, places
+    key = alike = trace.key(), references, places
     replay = None if WATCHERS else _REPLAYS.get(key)
     page = trace.page
+    if replay is None and not WATCHERS:
+        kin = trace.kin()
+        if kin:
+            alike = kin, references, places
+            replay = _REPLAYS.get(alike)
     if replay is not None:
         trace.clear()
-        _run_again(replay, page)
+        if not _run_again(replay, page):
+            _REPLAYS.pop(key, None)
+            _REPLAYS.pop(alike, None)
         return
     layout = trace.layout()
     held = trace.held(layout, references)
@@ -96,7 +109,7 @@ def compute_trace(trace: Trace, wanted: Sequence[Node]) -> None:
     outside = set(trace.outside)
     trace.clear()
     try:
-        if _computed_once(hash(key), page, layout, found):
+        if _computed_once(hash(alike), page, layout, found):
             return
         graph = _compute_each(found)
         if graph is None or WATCHERS:
@@ -107,27 +120,37 @@ def compute_trace(trace: Trace, wanted: Sequence[Node]) -> None:
             return
         outputs = tuple([n.at for n in graph.outputs])
         unknown = tuple([n.at for n in held if n.value is None])
-        if len(_REPLAYS) >= REPLAYS:
-            _REPLAYS.popitem(last=False)
-        _REPLAYS[key] = Replay(ran, inputs, outputs, unknown)
+        numbered: tuple[int, ...] = ()
+        if ran.numbers:
+            numbered = tuple([int(layout.first[n.at]) for n in graph.order if n.op.numbered])
+        for name in {key, alike} if numbered else {key}:
+            if len(_REPLAYS) >= REPLAYS:
+                _REPLAYS.popitem(last=False)
+            _REPLAYS[name] = Replay(ran, inputs, outputs, unknown, numbered)
     finally:
         page.close((*wanted, *held))
 
 
-def _run_again(replay: Replay, page: Page) -> None:
-    """Compute a trace that is like an earlier one."""
-    program, inputs, outputs, unknown = replay
+def _run_again(replay: Replay, page: Page) -> bool:
+    """Compute a trace that is like an earlier one; return whether its Program serves."""
+    program, inputs, outputs, unknown, numbered = replay
     nodes = page.nodes
     ends = list(map(page.node, outputs))
+    numbers = [number for at in numbered for number in NUMBERED[page.cell(at)].numbers]
+    serves = True
     try:
-        values = program.run([nodes[i] for i in inputs])
+        values = program.run([nodes[i] for i in inputs], numbers)
     except (IndexOutOfRange, OverflowError, struct.error):  # or a number that does not fit
+        _compute_each(ends)
+    except Unfit:
+        serves = False
         _compute_each(ends)
     else:
         for node, value in zip(ends, values, strict=True):
             node.value = value
         count(hits=1)
     page.close([*ends, *[nodes[i] for i in unknown]])
+    return serves
 
 
 def _computed_once(key: int, page: Page, layout: Layout, wanted: Sequence[Node]) -> bool:
@@ -136,7 +159,7 @@ def _computed_once(key: int, page: Page, layout: Layout, wanted: Sequence[Node])
         return False
     try:
         values = once.run_once(page, layout, wanted)
-    except (IndexOutOfRange, OverflowError, struct.error):
+    except (IndexOutOfRange, OverflowError, struct.error, Unfit):
         return False
     if values is None:
         return False
@@ -212,7 +235,11 @@ def _run(graph: Graph) -> list[Any]:
     program = _program_of(graph)
     if program is not None:
         try:
-            return program.run(graph.inputs)
+            try:
+                return program.run(graph.inputs, graph.numbers if program.numbers else ())
+            except Unfit:
+                _close(graph)
+                return compiled(graph).run(graph.inputs)
         except IndexOutOfRange:
             _interpreted(graph)  # raises again, naming the user's line
             raise
@@ -224,9 +251,40 @@ def _interpreted(graph: Graph) -> list[Any]:
     return [_settled(a) for a in interpret(graph, arrays)]
 
 
-def _key_of(graph: Graph) -> tuple[object, tuple[bool, ...]]:
-    """What Programs are found by: the structure, and which inputs are given as numbers."""
-    return graph.key, tuple([is_scalar(n) for n in graph.inputs])
+def _is_open(graph: Graph) -> bool:
+    """Whether a Graph is run by a Program that is told where its views begin.
+
+    In a small one each Node has a kernel of its own, the same for all such numbers. In others
+    passes put parts side by side that touch; so it is one with few views, of which one at most
+    spreads its operand.
+    """
+    if WATCHERS or CONFIG.compile == "never":
+        return False
+    views = [n.op for n in graph.order if n.op.numbered]
+    if not views:
+        return False
+    few = len(views) <= VIEWS and sum([op.spreads for op in views]) < 2
+    return few or small.is_small(graph)
+
+
+def _key_of(graph: Graph) -> tuple[object, ...]:
+    """What Programs are found by: the structure, and which inputs are given as numbers.
+
+    Those that are told where views begin have a third part.
+    """
+    scalars = tuple([is_scalar(n) for n in graph.inputs])
+    if _is_open(graph):
+        key = graph.kin, scalars, "open"
+        if hash(key) not in _CLOSED:
+            return key
+    return graph.key, scalars
+
+
+def _close(graph: Graph) -> None:
+    """Plan Graphs like this one for their own numbers from now on: kernels depend on these."""
+    if len(_CLOSED) >= PROGRAMS:
+        _CLOSED.clear()
+    _CLOSED.add(hash(_key_of(graph)))
 
 
 def _program_of(graph: Graph) -> Program | Once | None:
@@ -250,7 +308,8 @@ def _program_of(graph: Graph) -> Program | Once | None:
         _PROGRAMS[key] = None
         count(first_sight=len(graph.order))
         return None
-    program = _PROGRAMS[key] = _made(graph, key[1])
+    scalars = [is_scalar(n) for n in graph.inputs]
+    program = _PROGRAMS[key] = _made(stored.opened(graph) if len(key) > 2 else graph, scalars)
     return program
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from talweg.base.deferred import deferred
 from talweg.base.errors import IndexOutOfRange
 from talweg.engine.counters import count
+from talweg.engine.program import Sized
 from talweg.engine.scalars import format_of, is_scalar
 from talweg.engine.workers import pool
 from talweg.ir.node import Graph, Node
@@ -49,7 +50,8 @@ _TYPES = 21  # bits of a number of a type, in a kind
 _CLOSE = 1 << 20  # bytes of values up to which none takes the place of another
 
 # Instead of the number of an operand, in a pattern: the address of shared memory, and, further
-# down, of a place in the memory that a piece leaves to its next kernel.
+# down, of a place in the memory that a piece leaves to its next kernel. The numbers of a piece
+# follow its operands: what stands for a Node's address is the number itself.
 _SHARED, _INSIDE = -1, -2
 
 
@@ -89,6 +91,7 @@ class _Patterns:
         numbers: of the pieces, by their kind (the Op's token and the tokens of at most two types,
             in one number), or by their key.
         kernels: all kernels; they stay loaded.
+        sized: those whose work may depend on a piece's numbers, by the number of the piece.
         block, scratch, shared, inside: the most bytes that any of them wants.
         tables: the patterns. They are never changed, but replaced by longer ones.
     """
@@ -96,6 +99,7 @@ class _Patterns:
     def __init__(self) -> None:
         self.numbers: dict[Any, int] = {}
         self.kernels: list[Kernel] = []
+        self.sized: dict[int, list[Sized]] = {}
         self.block = self.scratch = self.shared = self.inside = 0
         self.tables = _Tables(
             np.empty(0, np.uint64), np.empty((0, 2), np.int64), np.empty((0, 3), np.uint64),
@@ -107,8 +111,8 @@ class _Patterns:
         """How much memory running them takes: `block`, `shared`, `inside`, `scratch`."""
         return self.block, self.shared, self.inside, self.scratch
 
-    def add(self, key: Any, launches: Sequence[tuple[Launch, Kernel]]) -> None:
-        """Add a piece."""
+    def add(self, key: Any, launches: Sequence[tuple[Launch, Kernel]], reads: int) -> None:
+        """Add a piece that reads so many operands."""
         if key in self.numbers:
             return
         words: list[int] = []
@@ -127,8 +131,13 @@ class _Patterns:
                 patches.append((start + n, _INSIDE - place.at if inside else operand))
             if shared:
                 patches.append((start + len(launch.places), _SHARED))
-            sized = zip(kernel.stages, work[::2], strict=True)
-            stages += [(function, start, items) for function, items in sized if items > 0]
+            for slot, number in kernel.open_slots(launch.values):
+                patches.append((start + slot, 1 + reads + number))
+            if kernel.is_sized_by(launch.values):
+                sized = Sized(kernel, launch.values, kernel.told(launch.values))
+                self.sized.setdefault(len(self.tables.counts), []).append(sized)
+            items_of = zip(kernel.stages, work[::2], strict=True)
+            stages += [(function, start, items) for function, items in items_of if items > 0]
             self.kernels.append(kernel)
         self.block = max(self.block, 8 * len(words))
         before = self.tables
@@ -166,10 +175,12 @@ class Once:
         graph: its inputs are known.
     """
 
+    numbers = 0
+
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
 
-    def run(self, inputs: Sequence[Node]) -> list[Any]:
+    def run(self, inputs: Sequence[Node], numbers: Sequence[int] = ()) -> list[Any]:
         """Return what `Node.value` of each output becomes; `inputs` are those of the Graph.
 
         Raises:
@@ -191,6 +202,7 @@ def run_once(page: Page, layout: Layout, outputs: Sequence[Node]) -> list[Any] |
 
     Raises:
         IndexOutOfRange: when a check of a kernel fails; it names no line.
+        Unfit: where views begin so that kernels have other work.
     """
     given = _Given.of(page, layout)
     if given is None or not given.are_small(outputs):
@@ -206,6 +218,7 @@ def run_once(page: Page, layout: Layout, outputs: Sequence[Node]) -> list[Any] |
             made[root] = Buffer(root.type.nbytes)
             addresses[given.place(root)] = made[root].address
     values = _placed(given, pieces, addresses)
+    addresses = np.append(addresses, np.array(pieces.numbers, np.uint64))
     if len(numbers):
         columns = (numbers, pieces.first, pieces.cells, addresses, *patterns.tables.columns)
         if single_run(pool(), columns, *patterns.rooms):
@@ -293,6 +306,8 @@ class _Pieces(NamedTuple):
         arity: how many it reads.
         special: by place, the pieces whose key is not of an Op and at most two types: they read
             through views, or more.
+        numbers: of all pieces. Their places come after those of Nodes, and stand in `cells` after
+            what a piece reads.
     """
 
     places: np.ndarray
@@ -300,6 +315,7 @@ class _Pieces(NamedTuple):
     first: np.ndarray
     arity: np.ndarray
     special: dict[int, Piece]
+    numbers: Sequence[int]
 
 
 def _pieces(given: _Given, shown: set[Node], roots: Sequence[Node]) -> _Pieces:
@@ -317,25 +333,30 @@ def _pieces(given: _Given, shown: set[Node], roots: Sequence[Node]) -> _Pieces:
     parts = [cells]
     starts, counts = first.copy(), arity.copy()
     end = len(cells)
+    numbers: list[int] = []
     while stack:
         node = stack.pop()
         place = given.place(node)
         if place in special:
             continue
-        key, bases = apart.key_of(node, shown)
-        special[place] = key, node, bases
+        key, bases, own = apart.key_of(node, shown)
+        special[place] = key, node, bases, own
         stack += shown.intersection(bases)
         starts[place], counts[place] = end, len(bases)
-        parts.append(np.array([place, *map(given.place, bases)], np.int64))
-        end += 1 + len(bases)
+        after = given.size + len(numbers)
+        numbers += own
+        read = [*map(given.place, bases), *range(after, after + len(own))]
+        parts.append(np.array([place, *read], np.int64))
+        end += 1 + len(read)
         computed[place] = True
     places = np.flatnonzero(computed)
-    return _Pieces(places, np.concatenate(parts), starts[places], counts[places], special)
+    cells = np.concatenate(parts)
+    return _Pieces(places, cells, starts[places], counts[places], special, numbers)
 
 
 def _numbered(given: _Given, pieces: _Pieces, shown: set[Node]) -> tuple[_Patterns, np.ndarray]:
     """Return the patterns, and the number of each piece; kernels that are missing are made."""
-    places, cells, first, arity, special = pieces
+    places, cells, first, arity, special, _ = pieces
     types, last = np.append(given.types, -1) + 1, len(cells)
     cells = np.append(cells, -1)
     one, two = (types[cells[np.where(arity > n, first + n + 1, last)]] for n in (0, 1))
@@ -346,7 +367,9 @@ def _numbered(given: _Given, pieces: _Pieces, shown: set[Node]) -> tuple[_Patter
     numbers = np.where(tables.kinds[at] == kinds, tables.numbers[at], -1)
     rows = {int(np.searchsorted(places, place)): piece for place, piece in special.items()}
     for n, piece in rows.items():
-        numbers[n] = known(piece[0], -1)
+        numbers[n] = number = known(piece[0], -1)
+        for one in patterns.sized.get(number, ()):
+            one.check(piece[3])
     unknown = np.flatnonzero(numbers < 0)
     if not len(unknown):
         return patterns, numbers
@@ -354,7 +377,7 @@ def _numbered(given: _Given, pieces: _Pieces, shown: set[Node]) -> tuple[_Patter
     for n, kind in zip(unknown.tolist(), kinds[unknown].tolist(), strict=True):
         if n not in rows and kind not in missing:
             node = given.page.node(int(places[n]))
-            missing[kind] = apart.key_of(node, shown)[0], node, node.inputs
+            missing[kind] = apart.key_of(node, shown)[0], node, node.inputs, ()
     _make(missing, shown)
     return _numbered(given, pieces, shown)
 
@@ -371,7 +394,7 @@ def _make(missing: Mapping[Any, Piece], shown: set[Node]) -> None:
         for key, plan in plans.items():
             _patterns.inside = max(_patterns.inside, plan.arena)
             rows = [(launch, next(made)) for launch in plan.launches]
-            _patterns.add(key, rows)
+            _patterns.add(key, rows, len(missing[key][2]))
     count(plans=len(plans))
 
 
@@ -423,7 +446,12 @@ def _packed(given: _Given, pieces: _Pieces, addresses: np.ndarray, inside: np.nd
     """The same where values are larger: some take the place of others that are not needed."""
     node, places = given.page.node, pieces.places.tolist()
     listed: list[Piece] = [
-        ((), node(place), [node(n) for n in pieces.cells[start + 1 : start + 1 + size].tolist()])
+        (
+            (),
+            node(place),
+            [node(n) for n in pieces.cells[start + 1 : start + 1 + size].tolist()],
+            (),
+        )
         for place, start, size in zip(
             places, pieces.first.tolist(), pieces.arity.tolist(), strict=True
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, final
 import numpy as np
 
 from talweg.base import dtypes
+from talweg.base.open import Open, Unfit
 from talweg.engine.scalars import format_of
 from talweg.engine.watch import WATCHERS, now, run_part, tell_called
 from talweg.engine.workers import pool
@@ -98,6 +99,26 @@ class Launched(NamedTuple):
     shared: Shared | None = None
 
 
+class Sized(NamedTuple):
+    """A kernel whose work may depend on numbers that are open.
+
+    Args:
+        kernel: which one.
+        values: of the nest's arguments.
+        told: what the kernel says of them.
+    """
+
+    kernel: Kernel
+    values: Sequence[Any]
+    told: tuple[int, ...]
+
+    def check(self, numbers: Sequence[int]) -> None:
+        """Raise Unfit where it says something else with these numbers."""
+        given = [numbers[v.place] if v.__class__ is Open else v for v in self.values]
+        if self.kernel.told(given) != self.told:
+            raise Unfit
+
+
 @final
 class Program:
     """A Plan with its kernels and memory.
@@ -107,12 +128,14 @@ class Program:
         steps: its steps, with the kernels.
         scalars: for each input, whether it is given as a number.
         plan: returns the Plan.
+        numbers: how many numbers of its arguments are open: each run is given others.
 
     Attributes:
         outline: as given.
         parts: what is run in turn: an Executor for the launches up to the next host call.
         copied: the launches whose first stage was run before.
         shared: those that share a copy.
+        sized: those whose work may depend on numbers that are open.
     """
 
     def __init__(
@@ -121,8 +144,9 @@ class Program:
         steps: Sequence[Launched | HostCall],
         scalars: Sequence[bool],
         plan: Callable[[], Plan],
+        numbers: int = 0,
     ) -> None:
-        self.outline, self._plan = outline, plan
+        self.outline, self._plan, self.numbers = outline, plan, numbers
         self.scalars = tuple(scalars)
         self._packer = struct.Struct(
             "=" + "".join(format_of(t) for t, s in zip(outline.inputs, scalars, strict=True) if s)
@@ -137,6 +161,7 @@ class Program:
         self._addresses = counts["input"]
         self.copied = [s for s in steps if isinstance(s, Launched) and s.copied is not None]
         self.shared = [s for s in steps if isinstance(s, Launched) and s.shared is not None]
+        self.sized: list[Sized] = []
         self.parts: list[Executor | HostCall] = list(self._parts(steps))
 
     @property
@@ -187,18 +212,25 @@ class Program:
         shared: Shared | None,
     ) -> executor.Launch:
         here = [self._place(p) for p in places]
+        given: Sequence[tuple[int, int]] = ()
+        if self.numbers:
+            first = self._addresses + self._hosted
+            given = [(slot, first + place) for slot, place in kernel.open_slots(values)]
+            if kernel.is_sized_by(values):
+                self.sized.append(Sized(kernel, values, kernel.told(values)))
         if copied is not None:
             found, made = Place(INPUT, copied.input), True
         elif shared is not None:
             found, made = Place(ARENA, shared.at), shared.made
         else:
-            return executor.Launch(kernel, here, values, label, sizes)
+            return executor.Launch(kernel, here, values, label, sizes, given=given)
         stages = slice(1 if made else 0, None)
-        return executor.Launch(kernel, here, values, label, sizes, self._place(found), stages)
+        at = self._place(found)
+        return executor.Launch(kernel, here, values, label, sizes, at, stages, given)
 
     def _executor(self, launches: Sequence[executor.Launch]) -> Executor:
         arena = 0 if self._hosted else self.outline.arena
-        inputs = self._addresses + self._hosted
+        inputs = self._addresses + self._hosted + self.numbers
         count = sum(self.scalars)
         return Executor(pool(), launches, arena, inputs, count, len(self.outline.buffers))
 
@@ -212,22 +244,26 @@ class Program:
         kind, number = self._slots[place.at]
         return executor.Place("scalar" if kind == "scalar" else "input", number, place.offset)
 
-    def run(self, inputs: Sequence[Node]) -> list[Any]:
+    def run(self, inputs: Sequence[Node], numbers: Sequence[int] = ()) -> list[Any]:
         """Return what `Node.value` of each output becomes.
 
         Args:
             inputs: Nodes whose values are known.
+            numbers: those that are open.
 
         Raises:
             IndexOutOfRange: when a check of a kernel fails.
+            Unfit: when the Plan does not serve these numbers.
         """
+        for one in self.sized:
+            one.check(numbers)
         kept: list[Any] = []
         addresses: list[int] = []
-        numbers: list[Any] = []
+        given: list[Any] = []
         for node, scalar in zip(inputs, self.scalars, strict=True):
             value = node.value
             if scalar:
-                numbers.append(value)
+                given.append(value)
             elif value.__class__ is Buffer:
                 addresses.append(value.address)
             else:
@@ -241,7 +277,8 @@ class Program:
         if self._hosted:
             kept.append(Buffer(self.outline.arena))
             addresses.append(kept[-1].address)
-        scalars = self._packer.pack(*numbers)
+        addresses += numbers
+        scalars = self._packer.pack(*given)
         outputs = [b.address for b in buffers]
         for part in self.parts:
             if isinstance(part, HostCall):

@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 from talweg.base import dtypes
 from talweg.base.deferred import deferred
 from talweg.base.errors import GraphError
+from talweg.base.open import Open
 from talweg.codegen.cpu import host
 from talweg.codegen.signature import Signature
 from talweg.engine.counters import count
@@ -74,6 +75,24 @@ def without_values(graph: Graph) -> Graph:
         inputs = tuple(made[i] for i in node.inputs)
         made[node] = make_node(node.op, inputs, node.type, node.source)
     return Graph([made[i] for i in graph.inputs], [made[o] for o in graph.outputs])
+
+
+def opened(graph: Graph) -> Graph:
+    """Return the Graph without values whose Ops have their numbers open, in order."""
+    made = {node: input_node(node.type) for node in graph.inputs}
+    count = 0
+    for node in graph.order:
+        op = node.op
+        if op.numbered:
+            op = op.opened(count)
+            count += len(op.numbers)
+        made[node] = make_node(op, tuple(made[i] for i in node.inputs), node.type, node.source)
+    return Graph([made[i] for i in graph.inputs], [made[o] for o in graph.outputs])
+
+
+def is_open(graph: Graph) -> bool:
+    """Whether a Graph is what `opened` returns of one that has numbers."""
+    return any(isinstance(number, Open) for number in graph.numbers)
 
 
 @cache
@@ -168,7 +187,8 @@ def find(
     )
     _written.add(key)
     count(plans=1, loaded=len(kernels))
-    return Program(outline, steps, (*scalars, *[False] * len(copies)), plan)
+    numbers = len(graph.numbers) if is_open(graph) else 0
+    return Program(outline, steps, (*scalars, *[False] * len(copies)), plan, numbers)
 
 
 def _donation(
@@ -197,8 +217,14 @@ def _places(rows: Sequence[Sequence[Any]]) -> list[Place]:
 
 
 def _shown(value: Any) -> Any:
+    if isinstance(value, Open):
+        return [value.place]
     return [value.real, value.imag] if isinstance(value, complex) else value
 
 
 def _numbers(values: Sequence[Any]) -> list[Any]:
-    return [complex(*v) if isinstance(v, list) else v for v in values]
+    return [_number(*v) if isinstance(v, list) else v for v in values]
+
+
+def _number(first: Any, *imaginary: float) -> complex:
+    return complex(first, *imaginary) if imaginary else Open(first)

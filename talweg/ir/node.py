@@ -240,11 +240,24 @@ class Graph:
     def key(self) -> tuple[object, ...]:
         """The structure: Ops, types and connections; equal for equal programs on other data."""
         if self._key is None:
-            place = {n: i for i, n in enumerate(self.inputs)}
-            of = place.__getitem__
-            rows: list[object] = [n.type for n in self.inputs]
-            for node in self.order:
-                place[node] = len(place)
-                rows.append((node.op.token, node.type, *map(of, node.inputs)))
-            self._key = (*rows, *(place[o] for o in self.outputs))
+            self._key = self._structure([n.op.token for n in self.order])
         return self._key
+
+    @property
+    def kin(self) -> tuple[object, ...]:
+        """The key, equal also for programs that differ in the numbers of Ops, see `Op.numbers`."""
+        return self._structure([n.op.kin for n in self.order])
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of all Ops, in order."""
+        return [number for n in self.order if n.op.numbered for number in n.op.numbers]
+
+    def _structure(self, tokens: Sequence[int]) -> tuple[object, ...]:
+        place = {n: i for i, n in enumerate(self.inputs)}
+        of = place.__getitem__
+        rows: list[object] = [n.type for n in self.inputs]
+        for node, token in zip(self.order, tokens, strict=True):
+            place[node] = len(place)
+            rows.append((token, node.type, *map(of, node.inputs)))
+        return (*rows, *(place[o] for o in self.outputs))

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _TOKENS: dict[tuple[object, ...], int] = {}
 _below = itertools.count(-1, -1)
 
+# The Ops that were made and have numbers, by their tokens; and these, in order.
+NUMBERED: dict[int, Op] = {}
+NUMBERED_TOKENS: list[int] = []
+
 
 @frozen
 class Op:
@@ -35,16 +39,41 @@ class Op:
         differentiable: False where there is no `vjp` rule.
         lowered: False where there is no `lower` rule, because no kernel computes the Op.
         partial: whether `vjp` takes None for the cotangent of a result to which none came.
+        numbered: whether it has numbers, see `numbers`.
+        spreads: whether it is a view whose operand stands among zeros.
     """
 
     differentiable: ClassVar[bool] = True
     lowered: ClassVar[bool] = True
     partial: ClassVar[bool] = False
+    numbered: ClassVar[bool] = False
+    spreads: ClassVar[bool] = False
     token: ClassVar[int]
 
     def __post_init__(self) -> None:
         identity = (type(self), *vars(self).values())
-        object.__setattr__(self, "token", _TOKENS.setdefault(identity, next(_below)))
+        token = _TOKENS.setdefault(identity, next(_below))
+        object.__setattr__(self, "token", token)
+        if self.numbered and token not in NUMBERED:
+            NUMBERED[token] = self
+            NUMBERED_TOKENS.append(token)
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The fields that kernels take as arguments: where a view begins, along every axis."""
+        return ()
+
+    def opened(self, first: int) -> Op:
+        """Return the Op with its numbers open: `Open(first)` and those after it.
+
+        It is equal for all Ops that differ in these numbers alone.
+        """
+        return self
+
+    @property
+    def kin(self) -> int:
+        """The token of `opened(0)`: equal for Ops that differ in their numbers alone."""
+        return self.token
 
     @classmethod
     def name(cls) -> str:

@@ -180,6 +180,11 @@ class Page:
             read = self.rows[start - sealed : start - sealed + size]
         return tuple([self.node(at) for at in read])
 
+    def cell(self, at: int) -> int:
+        """Return a number of the structure."""
+        sealed = len(self.sealed)
+        return int(self.sealed[at]) if at < sealed else self.rows[at - sealed]
+
     def _run(self, place: int) -> Run:
         self._first += self.runs[len(self._first) * WIDTH :: WIDTH]
         start = (bisect_right(self._first, place) - 1) * WIDTH

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 
 from talweg.ir.node import Late, Node, input_node
-from talweg.ir.op import INPUT
+from talweg.ir.op import INPUT, NUMBERED, NUMBERED_TOKENS
 from talweg.ir.rule import WIDTH, Page, Rows, Rule
 from talweg.ir.types import TensorType
 
@@ -170,6 +170,16 @@ class Trace:
         """Return the structure, hashable."""
         return self._columns().tobytes()
 
+    def kin(self) -> bytes:
+        """Return the key without the numbers of Ops, see `Op.numbers`; nothing without any."""
+        rows = self._columns()
+        at = np.flatnonzero(_are_numbered(rows))
+        if not len(at):
+            return b""
+        alike = rows.copy()
+        alike[at] = [NUMBERED[token].kin for token in rows[at].tolist()]
+        return alike.tobytes()
+
     def _columns(self) -> np.ndarray:
         if len(self._array) != self.cells:
             rows = np.fromiter(self.rows, np.int64, len(self.rows))
@@ -238,6 +248,27 @@ class Trace:
 def _beginnings(cells: np.ndarray) -> np.ndarray:
     """Return where rows begin."""
     found: np.ndarray = np.flatnonzero((cells < 0) | (cells >= _OUTSIDE))
+    return found
+
+
+_numbered = np.zeros(1 << 10, bool)  # by the negated tokens of Ops, so far as these were looked at
+_looked_at = 0
+
+
+def _are_numbered(rows: np.ndarray) -> np.ndarray:
+    """Return which rows begin with the token of an Op that has numbers."""
+    global _looked_at, _numbered
+    known, start = _numbered, _looked_at
+    new = [-token for token in NUMBERED_TOKENS[start:]]
+    if new:
+        top = max(new)
+        if top >= len(known):
+            known = np.append(known, np.zeros(top + 1, bool))
+        known[new] = True
+        _numbered, _looked_at = known, start + len(new)
+    places = -rows
+    places[(places < 0) | (places >= len(known))] = 0
+    found: np.ndarray = known[places]
     return found
 
 

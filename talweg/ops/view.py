@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from talweg.base import dtypes
 from talweg.base.errors import ShapeError
 from talweg.base.frozen import frozen
+from talweg.base.open import Open
 from talweg.base.shapes import Shape, inverse_order, size_of
 from talweg.ir.op import Draw, Op, Sample
 from talweg.ir.types import TensorType
@@ -129,7 +131,36 @@ class Expand(View):
 
 
 @frozen
-class Slice(View):
+class _Started(View):
+    """A view that begins at `starts`, one along every axis: kernels take them as arguments."""
+
+    numbered: ClassVar[bool] = True
+
+    if TYPE_CHECKING:
+        starts: tuple[int, ...]
+        steps: tuple[int, ...]
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        return self.starts
+
+    @cached_property
+    def kin(self) -> int:
+        return self.opened(0).token
+
+
+def _opened(first: int, starts: Sequence[int]) -> tuple[int, ...]:
+    return tuple(map(Open, range(first, first + len(starts))))
+
+
+def _spans(starts: Sequence[int], stops: Sequence[int], steps: Sequence[int]) -> tuple[int, ...]:
+    """How far slices reach behind their starts: to the last element, and one further."""
+    sizes = (len(range(*row)) for row in zip(starts, stops, steps, strict=True))
+    return tuple([(n - 1) * s + 1 if n else 0 for n, s in zip(sizes, steps, strict=True)])
+
+
+@frozen
+class Slice(_Started):
     """Elements start, start + step, … below stop, along every axis.
 
     1. 0 <= start <= stop <= size and step >= 1, for each axis.
@@ -138,6 +169,10 @@ class Slice(View):
     starts: tuple[int, ...]
     stops: tuple[int, ...]
     steps: tuple[int, ...]
+
+    def opened(self, first: int) -> Op:
+        spans = _spans(self.starts, self.stops, self.steps)
+        return Slice(_opened(first, self.starts), spans, self.steps)
 
     def slices(self) -> tuple[slice, ...]:
         """Return one Python slice per axis."""
@@ -171,12 +206,16 @@ class Slice(View):
 
 
 @frozen
-class Embed(View):
+class Embed(_Started):
     """Zeros of shape `shape`, with the operand at start, start + step, … along every axis."""
 
+    spreads: ClassVar[bool] = True
     starts: tuple[int, ...]
     steps: tuple[int, ...]
     shape: Shape
+
+    def opened(self, first: int) -> Op:
+        return Embed(_opened(first, self.starts), self.steps, self.shape)
 
     def slice(self, x: TensorType) -> Slice:
         """Return what takes the operand out of the result."""
@@ -203,12 +242,8 @@ class Embed(View):
     def lower(self, nest: NestBuilder, *ins: Operand) -> Point:
         (x,) = ins
         starts = nest.numbers(self.starts)
-        rows = zip(self.shape, x.shape, self.starts, self.steps, strict=True)
-        steps = {
-            a: step
-            for a, (n, inner, start, step) in enumerate(rows)
-            if start or step > 1 or n > 1 or not nest.size(inner)
-        }
+        rows = zip(self.shape, x.shape, self.steps, strict=True)
+        steps = {a: s for a, (n, m, s) in enumerate(rows) if n > 1 or s > 1 or nest.size(m) != 1}
 
         def point(i: Indices) -> Scalar:
             places = [at - a for at, a in zip(i, starts, strict=True)]
@@ -228,6 +263,8 @@ class Embed(View):
             return None
         (axis,) = axes
         start = self.starts[axis]
+        if isinstance(start, Open):
+            return None
         return axis, start, start + operand.shape[axis]
 
     @classmethod
@@ -238,12 +275,16 @@ class Embed(View):
 
 
 @frozen
-class SetSlice(View):
+class SetSlice(_Started):
     """The first operand with the elements of a Slice replaced by the second operand."""
 
     starts: tuple[int, ...]
     stops: tuple[int, ...]
     steps: tuple[int, ...]
+
+    def opened(self, first: int) -> Op:
+        spans = _spans(self.starts, self.stops, self.steps)
+        return SetSlice(_opened(first, self.starts), spans, self.steps)
 
     def infer(self, *types: TensorType) -> TensorType:
         x, update = types

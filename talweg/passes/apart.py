@@ -3,7 +3,8 @@
 Fusing saves memory traffic, and where values are small there is none to save; but each structure
 of a Graph gives kernels of its own then. A program whose structure depends on its data would
 compile without end. So a Graph of small values is cut into *pieces*: one Node each, together with
-the views that it reads through. Pieces of one key are computed by one plan, made once.
+the views that it reads through. Pieces of one key are computed by one plan, made once. Where views
+begin is no part of a key: these numbers are open in the plan, and each piece brings its own.
 
 Whether a Graph is cut so depends on the Graph alone: the same program gives the same bits.
 """
@@ -15,11 +16,13 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
+from talweg.base.open import Open
 from talweg.ir.node import Graph, Node, input_node, make_node
+from talweg.ir.op import Op
 from talweg.ir.text import print_graph
 from talweg.ir.types import TensorType
 from talweg.loops.text import format_nest
-from talweg.ops.kinds import View
+from talweg.ops.kinds import Contract, View, Window
 from talweg.passes.pipeline import Dump, compile_graph
 from talweg.passes.places import ARENA, INPUT, OUTPUT, Place
 from talweg.passes.plan import Launch, Plan
@@ -27,7 +30,7 @@ from talweg.passes.small import ALIGNMENT, ROLES, SHOWN, is_small
 from talweg.passes.verify import verify_plan
 
 Key: TypeAlias = tuple[Any, ...]
-Piece: TypeAlias = tuple[Key, Node, Sequence[Node]]
+Piece: TypeAlias = tuple[Key, Node, Sequence[Node], Sequence[int]]
 
 DEPTH: Final = 3  # views that one kernel reads through, one after the other
 
@@ -39,17 +42,18 @@ _PLANS: dict[Key, Plan] = {}
 def cut(graph: Graph) -> list[Piece]:
     """Return the pieces of a small Graph in the order in which they run.
 
-    A piece is a key, the Node that is computed, and the Nodes that are read: they are inputs of
-    the Graph or computed by earlier pieces. What only views are made of is not computed.
+    A piece is a key, the Node that is computed, the Nodes that are read (they are inputs of the
+    Graph or computed by earlier pieces), and its numbers. What only views are made of is not
+    computed.
     """
     shown = views_of(graph.order)
     needed = {root_of(node, shown) for node in graph.outputs}
     pieces: list[Piece] = []
     for node in reversed(graph.order):
         if node in needed:
-            key, bases = key_of(node, shown)
+            key, bases, numbers = key_of(node, shown)
             needed.update(bases)
-            pieces.append((key, node, bases))
+            pieces.append((key, node, bases, numbers))
     pieces.reverse()
     return pieces
 
@@ -59,19 +63,20 @@ def views_of(nodes: Iterable[Node]) -> set[Node]:
     return {n for n in nodes if ROLES[n.op.__class__] == SHOWN and n.value is None}
 
 
-def key_of(node: Node, shown: Set[Node]) -> tuple[Key, Sequence[Node]]:
-    """Return what a piece depends on: the Op, and how each operand is read; and the Nodes in
-    memory that are read.
+def key_of(node: Node, shown: Set[Node]) -> tuple[Key, Sequence[Node], Sequence[int]]:
+    """Return what a piece depends on: the Op, and how each operand is read; the Nodes in memory
+    that are read; and the numbers of the Ops.
 
     Args:
         node: what is computed.
         shown: the Nodes that are read through.
     """
-    bases = node.inputs
+    op, bases = node.op, node.inputs
     if shown.isdisjoint(bases):
-        return (node.op.token, *map(_type, bases)), bases
-    found = [_through(operand, shown, 0) for operand in bases]
-    return (node.op.token, *(part for part, _ in found)), [base for _, base in found]
+        return (op.kin, *map(_type, bases)), bases, op.numbers
+    numbers = list(op.numbers)
+    found = [_through(operand, shown, 0, op, numbers) for operand in bases]
+    return (op.kin, *(part for part, _ in found)), [base for _, base in found], numbers
 
 
 def root_of(node: Node, shown: Set[Node]) -> Node:
@@ -85,29 +90,49 @@ def _relabels(node: Node) -> bool:
     return isinstance(node.op, View) and node.op.relabels
 
 
-def _is_read_through(node: Node, shown: Set[Node], depth: int) -> bool:
-    return node in shown and depth < DEPTH and len(node.inputs) == 1
+def _is_read_through(node: Node, shown: Set[Node], depth: int, reader: Op) -> bool:
+    """Whether the kernel of an Op reads through a view, as one of so many.
+
+    What products compute of their arguments, and what they leave out among zeros, would depend on
+    where it begins.
+    """
+    if node not in shown or depth >= DEPTH or len(node.inputs) != 1:
+        return False
+    return not (node.op.numbered and isinstance(reader, Contract | Window))
 
 
-def _through(node: Node, shown: Set[Node], depth: int) -> tuple[Any, Node]:
-    """The part of a key that says how an operand is read, and the Node in memory."""
+def _through(
+    node: Node, shown: Set[Node], depth: int, reader: Op, numbers: list[int]
+) -> tuple[Any, Node]:
+    """The part of a key that says how an operand is read, and the Node in memory.
+
+    Args:
+        node: the operand.
+        shown: the Nodes that are read through.
+        depth: how many of them are read through before.
+        reader: the Op of the piece.
+        numbers: those of Ops are appended.
+    """
     if node in shown and _relabels(node):
         return node.type, root_of(node, shown)
-    if not _is_read_through(node, shown, depth):
+    if not _is_read_through(node, shown, depth, reader):
         return node.type, node
-    part, base = _through(node.inputs[0], shown, depth + 1)
-    return (node.op.token, part), base
+    numbers += node.op.numbers
+    part, base = _through(node.inputs[0], shown, depth + 1, reader, numbers)
+    return (node.op.kin, part), base
 
 
 def plan_of(piece: Piece, shown: Set[Node], checking: bool = False) -> Plan:
     """Return the Plan of a piece: its inputs are what is read, its output is the Node.
+
+    Its numbers are open, in the order in which the piece has them.
 
     Args:
         piece: what is planned.
         shown: the Nodes that are read through.
         checking: verify it.
     """
-    key, node, _ = piece
+    key, node = piece[:2]
     plan = _PLANS.get(key)
     if plan is None:
         if len(_PLANS) >= _LIMIT:
@@ -118,15 +143,19 @@ def plan_of(piece: Piece, shown: Set[Node], checking: bool = False) -> Plan:
 
 def _alone(node: Node, shown: Set[Node]) -> Graph:
     inputs: list[Node] = []
+    count = len(node.op.numbers)
 
     def operand(of: Node, depth: int) -> Node:
-        if _relabels(of) or not _is_read_through(of, shown, depth):
+        nonlocal count
+        if _relabels(of) or not _is_read_through(of, shown, depth, node.op):
             inputs.append(input_node(of.type))
             return inputs[-1]
-        return make_node(of.op, (operand(of.inputs[0], depth + 1),), of.type)
+        op = of.op.opened(count)
+        count += len(op.numbers)
+        return make_node(op, (operand(of.inputs[0], depth + 1),), of.type)
 
     operands = tuple(operand(i, 0) for i in node.inputs)
-    return Graph(inputs, [make_node(node.op, operands, node.type)])
+    return Graph(inputs, [make_node(node.op.opened(0), operands, node.type)])
 
 
 def lay_out(pieces: Sequence[Piece], places: dict[Node, int], start: int) -> int:
@@ -143,7 +172,7 @@ def lay_out(pieces: Sequence[Piece], places: dict[Node, int], start: int) -> int
     free: dict[int, list[int]] = {}
     inside: dict[Node, list[int]] = {}  # where a place goes when its value is not needed
     top = start
-    for _, node, bases in reversed(pieces):
+    for _, node, bases, _ in reversed(pieces):
         for base in bases:
             if base in places:
                 continue
@@ -205,7 +234,7 @@ def _planned(graph: Graph, checking: bool) -> Plan:
 
 
 def _steps(piece: Piece, plan: Plan, places: Mapping[Node, Place]) -> Iterable[Launch]:
-    _, node, bases = piece
+    _, node, bases, numbers = piece
     for launch in plan.launches:
         operands: list[Node] = []
         found: list[Place] = []
@@ -213,8 +242,12 @@ def _steps(piece: Piece, plan: Plan, places: Mapping[Node, Place]) -> Iterable[L
             stands = own if place.kind == ARENA else node if place.kind == OUTPUT else None
             operands.append(bases[place.at] if stands is None else stands)
             found.append(place if place.kind == ARENA else places[operands[-1]])
+        values = launch.values
+        if numbers:
+            values = tuple([numbers[v.place] if isinstance(v, Open) else v for v in values])
         yield replace(
             launch,
+            values=values,
             places=tuple(found),
             operands=tuple(operands),
             own=launch.operands if len(plan.launches) > 1 or any(launch.orders) else (),

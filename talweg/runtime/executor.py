@@ -98,6 +98,8 @@ class Launch(NamedTuple):
         sizes: what the kernel says of the values, where that is known.
         shared: where the memory lies that stages leave to each other; that of the run unless given.
         stages: which of them are run.
+        given: arguments that are other numbers at each run: the slot of the block where one is
+            written, and which input it is. It takes the place of an address there.
     """
 
     kernel: Kernel
@@ -107,6 +109,7 @@ class Launch(NamedTuple):
     sizes: tuple[int, ...] | None = None
     shared: Place | None = None
     stages: slice = slice(None)
+    given: Sequence[tuple[int, int]] = ()
 
 
 class Step(NamedTuple):
@@ -304,7 +307,7 @@ class Executor:
 
     def _laid_out(self) -> _Table:
         """Write the memory that the plan loop reads."""
-        operands = sum(len(one.launch.places) + 1 for one in self._work)
+        operands = sum(len(la.places) + 1 + len(la.given) for la, *_ in self._work)
         end = self._blocks[-1]
         table = _Table(end + _RECORD * len(self._launches) + _PATCH * operands)
         records: list[int] = []
@@ -327,6 +330,8 @@ class Executor:
             elif shared:
                 source = self._source(table, Place("arena"))
                 fixed += (block + 8 * len(addresses), source, self._shared)
+            for own, number in launch.given:
+                moving += (block + 8 * own, self._source(table, Place("input", number)), 0)
             at = table.offset + 8 * slot
             launch.kernel.pack(table.memory, at, addresses, 0, launch.values)
             for function, items, step, tickets in stages:

@@ -35,6 +35,7 @@ from weakref import WeakValueDictionary
 from llvmlite import binding
 
 from talweg.base.errors import DeviceError, IndexOutOfRange
+from talweg.base.open import Open
 
 Number: TypeAlias = bool | int | float | complex
 
@@ -214,7 +215,7 @@ class Kernel:
             values: the arguments of the nest, in its order.
         """
         numbers: Sequence[Any] = self._parts(values) if self._complex else values
-        derived = self._told(values)[-self._numbers :] if self._numbers else ()
+        derived = self.told(values)[-self._numbers :] if self._numbers else ()
         self._packer.pack_into(memory, offset, *addresses, shared, *numbers, *derived)
 
     def _parts(self, values: Sequence[Number]) -> list[Any]:
@@ -223,14 +224,30 @@ class Kernel:
             parts += [value.real, value.imag] if letter == "D" else [value]
         return parts
 
+    def open_slots(self, values: Sequence[Number]) -> list[tuple[int, int]]:
+        """Return the slots of a block for arguments that are open, and the place of each."""
+        slot = self.signature.buffers + 1
+        found: list[tuple[int, int]] = []
+        for letter, value in zip(self.signature.formats.rstrip("n"), values, strict=True):
+            if isinstance(value, Open):
+                found.append((slot, value.place))
+            slot += 2 if letter == "D" else 1
+        return found
+
+    def is_sized_by(self, values: Sequence[Number]) -> bool:
+        """Whether what is `told` may depend on arguments that are open."""
+        text = self.signature.sizes
+        opened = [n for n, value in enumerate(values) if isinstance(value, Open)]
+        return any(not text or f"v[{n}]" in text for n in opened)
+
     def sizes(self, values: Sequence[Number]) -> tuple[int, ...]:
         """Return (scratch bytes, shared bytes, items of stage 0, its grain, items of stage 1, …).
 
         The grain is the smallest number of items that is worth a ticket of its own.
         """
-        return self._told(values)[: 2 + 2 * self.signature.stages]
+        return self.told(values)[: 2 + 2 * self.signature.stages]
 
-    def _told(self, values: Sequence[Number]) -> tuple[int, ...]:
+    def told(self, values: Sequence[Number]) -> tuple[int, ...]:
         """Return the sizes, and the numbers that stand behind the arguments."""
         found = self._sizes
         if found is None:  # text of our own compiler, from where the code comes that is run

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
+from talweg.base.open import Open
 from talweg.loops.nest import LoopNest
 from talweg.loops.scalar import Load, Number, Scalar, constant, substitute
 from talweg.schedule.choose import Schedule
@@ -84,9 +85,10 @@ def made_before(
     if not reads or not all(n in fixed for n in reads):
         return None
     numbers: dict[str, Scalar] = {
-        a.name: constant(value, a.dtype)
+        a.name: constant(int(value) if isinstance(value, Open) else value, a.dtype)
         for a, value in zip(nest.arguments, values.values(), strict=True)
     }
+    given = [value.place for value in values.values() if isinstance(value, Open)]
     moved = names_in(found.right)
     batch = found.batch if any(axis.index in moved for axis in found.batch) else ()
     axes = [
@@ -95,7 +97,7 @@ def made_before(
     ]
     width = tile_of(found, schedule, target).columns
     right = substitute(plain(found.right), numbers)
-    text = f"{found.dtype.name} {width} {axes} {right}"
+    text = f"{found.dtype.name} {width} {axes} {right} {given}"
     key = hashlib.sha256(text.encode()).hexdigest()[:32]
     piece = max(schedule.piece, PIECE) if schedule.near else schedule.piece
     return Copy(replace(schedule, piece=piece, ready=True), tuple(reads), key)

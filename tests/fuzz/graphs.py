@@ -125,16 +125,36 @@ class RandomGraph:
         shape = (*x.shape[:a], x.shape[a] * x.shape[a + 1], *x.shape[a + 2 :])
         return self.b.reshape(x, shape)
 
-    def make_slice(self) -> Node | None:
-        x = self.pick()
-        if not x.rank or 0 in x.shape:
-            return None
+    def part_of(self, x: Node) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """Starts, stops and steps of elements of x, which has some."""
         starts = tuple(int(self.rng.integers(n)) for n in x.shape)
         stops = tuple(
             int(self.rng.integers(a, n)) + 1 for a, n in zip(starts, x.shape, strict=True)
         )
-        steps = tuple(int(self.rng.integers(1, 3)) for _ in x.shape)
-        return self.b.slice(x, starts, stops, steps)
+        return starts, stops, tuple(int(self.rng.integers(1, 3)) for _ in x.shape)
+
+    def make_slice(self) -> Node | None:
+        x = self.pick()
+        if not x.rank or 0 in x.shape:
+            return None
+        return self.b.slice(x, *self.part_of(x))
+
+    def make_set_slice(self) -> Node | None:
+        x = self.pick()
+        if not x.rank or 0 in x.shape:
+            return None
+        where = self.part_of(x)
+        update = self.b.slice(self.like_full(x), *where)
+        return self.b.set_slice(x, self.b.mul(update, self.b.scalar(0.5, self.dtype)), *where)
+
+    def make_embed(self) -> Node | None:
+        x = self.pick()
+        if not x.rank or max(x.shape) > 20 or x.type.size > 1 << 12:
+            return None
+        starts, steps, more = self.rng.integers((0, 1, 0), (3, 3, 3), (x.rank, 3)).T.tolist()
+        rows = zip(x.shape, starts, steps, more, strict=True)
+        shape = tuple(a + (s * (n - 1) + 1 if n else 0) + z for n, a, s, z in rows)
+        return self.b.embed(x, tuple(starts), tuple(steps), shape)
 
     def make_flip(self) -> Node | None:
         x = self.pick()

@@ -39,7 +39,7 @@ def test_views_are_read_through_and_other_names_are_no_pieces() -> None:
     x, y = known(4, 6), known(6, 4)
     total = (x.mT + y).reshape(3, 8) * 2
     pieces = cut(graph_of(total))
-    assert [node.op.name() for _, node, _ in pieces] == ["add", "mul"]
+    assert [node.op.name() for _, node, *_ in pieces] == ["add", "mul"]
     assert [b.shape for b in pieces[0][2]] == [(4, 6), (6, 4)]
     plan = plan_graph(graph_of(total), checking=True)
     assert [len(step.nodes) for step in plan.launches] == [1, 1]
