@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
+from numbers import Number
 from typing import Any
 
 from talweg.base.errors import DTypeError
@@ -13,6 +14,7 @@ from talweg.base.source import describe, here
 from talweg.ir.node import Node
 
 NodeFunction = Callable[..., Any]
+Recorder = Callable[[tuple[Any, ...], dict[str, Any]], Any]
 
 # Keywords that PyTorch accepts, and the names that the same parameters may have in `fn`.
 _KEYWORDS = (
@@ -90,6 +92,40 @@ def _naming(function: NodeFunction) -> tuple[dict[str, str], list[str]]:
     kinds = [p.kind for p in parameters]
     starred = inspect.Parameter.VAR_POSITIONAL
     return _own_names(names), names[: kinds.index(starred) + 1] if starred in kinds else []
+
+
+_SCALED = {
+    **dict.fromkeys(("add", "sub"), (2, ("alpha",))),
+    **dict.fromkeys(("addcmul", "addcdiv"), (3, ("value",))),
+    **dict.fromkeys(("addmm", "addmv", "addr", "addbmm", "baddbmm"), (3, ("beta", "alpha"))),
+}
+
+
+def numbers_first(function: NodeFunction, record: Recorder) -> Recorder:
+    """Let sums with factors take these before the Tensors, too: `x.add_(2, y)`, as PyTorch does.
+
+    Factors may be Tensors of one element, whose value is looked at.
+
+    Args:
+        function: what is recorded.
+        record: records its calls, given what it is called with.
+    """
+    scaled = _SCALED.get(function.__name__)
+    if scaled is None:
+        return record
+    count, names = scaled
+
+    def recorded(args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        if len(args) > count and not isinstance(args[-1], Number):
+            factors = [a for a in args if isinstance(a, Number)]
+            args = tuple(a for a in args if not isinstance(a, Number))
+            named = {**dict(zip(names, factors, strict=False)), **named}
+        for name in names:
+            if hasattr(named.get(name), "item"):
+                named[name] = named[name].item()
+        return record(args, named)
+
+    return recorded
 
 
 def misuse(

@@ -11,6 +11,7 @@ from talweg.base.dtypes import DType
 from talweg.base.errors import DTypeError, GradientError, ShapeError, TalwegError, located
 from talweg.base.shapes import inverse_order
 from talweg.base.source import describe, here, warn
+from talweg.engine import arguments
 from talweg.engine.arguments import NodeFunction, by_own_names, misuse, shown_signature
 from talweg.engine.arranged import arranged, is_last, keeping
 from talweg.engine.autocast import casting
@@ -48,7 +49,7 @@ def lift(function: NodeFunction) -> Callable[..., Any]:
     PyTorch's, see `arguments.py`.
     """
     learned: dict[Any, Learned | None] = {}
-    general = _General(function, learned).record
+    general = arguments.numbers_first(function, _General(function, learned).record)
 
     def lifted(*args: Any, **named: Any) -> Any:
         if not named:

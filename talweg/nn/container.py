@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any, Self, overload
 
-from talweg.base.errors import DTypeError, IndexOutOfRange, InvalidValue
+from talweg.base.errors import IndexOutOfRange, InvalidValue
 from talweg.engine.tensor import Tensor
 from talweg.nn.module import Module
 from talweg.nn.parameter import Parameter
@@ -247,7 +247,7 @@ def _parameter(value: Any) -> Any:
 
 
 class ParameterList(Module):
-    """A list of Parameters; Tensors become Parameters.
+    """A list of Parameters; Tensors become Parameters. Modules and other values are kept, too.
 
     Example:
         >>> import talweg as tw
@@ -256,43 +256,42 @@ class ParameterList(Module):
         [(2,), (3,)]
     """
 
-    def __init__(self, values: Iterable[Tensor] | None = None) -> None:
+    def __init__(self, values: Iterable[Any] | None = None) -> None:
         super().__init__()
+        self._size = 0
         self.extend(values or ())
 
     def __len__(self) -> int:
-        return len(self._parameters)
+        return self._size
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(list(self._parameters.values()))
+        return iter([getattr(self, str(i)) for i in range(self._size)])
 
     @overload
     def __getitem__(self, index: slice) -> ParameterList: ...
     @overload
     def __getitem__(self, index: int) -> Any: ...
     def __getitem__(self, index: int | slice) -> Any:
-        listed: list[Any] = list(self._parameters.values())
         if isinstance(index, slice):
-            return ParameterList(listed[index])
-        return listed[_place(index, len(listed))]
+            return ParameterList(list(self)[index])
+        return getattr(self, str(_place(index, len(self))))
 
-    def __setitem__(self, index: int, value: Tensor) -> None:
+    def __setitem__(self, index: int, value: Any) -> None:
         setattr(self, str(_place(index, len(self))), _parameter(value))
 
-    def append(self, value: Tensor) -> Self:
-        """Add a Parameter behind the others."""
-        if not isinstance(value, Tensor):
-            raise DTypeError(f"a ParameterList holds Tensors, got {type(value).__name__}")
-        self.register_parameter(str(len(self)), _parameter(value))
+    def append(self, value: Any) -> Self:
+        """Add a value behind the others."""
+        setattr(self, str(self._size), _parameter(value))
+        self._size += 1
         return self
 
-    def extend(self, values: Iterable[Tensor]) -> Self:
-        """Add Parameters behind the others."""
+    def extend(self, values: Iterable[Any]) -> Self:
+        """Add values behind the others."""
         for v in list(values):
             self.append(v)
         return self
 
-    def __iadd__(self, values: Iterable[Tensor]) -> Self:
+    def __iadd__(self, values: Iterable[Any]) -> Self:
         return self.extend(values)
 
     def extra_repr(self) -> str:

@@ -116,3 +116,26 @@ def test_a_number_is_part_of_what_a_call_is_known_by() -> None:
         assert g.tolist() == [[0.0] * 3, [1.0] * 3]
     with pytest.raises(IndexError):
         x.sum(2)
+
+
+def test_factors_may_stand_before_the_tensors() -> None:
+    x, y, z = (tw.tensor(v) for v in ([1.0, 2.0], [3.0, 4.0], [5.0, 8.0]))
+    assert tw.add(x, 2.0, y).tolist() == x.add(2, y).tolist() == [7.0, 10.0]
+    assert x.sub(2.0, y).tolist() == [-5.0, -6.0]
+    assert x.clone().add_(2.0, y).tolist() == [7.0, 10.0]
+    assert x.clone().addcmul_(0.5, y, z).tolist() == [8.5, 18.0]
+    assert x.clone().addcdiv_(-1, z, y).tolist() == pytest.approx([1 - 5 / 3, 0])
+    m = tw.tensor([[1.0, 2.0], [3.0, 4.0]])
+    product = (m @ m).numpy()
+    assert (tw.addmm(0.5, m, 2.0, m, m).numpy() == 0.5 * m.numpy() + 2 * product).all()
+    assert (m.clone().addmm_(0.5, m, m).numpy() == 0.5 * m.numpy() + product).all()
+    assert x.addmv(0.0, m, y).tolist() == (m @ y).tolist()
+    with pytest.raises(TypeError, match="too many positional"):
+        x.add(y, 2.0)
+
+
+def test_factors_may_be_tensors_of_one_element() -> None:
+    x, two = tw.tensor([1.0, 2.0]), tw.tensor(2.0)
+    assert x.add(x, alpha=two).tolist() == [3.0, 6.0]
+    assert x.clone().add_(x, alpha=tw.ones(1)).tolist() == [2.0, 4.0]
+    assert x.addcmul(x, x, value=two).tolist() == [3.0, 10.0]

@@ -346,3 +346,14 @@ def test_marks_for_the_compiler_leave_functions_as_they_are() -> None:
     assert compiler.disable(recursive=False)(double) is double
     assert not compiler.is_compiling()
     assert compiler.reset() is None
+
+
+def test_modules_that_programs_import_and_never_use_here() -> None:
+    collective = importlib.import_module("talweg.frontends.torch.distributed.nn")
+    assert importlib.import_module("talweg.frontends.torch.distributed.nn.functional").all_reduce
+    with pytest.raises(NotImplementedError, match="one process"):
+        collective.all_reduce(tw.ones(1))
+    cuda = importlib.import_module("talweg.frontends.torch.backends.cuda")
+    with cuda.sdp_kernel(enable_flash=False, enable_math=True):
+        assert not cuda.flash_sdp_enabled()
+    cuda.enable_math_sdp(True)

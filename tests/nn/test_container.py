@@ -87,8 +87,10 @@ def test_parameter_list_and_dict() -> None:
     assert rows[0].shape == (5,)
     assert len(rows[1:]) == 3
     assert "(1): Parameter containing: [torch.FloatTensor of size 3]" in repr(rows)
-    with pytest.raises(DTypeError, match="int"):
-        rows.append(3)
+    rows.append(nn.ParameterList([tw.zeros(6)]))
+    rows.append(3)
+    assert [len(rows), rows[-1], len(list(rows.parameters()))] == [6, 3, 5]
+    assert list(rows.state_dict())[-1] == "4.0"
 
     table = nn.ParameterDict({"w": tw.zeros(2, 3)})
     table["b"] = tw.zeros(3)

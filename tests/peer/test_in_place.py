@@ -44,6 +44,14 @@ def test_index_put() -> None:
     compare(Case("index_put_", write, (REAL, VECTOR)))
 
 
+@pytest.mark.filterwarnings("ignore:This overload")
+@pytest.mark.parametrize("name", ["add", "sub", "addcmul", "addcdiv"])
+def test_factors_before_the_tensors(name: str) -> None:
+    array, arguments = CALLS[name]
+    given = (0.5, *arguments)
+    compare(Case(f"{name}_", lambda T, x: call(T, name, given, x), (array,), True, 4))
+
+
 @pytest.mark.parametrize("library", [tw, torch])
 @pytest.mark.parametrize("name", DRAWN)
 def test_drawn_in_place(name: str, library: Any) -> None:

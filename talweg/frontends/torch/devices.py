@@ -150,6 +150,8 @@ _CUDA_AMP: dict[str, Any] = {
     "custom_bwd": partial(custom_bwd, device_type="cuda"),
 }
 
+_ATTENTION = ("flash", "mem_efficient", "math", "cudnn")
+
 MODULES: dict[str, dict[str, Any]] = {
     "accelerator": {
         "is_available": _no,
@@ -195,6 +197,9 @@ MODULES: dict[str, dict[str, Any]] = {
     "backends": {},
     "backends.cuda": {
         "is_built": _no,
+        "sdp_kernel": lambda *flags, **options: nullcontext(),
+        **dict.fromkeys((f"enable_{name}_sdp" for name in _ATTENTION), _none),
+        **{f"{name}_sdp_enabled": _no for name in _ATTENTION},
         "matmul": SimpleNamespace(allow_tf32=False, fp32_precision="ieee"),
     },
     "backends.cudnn": {

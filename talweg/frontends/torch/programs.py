@@ -250,6 +250,10 @@ _ONE_PROCESS = (
     *("all_reduce", "all_gather", "broadcast", "reduce", "scatter", "gather", "send", "recv"),
     *("all_gather_object", "broadcast_object_list", "new_group", "get_backend"),
 )
+_DIFFERENTIABLE = (
+    *("all_reduce", "all_gather", "all_to_all", "all_to_all_single", "broadcast", "gather"),
+    *("reduce", "reduce_scatter", "scatter"),
+)
 
 # ---------------------------------------------------------------------------------------------
 # the tables
@@ -292,6 +296,10 @@ MODULES: dict[str, dict[str, Any]] = {
         "is_available": _no,
         "is_initialized": _no,
         **{name: _alone(name) for name in _ONE_PROCESS},
+    },
+    "distributed.nn": {name: _alone(f"nn.{name}") for name in _DIFFERENTIABLE},
+    "distributed.nn.functional": {
+        name: _alone(f"nn.functional.{name}") for name in _DIFFERENTIABLE
     },
     "hub": _HUB,
     "jit": _JIT,
