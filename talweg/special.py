@@ -19,7 +19,13 @@ _SAME = (
     *("digamma", "erf", "erfc", "erfinv", "exp2", "expm1", "log1p", "logit", "logsumexp"),
     *("polygamma", "round", "sinc", "xlogy"),
 )
-_ALSO = {"expit": "sigmoid", "gammaln": "lgamma", "psi": "digamma"}
+_ALSO = {
+    "expit": "sigmoid",
+    "gammainc": "igamma",
+    "gammaincc": "igammac",
+    "gammaln": "lgamma",
+    "psi": "digamma",
+}
 
 globals().update({name: FUNCTIONS[name] for name in _SAME})
 globals().update({name: FUNCTIONS[other] for name, other in _ALSO.items()})

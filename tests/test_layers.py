@@ -86,7 +86,12 @@ class Source:
 
     @property
     def package(self) -> str:
-        """Its row in the table; empty for `talweg` itself and for single files beside it."""
+        """Its row in the table; empty for `talweg` itself and for single files beside it.
+
+        `__main__` is the command, one of the tools.
+        """
+        if self.name == "__main__":
+            return "tools"
         inside = "." in self.name or self.path.name == "__init__.py"
         return self.name.partition(".")[0] if inside else ""
 

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 from talweg.array_api.calls import FUNCTIONS
 from talweg.array_api.kinds import Operand, promoted
-from talweg.array_api.limits import LIMITS, with_limits
 from talweg.base import dtypes
 from talweg.engine import reforming
 from talweg.engine.conversion import clone, to
@@ -22,8 +21,6 @@ def _unary(name: str, target: str) -> Unary:
     function = FUNCTIONS[target]
 
     def applied(x: Tensor, /) -> Tensor:
-        if name in LIMITS and x.dtype.is_complex:
-            return with_limits(name, x)
         found: Tensor = function(x)
         return found
 

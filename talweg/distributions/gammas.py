@@ -56,6 +56,10 @@ class Gamma(_OfRate, ExponentialFamily):
         a, b = self.concentration, self.rate
         return F.xlogy(a, b) + F.xlogy(a - 1, value) - b * value - F.lgamma(a)
 
+    def cdf(self, value: Any) -> Any:
+        self._validate_sample(value)
+        return F.igamma(self.concentration, self.rate * value)
+
     def entropy(self) -> Any:
         a = self.concentration
         return a - self.rate.log() + F.lgamma(a) + (1.0 - a) * F.digamma(a)

@@ -180,3 +180,18 @@ def _wanted(value: Any, annotation: str) -> str:
     if value is None:
         return "a Tensor, got None, which is what a function without `return` gives"
     return f"a Tensor, got {kind}; convert it with tw.tensor()"
+
+
+def overriding(args: tuple[Any, ...], named: dict[str, Any]) -> Callable[..., Any] | None:
+    """Return how an argument that is no Tensor computes functions of itself; None where none does.
+
+    Its class says so by `__torch_function__(func, types, args, kwargs)`. It is asked when a
+    function fails that was given it.
+    """
+    for value in (*args, *named.values()):
+        several = value if isinstance(value, list | tuple) else (value,)
+        for one in several:
+            own: Callable[..., Any] | None = getattr(type(one), "__torch_function__", None)
+            if own is not None:
+                return own
+    return None

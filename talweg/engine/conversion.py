@@ -20,6 +20,7 @@ from talweg.base.formats import (
 )
 from talweg.base.shapes import contiguous_strides
 from talweg.base.source import describe, here
+from talweg.engine import meta
 from talweg.engine.arranged import arranged, is_last, put_in
 from talweg.engine.barrier import observed
 from talweg.engine.creation import Number, check_device, check_range, tensor
@@ -29,6 +30,7 @@ from talweg.engine.state import STATE
 from talweg.engine.tensor import Tensor, concrete, detached, requires, values, wrap
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
+from talweg.ir.types import tensor_type
 from talweg.runtime.buffer import Buffer
 
 # What reads a number of a dtype where it lies; others are read through an array.
@@ -44,7 +46,9 @@ _READ: dict[DType, Any] = {
 
 
 class device:
-    """A place where Tensors live: `device("cpu")`; only the CPU exists.
+    """A place where Tensors live: `device("cpu")`, or `device("meta")`, where they have no values.
+
+    As a context it is the place of Tensors that are made in it without another one.
 
     Args:
         type: the kind of device, `cpu`, with its number (`cpu:0`) or without; or a device.
@@ -52,6 +56,12 @@ class device:
 
     Raises:
         DeviceError: when it does not exist on this machine.
+
+    >>> import talweg as tw
+    >>> with tw.device("meta"):
+    ...     big = tw.nn.Linear(100_000, 100_000)
+    >>> big.weight.shape, big.weight.device
+    ((100000, 100000), device(type='meta'))
     """
 
     __slots__ = ("index", "type")
@@ -61,6 +71,13 @@ class device:
         name, _, number = str(type).partition(":")
         self.type = name
         self.index = int(number) if number else index
+
+    def __enter__(self) -> device:
+        meta.PLACE.default.append(self)
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        meta.PLACE.default.pop()
 
     def __str__(self) -> str:
         return self.type if self.index is None else f"{self.type}:{self.index}"
@@ -80,6 +97,7 @@ class device:
 
 
 CPU = device("cpu")
+META = device("meta")
 
 
 class layout:
@@ -235,22 +253,34 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """
     wanted = kwargs.get("memory_format")
     dtype = kwargs.get("dtype")
-    check_device(kwargs.get("device"))
+    place = kwargs.get("device")
     for a in args:
         if isinstance(a, Tensor):
-            dtype = a.dtype
+            dtype, place = a.dtype, META if meta.is_meta(a) else CPU
         elif isinstance(a, DType):
             dtype = a
         elif isinstance(a, str) and a in dtypes.BY_NAME:
             dtype = as_dtype(a)
         elif not isinstance(a, bool | MemoryFormat):
-            check_device(a)
+            place = a
+    check_device(place)
+    if place is not None and meta.asked(place) is not meta.is_meta(self):
+        return _moved(self, as_dtype(dtype) if dtype is not None else self.dtype)
     if dtype is None or as_dtype(dtype) is self.dtype:
         if kwargs.get("copy") or not _lies_in(self, wanted):
             return clone(self, wanted)
         return self
     made: Tensor = _cast(self, as_dtype(dtype))
     return put_in(made, wanted)
+
+
+def _moved(self: Tensor, dtype: DType) -> Tensor:
+    if meta.is_meta(self):
+        raise NotImplementedError(
+            "a Tensor on the meta device has no values to copy: use module.to_empty(device=...) in "
+            "place of module.to(), or torch.empty_like(x, device=...)"
+        )
+    return meta.made(tensor_type(dtype, self.shape))
 
 
 def images_in(t: Tensor, format: MemoryFormat) -> Tensor:
@@ -402,7 +432,7 @@ def is_complex(input: Tensor) -> bool:
 
 def place(self: Tensor) -> device:
     """The device that holds the values."""
-    return CPU
+    return META if meta.is_meta(self) else CPU
 
 
 def is_cuda(self: Tensor) -> bool:
@@ -443,6 +473,8 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 
 def fill_(self: Tensor, value: Any) -> Tensor:
     """Write one value into every element."""
+    if meta.is_meta(self):
+        return self
     if not isinstance(value, Tensor):
         check_range(value, self.dtype)
         b = STATE.builder
@@ -469,8 +501,14 @@ def deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
         return found
     if not self.is_leaf:
         raise GradientError("only leaf Tensors support deepcopy; detach() this one first")
+    if meta.is_meta(self):
+        return _copied(self, meta.made(self.node().type, type(self)), memo)
     copied = STATE.builder.copy(self.node())
     made = arranged(copied, type(self)) if is_last(self) else wrap(copied, type(self))
+    return _copied(self, made, memo)
+
+
+def _copied(self: Tensor, made: Tensor, memo: dict[int, Any]) -> Tensor:
     made.__dict__.update(_attributes(self))
     made.requires_grad = self.requires_grad
     if self._grad is not None:

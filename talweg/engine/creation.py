@@ -15,6 +15,7 @@ from talweg.base.dtypes import DType, as_dtype
 from talweg.base.errors import DeviceError, InvalidValue, ShapeError
 from talweg.base.formats import RANKS, channels_last, channels_last_3d, preserve_format
 from talweg.base.source import describe, here
+from talweg.engine import meta
 from talweg.engine.arranged import is_last, put_in
 from talweg.engine.barrier import observed
 from talweg.engine.record import into
@@ -23,6 +24,7 @@ from talweg.engine.tensor import Tensor, requires, values, wrap
 from talweg.fn.views import sizes
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
+from talweg.ir.types import tensor_type
 
 Number = bool | int | float | complex
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -58,13 +60,13 @@ def creator(function: _F) -> _F:
 
 
 def check_device(device: object) -> None:
-    """Accept None and names of the CPU.
+    """Accept None and names of the CPU, and the meta device.
 
     Raises:
         DeviceError: for any other device.
     """
     name = str(getattr(device, "type", device))
-    if device is not None and not name.startswith("cpu"):
+    if device is not None and not name.startswith(("cpu", "meta")):
         raise DeviceError(
             f"device {name!r} is not available; this machine offers: cpu"
             f"\n  recorded at {describe(here())}"
@@ -101,6 +103,8 @@ def tensor(
     check_device(device)
     array, found = _array(data)
     kind = found if dtype is None else as_dtype(dtype)
+    if meta.asked(device):
+        return requires(meta.made(tensor_type(kind, array.shape)), requires_grad)
     STATE.builder.source = here()
     made = wrap(STATE.builder.constant(_converted(array, kind), kind))
     return requires(made, requires_grad)
@@ -171,8 +175,10 @@ def as_tensor(data: Any, dtype: DType | None = None, device: object = None) -> T
     """Return `data` itself when it is a Tensor of the dtype, else a new Tensor."""
     check_device(device)
     if isinstance(data, Tensor):
+        if device is not None and meta.asked(device) and not meta.is_meta(data):
+            return meta.made(tensor_type(dtype or data.dtype, data.shape))
         return data if dtype is None or data.dtype is dtype else data.to(dtype)
-    return tensor(data, dtype)
+    return tensor(data, dtype, device)
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
@@ -191,8 +197,11 @@ def _new(
 ) -> Tensor:
     check_device(device)
     b = STATE.builder
+    kind = b.default_float if dtype is None else as_dtype(dtype)
+    if meta.asked(device):
+        return requires(meta.made(make(b.apart(), kind).type), grad)
     b.source = here()
-    return requires(wrap(make(b, b.default_float if dtype is None else as_dtype(dtype))), grad)
+    return requires(wrap(make(b, kind)), grad)
 
 
 def check_range(value: Number, dtype: DType) -> None:
@@ -268,6 +277,8 @@ def empty(*size: Any, **options: Any) -> Tensor:
 def _like(x: Tensor, options: dict[str, Any]) -> dict[str, Any]:
     if options.get("dtype") is None:
         options["dtype"] = x.dtype
+    if options.get("device") is None and (meta.PLACE.used or meta.PLACE.default):
+        options["device"] = "meta" if meta.is_meta(x) else "cpu"
     return options
 
 

@@ -19,7 +19,11 @@ from talweg.engine import (
 )
 from talweg.engine.direct import arithmetic
 from talweg.engine.functions import METHODS, PROPERTIES
-from talweg.engine.tensor import Tensor
+from talweg.engine.meta import is_meta
+from talweg.engine.steps import Saved
+from talweg.engine.tape import Edge
+from talweg.engine.tensor import Tensor, wrap
+from talweg.ir.node import Node
 from talweg.ir.op import Op
 from talweg.ops.arithmetic import Add, Div, Mul, Sub
 
@@ -111,9 +115,9 @@ CASTS = {
 }
 
 
-def _yes(self: Tensor) -> bool:
+def _on_cpu(self: Tensor) -> bool:
     """Whether the values are on the CPU."""
-    return True
+    return not is_meta(self)
 
 
 def _no(self: Tensor) -> bool:
@@ -121,12 +125,13 @@ def _no(self: Tensor) -> bool:
     return False
 
 
-KINDS = ("is_sparse", "is_sparse_csr", "is_quantized", "is_meta", "is_mkldnn", "is_nested")
+KINDS = ("is_sparse", "is_sparse_csr", "is_quantized", "is_mkldnn", "is_nested")
 PLACES = ("is_mps", "is_xpu", "is_xla", "is_ipu", "is_vulkan")
 
 READ_ONLY: dict[str, Callable[..., Any]] = {
     "device": conversion.place,
-    "is_cpu": _yes,
+    "is_cpu": _on_cpu,
+    "is_meta": is_meta,
     "is_cuda": conversion.is_cuda,
     **dict.fromkeys((*KINDS, *PLACES), _no),
     "itemsize": conversion.element_size,
@@ -172,8 +177,16 @@ def _operand(other: Any) -> Any:
     return NotImplemented
 
 
+def _shown(node: Node, edge: Edge) -> Tensor:
+    """Return what a step of the tape has saved: a value and where its gradient goes."""
+    made = wrap(node)
+    made._edge = edge
+    return made
+
+
 def attach() -> None:
     """Give Tensor its methods, operators and properties."""
+    Saved.as_tensor = _shown
     for table in (METHODS, CONVERSIONS, random.METHODS, dependent.METHODS, reforming.METHODS):
         for name, method in table.items():
             setattr(Tensor, name, method)

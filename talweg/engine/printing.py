@@ -9,6 +9,7 @@ import numpy as np
 from talweg.base import dtypes
 from talweg.base.errors import InvalidValue
 from talweg.base.frozen import frozen
+from talweg.engine.meta import is_meta
 from talweg.engine.state import STATE
 from talweg.engine.tensor import Tensor, values
 
@@ -141,6 +142,11 @@ def text(self: Tensor) -> str:
                 [-3.0000,  4.0000]], dtype=talweg.float64)
     """
     name = "Parameter containing:\n" if type(self).__name__ == "Parameter" else ""
+    if is_meta(self):
+        notes = ["device='meta'", f"size={tuple(self.shape)}"]
+        if self.dtype is not STATE.builder.default_float:
+            notes.append(f"dtype={self.dtype!r}")
+        return name + _with_notes("tensor(...", notes) + ")"
     array = values(self)
     cut = array.size > _options.threshold
     shown = _shown(array) if cut else array

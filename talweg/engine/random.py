@@ -17,6 +17,7 @@ from talweg.base.dtypes import DType, as_dtype
 from talweg.base.errors import DTypeError, InvalidValue, ShapeError
 from talweg.base.shapes import Shape, size_of
 from talweg.base.source import here
+from talweg.engine import meta
 from talweg.engine.barrier import observed
 from talweg.engine.creation import check_device, creator, tensor
 from talweg.engine.record import assign
@@ -27,6 +28,7 @@ from talweg.fn.order import after
 from talweg.fn.views import sizes
 from talweg.ir.build import Builder
 from talweg.ir.node import Node
+from talweg.ir.types import tensor_type
 
 _MASK = 2**64 - 1
 
@@ -175,6 +177,8 @@ def _drawn(
     if min(shape, default=0) < 0:
         raise ShapeError(f"sizes must not be negative, got {shape}")
     kind = STATE.builder.default_float if dtype is None else as_dtype(dtype)
+    if meta.asked(device):
+        return requires(meta.made(tensor_type(kind, shape)), requires_grad)
     made = _draw(lambda b, k, o: make(b, k, o, shape, *parameters, kind), size_of(shape), generator)
     return requires(made, requires_grad)
 
@@ -227,6 +231,8 @@ def randint(
     check_device(device)
     shape = sizes((size,))
     kind = dtypes.int64 if dtype is None else as_dtype(dtype)
+    if meta.asked(device):
+        return requires(meta.made(tensor_type(kind, shape)), requires_grad)
     made = _draw(
         lambda b, k, o: draws.randint(b, k, o, int(low), int(high), shape, kind),
         size_of(shape),
@@ -245,6 +251,8 @@ def randperm(
     """Return 0 … n - 1 in random order."""
     check_device(device)
     kind = dtypes.int64 if dtype is None else as_dtype(dtype)
+    if meta.asked(device):
+        return meta.made(tensor_type(kind, (n,)))
     return _draw(lambda b, k, o: draws.permutation(b, k, o, n, kind), n, generator)
 
 
@@ -310,6 +318,8 @@ def _like(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def like(input: Tensor, *args: Any, **options: Any) -> Tensor:
         if options.get("dtype") is None:
             options["dtype"] = input.dtype
+        if options.get("device") is None and meta.is_meta(input):
+            options["device"] = "meta"
         return make(*args, input.shape, **options)
 
     like.__name__ = f"{make.__name__}_like"
@@ -325,6 +335,8 @@ randint_like = _like(randint)
 def _filled(
     self: Tensor, make: Callable[..., Node], a: float, b: float, generator: Generator | None
 ) -> Tensor:
+    if meta.is_meta(self):
+        return self
     key, offset = source_nodes(generator, size_of(self.shape))
     node = make(STATE.builder, key, offset, self.shape, float(a), float(b), self.dtype)
     return assign(self, wrap(node), f"{make.__name__}_")
@@ -353,12 +365,16 @@ def uniform_(
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
     """Write 1 with probability p (a number or a Tensor), else 0."""
+    if meta.is_meta(self):
+        return self
     chance = rand(self.shape, generator=generator)
     return assign(self, (chance < p).to(self.dtype), "bernoulli_")
 
 
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Write exponentially distributed values of rate `lambd`."""
+    if meta.is_meta(self):
+        return self
     shape = self.shape
     made = _draw(
         lambda b, k, o: draws.exponential(b, k, o, shape, lambd, self.dtype),
@@ -370,6 +386,8 @@ def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | Non
 
 def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
     """Write how many trials of success probability p it takes to succeed once."""
+    if meta.is_meta(self):
+        return self
     shape = self.shape
     made = _draw(
         lambda b, k, o: draws.geometric(b, k, o, shape, p, self.dtype), size_of(shape), generator
@@ -387,6 +405,8 @@ def random_(
     """
     if self.dtype.category in ("bool", "complex"):
         raise DTypeError(f"random_ does not fill {self.dtype.name}")
+    if meta.is_meta(self):
+        return self
     if high is None:
         largest = 2**24 if self.dtype.is_floating_point else dtypes.iinfo(self.dtype).max
         low, high = 0, low or min(largest, 2**63 - 1)
@@ -398,6 +418,8 @@ def log_normal_(
     self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None
 ) -> Tensor:
     """Write values whose logarithm is normally distributed."""
+    if meta.is_meta(self):
+        return self
     drawn = normal(mean, std, self.shape, generator=generator, dtype=self.dtype)
     return assign(self, drawn.exp(), "log_normal_")
 

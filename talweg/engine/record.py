@@ -12,13 +12,20 @@ from talweg.base.errors import DTypeError, GradientError, ShapeError, TalwegErro
 from talweg.base.shapes import inverse_order
 from talweg.base.source import describe, here, warn
 from talweg.engine import arguments
-from talweg.engine.arguments import NodeFunction, by_own_names, misuse, shown_signature
+from talweg.engine.aliased import Aliased
+from talweg.engine.arguments import (
+    NodeFunction,
+    by_own_names,
+    misuse,
+    overriding,
+    shown_signature,
+)
 from talweg.engine.arranged import arranged, is_last, keeping
 from talweg.engine.autocast import casting
 from talweg.engine.barrier import note
 from talweg.engine.direct import Learned, keep, learn, record_pair, record_sole
-from talweg.engine.header import Header, chain_between, header_after
 from talweg.engine.known import Known, Reverse, know
+from talweg.engine.meta import PLACE, is_meta
 from talweg.engine.operands import Operands
 from talweg.engine.state import STATE
 from talweg.engine.tape import Edge, Recorded, Step, backward_class, end_of
@@ -73,9 +80,16 @@ def lift(function: NodeFunction) -> Callable[..., Any]:
                     found = learned.get((x.type, y.type))
                     if found is not None and (x is not y or t is u) and not _is_last(t, u):
                         return record_pair(found, t, x, u, y)
-        return general(args, named)
+        try:
+            return general(args, named)
+        except (TypeError, AttributeError):
+            own = overriding(args, named)
+            if own is None:
+                raise
+        return own(made, (), args, named)
 
-    return _described(casting(lifted, function.__name__, _converted), function)
+    made = _described(casting(lifted, function.__name__, _converted), function)
+    return made
 
 
 def _converted(t: Tensor, dtype: DType) -> Tensor:
@@ -297,39 +311,6 @@ def lift_view(function: NodeFunction, must_alias: bool = True) -> Callable[..., 
     return _described(lifted, function)
 
 
-@final
-class Aliased:
-    """How a result of a view lies over the storage of its operand.
-
-    Args:
-        before: strides and offset of the operand.
-        start: the operand.
-        end: the result.
-
-    Attributes:
-        chain: the Views between them; None where there is another Op, or several operands.
-        header: strides and offset of the result; None where its data must be copied.
-        reverse: the gradients of such views, where more of them are expected.
-    """
-
-    __slots__ = ("chain", "header", "reverse")
-
-    def __init__(self, before: Header, start: Node, end: Node) -> None:
-        self.chain = chain = chain_between(start, end)
-        self.header = None if chain is None else header_after(start.type.shape, before, chain)
-        self.reverse: Reverse | None = None
-
-    def between(self, start: Node, end: Node) -> tuple[Node, ...] | None:
-        """Return the Nodes of such a view, in order; None where they are to be searched."""
-        if self.chain is None:
-            return None
-        nodes: list[Node] = []
-        while end is not start:
-            nodes.append(end)
-            end = end.inputs[0]
-        return tuple(reversed(nodes))
-
-
 def _view(
     name: str, x: Tensor, start: Node, node: Node, aliased: Aliased, must_alias: bool
 ) -> Tensor:
@@ -411,8 +392,7 @@ def assign(t: Tensor, value: Tensor, name: str = "copy_") -> Tensor:
         ShapeError, DTypeError: when the value does not fit, naming the user's line.
         GradientError: for a leaf that requires gradients while gradients are recorded.
     """
-    b = STATE.builder
-    b.source = source = here()
+    STATE.builder.source = source = here()
     if STATE.grad:
         _check_writable(t, name)
     if value.shape != t.shape:
@@ -420,6 +400,8 @@ def assign(t: Tensor, value: Tensor, name: str = "copy_") -> Tensor:
             f"{name}: the result has shape {value.shape}, which cannot be written in place into a "
             f"Tensor of shape {t.shape}\n  recorded at {describe(source)}"
         )
+    if PLACE.used and is_meta(t):
+        return t
     _check_castable(value, t, name)
     if value.dtype is not t.dtype:
         value = _cast(value, t.dtype)

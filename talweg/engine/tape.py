@@ -18,6 +18,7 @@ from talweg.base.errors import GradientError
 from talweg.base.source import Source, describe
 from talweg.engine.known import Reverse
 from talweg.engine.state import STATE
+from talweg.engine.steps import ORDERS, saved_properties, step_name
 from talweg.ir.build import Builder
 from talweg.ir.node import Node, topological
 from talweg.ir.rule import Rule
@@ -116,7 +117,9 @@ class GradFn:
     @property
     def next_functions(self) -> tuple[tuple[GradFn | None, int], ...]:
         """The steps that receive this step's results; (None, 0) where no gradient is wanted."""
-        return tuple(map(_shown, self.edges))
+        ends = tuple(map(_shown, self.edges))
+        order = ORDERS.get(type(self).__name__.partition("Backward")[0], ())
+        return tuple(ends[i] for i in order) if len(order) == len(ends) else ends
 
     @property
     def source(self) -> Source | None:
@@ -541,8 +544,5 @@ def backward_class(function: str, suffix: str = "0") -> type[Recorded]:
 
 @cache
 def _named(function: str, suffix: str, layout: type[_Layout]) -> type[_Layout]:
-    words = function.strip("_").split("_")
-    name = "".join(w[:1].upper() + w[1:] for w in words)
-    if not name.endswith("Backward"):
-        name += "Backward"
-    return type(name + suffix, (layout,), {"__slots__": ()})
+    name = step_name(function) + suffix
+    return type(name, (layout,), {"__slots__": (), **saved_properties(name)})

@@ -12,14 +12,16 @@ from typing import Any, NamedTuple
 
 from talweg.base import dtypes
 from talweg.base.dtypes import DType
-from talweg.base.errors import InvalidValue, ShapeError
+from talweg.base.errors import DTypeError, InvalidValue, ShapeError
 from talweg.base.shapes import normalize_axis
 from talweg.fn.linalg import adjoint
 from talweg.fn.matrix_systems import (
     check_inexact,
     check_matrices,
     lu_solve,
+    one_batch,
     real_of,
+    same_dtype,
     tolerances,
 )
 from talweg.fn.promotion import cast, expand_to
@@ -31,6 +33,7 @@ from talweg.ir.build import Builder
 from talweg.ir.node import Node
 from talweg.ops.linalg.factors import Cholesky, Lu, LuRows, Qr
 from talweg.ops.linalg.spectra import Eig, Eigh, Svd
+from talweg.ops.linalg.symmetric import Ldl, LdlSolve
 from talweg.ops.linalg.systems import Inverse
 
 
@@ -67,6 +70,21 @@ class PackedLUInfo(NamedTuple):
     """Both triangles in one matrix, pivots, and 0 or the number of the zero on U's diagonal."""
 
     LU: Node
+    pivots: Node
+    info: Node
+
+
+class PackedLDL(NamedTuple):
+    """Factors of symmetric matrices in one triangle, and pivots."""
+
+    LD: Node
+    pivots: Node
+
+
+class LDLInfo(NamedTuple):
+    """Factors in one triangle, pivots, and 0 or the number of the zero on D's diagonal."""
+
+    LD: Node
     pivots: Node
     info: Node
 
@@ -200,6 +218,64 @@ def lu_unpack(
     empty = b.expand(b.scalar(0, LU_data.dtype), (0,))
     data = found[1:] if unpack_data else (empty, empty)
     return PLU(found.P if unpack_pivots else empty, *data)
+
+
+def ldl_factor_ex(
+    b: Builder, A: Node, *, hermitian: bool = False, check_errors: bool = False
+) -> LDLInfo:
+    """Return what `ldl_factor` does, and info: 0 or the number of the first zero on D's diagonal.
+
+    Raises:
+        LinAlgError: when a result is observed, for such a zero, if `check_errors`.
+    """
+    check_matrices("linalg.ldl_factor_ex", A, square=True)
+    return LDLInfo(*b.results(Ldl(hermitian, check_errors), A))
+
+
+def ldl_factor(b: Builder, A: Node, *, hermitian: bool = False) -> PackedLDL:
+    """Return factors L @ D @ L^T of symmetric matrices in one, and pivots; there is no gradient.
+
+    D has blocks of one or two rows. `ldl_solve` takes both results, which are stored as LAPACK's.
+
+    Args:
+        A: [..., n, n], of which the lower triangle is read.
+        hermitian: complex matrices are Hermitian, L @ D @ L^H; otherwise they are symmetric.
+
+    >>> import talweg as tw
+    >>> a = tw.tensor([[0.0, 2.0], [2.0, 0.0]])
+    >>> LD, pivots = tw.linalg.ldl_factor(a)
+    >>> tw.linalg.ldl_solve(LD, pivots, tw.tensor([[2.0], [4.0]])).tolist()
+    [[2.0], [1.0]]
+    """
+    check_matrices("linalg.ldl_factor", A, square=True)
+    return PackedLDL(*b.results(Ldl(hermitian, True), A)[:2])
+
+
+def ldl_solve(b: Builder, LD: Node, pivots: Node, B: Node, *, hermitian: bool = False) -> Node:
+    """Return X of A @ X = B for the A whose factors `ldl_factor` returned.
+
+    Args:
+        LD: [..., n, n].
+        pivots: [..., n].
+        B: [..., n, k]; a gradient reaches it alone.
+        hermitian: as it was given to `ldl_factor`.
+
+    Raises:
+        ShapeError, DTypeError: when they do not fit.
+    """
+    name = "linalg.ldl_solve"
+    check_matrices(name, LD, square=True)
+    check_matrices(name, B)
+    if LD.shape[-1] != B.shape[-2] or pivots.shape != LD.shape[:-1]:
+        raise ShapeError(
+            f"{name}: shapes of LD {LD.shape}, pivots {pivots.shape} and B {B.shape} do not fit"
+        )
+    if pivots.dtype.category not in ("int", "uint"):
+        raise DTypeError(f"{name}: pivots must be integers, got {pivots.dtype.name}")
+    same_dtype(name, LD, B)
+    LD, B = one_batch(b, LD, B)
+    pivots = expand_to(b, cast(b, pivots, dtypes.int32), LD.shape[:-1])
+    return b.apply(LdlSolve(hermitian), LD, pivots, B)
 
 
 def _eigh(b: Builder, name: str, A: Node, UPLO: str) -> tuple[Node, Node]:
@@ -462,6 +538,7 @@ for _f in _OLDER:
 
 LINALG: tuple[Callable[..., Any], ...] = (
     *(cholesky, cholesky_ex, qr, lu, lu_factor, lu_factor_ex, eigh, eigvalsh, eig, eigvals),
+    *(ldl_factor, ldl_factor_ex, ldl_solve),
     *(svd, svdvals, vector_norm, matrix_norm, norm, cond, matrix_rank, householder_product),
 )
 PUBLIC: tuple[Callable[..., Any], ...] = (*_OLDER, lu_unpack, orgqr)

@@ -8,11 +8,13 @@ from typing import Any, Self, overload
 from talweg.base.dtypes import BY_NAME, DType, as_dtype, float16, float32, float64
 from talweg.base.dtypes import bfloat16 as bfloat16_
 from talweg.base.errors import DTypeError, InvalidValue
+from talweg.engine import meta
 from talweg.engine.conversion import images_in
 from talweg.engine.creation import check_device, empty_like
 from talweg.engine.modes import no_grad
 from talweg.engine.tensor import Tensor
 from talweg.nn.hooks import HOOK_TABLES, Hooked, call_with_hooks, functions_of
+from talweg.nn.keywords import check_keywords
 from talweg.nn.parameter import Buffer, Parameter
 from talweg.nn.state_dict import Incompatible, load_into
 
@@ -59,6 +61,11 @@ class Module(Hooked):
     _modules: dict[str, Module | None]
     _transient: set[str]
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        if kwargs:
+            check_keywords(cls.__init__, cls.__name__, kwargs)
+        return super().__new__(cls)
+
     def __init__(self) -> None:
         for name in _TABLES:
             self.__dict__[name] = {}
@@ -66,7 +73,11 @@ class Module(Hooked):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not self._hooks:
-            return self.forward(*args, **kwargs)
+            try:
+                return self.forward(*args, **kwargs)
+            except TypeError:
+                check_keywords(self.forward, type(self).__name__, kwargs)
+                raise
         return call_with_hooks(self, self._hooks, args, kwargs)
 
     # Attributes.
@@ -338,9 +349,9 @@ class Module(Hooked):
         fn(self)
         return self
 
-    def _apply(self, fn: Callable[[Tensor], Tensor]) -> Self:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         with no_grad():
-            for child in self.children():
+            for child in self.children() if recurse else ():
                 child._apply(fn)
             for p in self._parameters.values():
                 if p is not None:
@@ -363,15 +374,17 @@ class Module(Hooked):
         Returns:
             This Module, changed.
         """
-        dtype = kwargs.get("dtype")
-        check_device(kwargs.get("device"))
+        dtype, place = kwargs.get("dtype"), kwargs.get("device")
         for a in args:
             if isinstance(a, Tensor):
                 dtype = a.dtype
             elif isinstance(a, DType) or (isinstance(a, str) and a in BY_NAME):
                 dtype = as_dtype(a)
             elif not isinstance(a, bool):
-                check_device(a)
+                place = a
+        check_device(place)
+        if place is not None and (meta.PLACE.used or meta.asked(place)):
+            self._apply(lambda t: t.to(place))
         if dtype is not None:
             self._convert(as_dtype(dtype))
         wanted = kwargs.get("memory_format")
@@ -428,9 +441,9 @@ class Module(Hooked):
         )
 
     def to_empty(self, *, device: object, recurse: bool = True) -> Self:
-        """Replace the values of all Parameters and buffers by unspecified ones."""
+        """Give all Parameters and buffers unspecified values on a device, "meta" ones memory."""
         check_device(device)
-        return self._apply(empty_like)
+        return self._apply(lambda t: empty_like(t, device=device), recurse)
 
     def train(self, mode: bool = True) -> Self:
         """Switch training mode on or off, here and in all Modules inside."""

@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from talweg.base import dtypes, special
+from talweg.base.deferred import deferred
+from talweg.base.errors import ShapeError
 from talweg.base.frozen import frozen
 from talweg.ir.op import Draw, Op, Sample
-from talweg.ops.kinds import Elementwise, Unary
+from talweg.ir.types import TensorType
+from talweg.ops.kinds import Elementwise, Routine, Unary, check_dtype
 
 if TYPE_CHECKING:
+    from talweg.base import incomplete
     from talweg.ir.build import Builder
     from talweg.ir.node import Node
     from talweg.loops.build import NestBuilder
     from talweg.loops.scalar import Scalar
+else:
+    incomplete = deferred("talweg.base.incomplete")
 
 _DENSITY = 2.0 / math.sqrt(math.pi)
 
@@ -137,4 +143,42 @@ class Polygamma(Unary):
             yield Sample(cls(n), (Draw((3, 4), 0.3, 4.0),), dtypes.FLOATS)
 
 
-OPS: tuple[type[Op], ...] = (Erf, Erfc, Gelu, Erfinv, Lgamma, Digamma, Polygamma)
+@frozen
+class Igamma(Routine):
+    """The part of gamma(a) that lies below x, or, `upper`, above it: P(a, x) or Q(a, x).
+
+    1. Operands are a and x, of one type, float32 or float64; negative ones give NaN.
+    2. The gradient is of every order with respect to x, of the first one with respect to a.
+    """
+
+    upper: bool
+
+    def infer(self, *types: TensorType) -> TensorType:
+        a, x = types
+        check_dtype(self, a.dtype, (dtypes.float32, dtypes.float64))
+        if a is not x:
+            raise ShapeError(f"igamma: operands of one type wanted, got {a} and {x}")
+        return a
+
+    def reference(self, *arrays: np.ndarray) -> np.ndarray:
+        found = incomplete.gammaincc if self.upper else incomplete.gammainc
+        return found(*arrays)
+
+    def vjp(self, b: Builder, node: Node, *cotangents: Node) -> tuple[Node | None, ...]:
+        a, x = node.inputs
+        ct = b.neg(cotangents[0]) if self.upper else cotangents[0]
+        power = b.mul(b.sub(a, b.scalar(1, a.dtype)), b.log(x))
+        density = b.exp(b.sub(b.sub(power, x), b.lgamma(a)))
+        moved = b.mul(density, b.gamma_slope(a, x))
+        none = b.lt(density, b.scalar(1e-37, a.dtype))
+        kept = b.where(none, b.scalar(0, a.dtype), moved)
+        return b.neg(b.mul(ct, kept)), b.mul(ct, density)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        inputs = Draw((2, 3), 0.5, 4.0), Draw((2, 3), 0.2, 6.0)
+        for upper in (False, True):
+            yield Sample(cls(upper), inputs, (dtypes.float32, dtypes.float64), gradient=False)
+
+
+OPS: tuple[type[Op], ...] = (Erf, Erfc, Gelu, Erfinv, Lgamma, Digamma, Polygamma, Igamma)

@@ -203,3 +203,56 @@ def test_float32_stays_float32() -> None:
     assert tw.linalg.eigvals(x).dtype is tw.complex64
     with pytest.raises(TypeError, match="low precision"):
         tw.linalg.inv(x.half())
+
+
+def _parts(packed: np.ndarray, pivots: np.ndarray, hermitian: bool) -> tuple[Any, Any, list[int]]:
+    """L, D and the order of rows, from LAPACK's form; rows are exchanged only from there on."""
+    n = len(packed)
+    low, middle = np.eye(n, dtype=packed.dtype), np.zeros_like(packed)
+    rows, k = list(range(n)), 0
+    while k < n:
+        size = 1 if pivots[k] > 0 else 2
+        last, other = k + size - 1, abs(int(pivots[k])) - 1
+        low[[last, other], :k] = low[[other, last], :k]
+        rows[last], rows[other] = rows[other], rows[last]
+        low[k + size :, k : k + size] = packed[k + size :, k : k + size]
+        block = np.tril(packed[k : k + size, k : k + size])
+        if size == 2:
+            block[0, 1] = block[1, 0].conj() if hermitian else block[1, 0]
+        middle[k : k + size, k : k + size] = block
+        k += size
+    return low, middle, rows
+
+
+@pytest.mark.parametrize("hermitian", [False, True])
+@pytest.mark.parametrize("n", [1, 2, 5, 9])
+def test_factors_of_indefinite_matrices(n: int, hermitian: bool) -> None:
+    draws = np.random.RandomState(n)
+    x = draws.randn(3, n, n) + (1j * draws.randn(3, n, n))
+    other = x.conj() if hermitian else x
+    x = x + other.swapaxes(-1, -2)
+    x[0] -= np.diag(np.diag(x[0]))
+    rhs = draws.randn(3, n, 2) + 0j
+    packed, pivots = tw.linalg.ldl_factor(tw.tensor(x), hermitian=hermitian)
+    found = tw.linalg.ldl_solve(packed, pivots, tw.tensor(rhs), hermitian=hermitian)
+    if n > 1:
+        np.testing.assert_allclose(x @ found.numpy(), rhs, atol=1e-8)
+    for a, p, whole in zip(packed.numpy(), pivots.numpy(), x, strict=True):
+        if n == 1:
+            continue
+        low, middle, rows = _parts(a, p, hermitian)
+        across = low.conj().T if hermitian else low.T
+        np.testing.assert_allclose(low @ middle @ across, whole[np.ix_(rows, rows)], atol=1e-10)
+
+
+def test_ldl_of_singular_matrices_and_gradients() -> None:
+    info = tw.linalg.ldl_factor_ex(tw.zeros(2, 2)).info
+    assert info.item() == 1
+    with pytest.raises(tw.linalg.LinAlgError, match="zero on its diagonal"):
+        tw.linalg.ldl_factor(tw.zeros(2, 2)).LD.tolist()
+    a = tw.tensor([[1.0, 2.0], [2.0, -1.0]], dtype=tw.float64)
+    packed, pivots = tw.linalg.ldl_factor(a)
+    rhs = tw.tensor([[1.0], [2.0]], dtype=tw.float64, requires_grad=True)
+    assert tw.autograd.gradcheck(lambda r: tw.linalg.ldl_solve(packed, pivots, r), (rhs,))
+    with pytest.raises(ValueError, match="do not fit"):
+        tw.linalg.ldl_solve(packed, pivots, tw.ones(3, 1, dtype=tw.float64))

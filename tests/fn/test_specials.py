@@ -68,3 +68,48 @@ def test_gradients() -> None:
     x = tw.tensor(X[2:9], requires_grad=True)
     for name in ("i0e", "i1e", "log_ndtr", "erfcx"):
         assert tw.autograd.gradcheck(getattr(tw.special, name), (x,), atol=1e-4)
+
+
+def test_incomplete_gamma_functions() -> None:
+    a = tw.tensor([0.5, 2.0, 30.0], dtype=tw.float64, requires_grad=True)
+    x = tw.tensor([0.7, 1.0, 28.0], dtype=tw.float64, requires_grad=True)
+    below = tw.igamma(a, x)
+    assert below.tolist()[:2] == pytest.approx([math.erf(math.sqrt(0.7)), 1 - 2 / math.e])
+    np.testing.assert_allclose((below + tw.igammac(a, x)).detach(), 1.0, rtol=1e-15)
+    assert tw.special.gammainc is tw.igamma
+    for function in (tw.igamma, tw.igammac):
+        assert tw.autograd.gradcheck(function, (a, x))
+    assert tw.autograd.gradgradcheck(lambda x: tw.igamma(a.detach(), x), (x,))
+    assert tw.igamma(tw.tensor([2, 3]), tw.tensor(1)).dtype is tw.float32
+    assert tw.igamma(tw.ones(2, dtype=tw.float16), tw.ones(3, 1)).shape == (3, 2)
+    grad = tw.autograd.grad(tw.igamma(a, x * 1e4).sum(), (a, x))
+    assert all(g.isfinite().all() for g in grad)
+
+
+def test_distributions_of_sums_of_squares() -> None:
+    chi = tw.distributions.Chi2(tw.tensor([2.0, 4.0]))
+    wanted = [1 - math.exp(-0.5), 1 - math.exp(-0.5) * 1.5]
+    assert chi.cdf(tw.tensor(1.0)).tolist() == pytest.approx(wanted, rel=1e-6)
+    gamma = tw.distributions.Gamma(tw.tensor(1.0), tw.tensor(3.0))
+    assert gamma.cdf(tw.tensor(0.5)).item() == pytest.approx(1 - math.exp(-1.5), rel=1e-6)
+
+
+EDGES = (0.0, -0.0, 1.5, -2.5, math.inf, -math.inf, math.nan)
+
+
+@pytest.mark.parametrize("name", ["exp", "expm1", "sinh", "cosh", "tanh", "asinh", "acosh", "acos"])
+def test_complex_functions_have_the_limits_of_c99(name: str) -> None:
+    z = np.array([complex(a, b) for a in EDGES for b in EDGES])
+    with np.errstate(all="ignore"):
+        wanted = np.exp(z) - 1 if name == "expm1" else getattr(np, name)(z)
+    found = getattr(tw, name)(tw.tensor(z)).numpy()
+    for part in ("real", "imag"):
+        np.testing.assert_allclose(
+            np.abs(getattr(found, part)), np.abs(getattr(wanted, part)), rtol=1e-12, atol=1e-15
+        )
+
+
+@pytest.mark.parametrize("name", ["exp", "expm1", "sin", "tanh", "asinh", "atan"])
+def test_limits_leave_gradients_of_complex_functions(name: str) -> None:
+    z = tw.tensor([0.0, 0.5 + 0.2j, -0.3j], dtype=tw.complex128, requires_grad=True)
+    assert tw.autograd.gradcheck(getattr(tw, name), (z,))

@@ -131,3 +131,14 @@ def test_without_the_extra_it_says_how_to_install(missing: str) -> None:
     assert done.stderr.count("\n") == 1
     assert f"{missing.partition('.')[0]} is not installed" in done.stderr
     assert "pip install 'talweg[cli]'" in done.stderr
+
+
+def test_the_package_runs_as_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "talweg", "--help"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
+    assert "talweg demo" in done.stdout

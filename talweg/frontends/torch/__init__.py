@@ -8,15 +8,20 @@ from __future__ import annotations
 
 from talweg.base.facade import build
 from talweg.frontends.torch import (
+    compressed,
+    datapipes,
     devices,
     legacy,
+    more,
     places,
     programs,
     pytree,
     saving,
     settings,
+    tensors,
     timing,
     trees,
+    utilities,
 )
 
 __version__ = programs.VERSION
@@ -26,6 +31,9 @@ build(
     trees.TREE,
     *(
         part.MODULES
-        for part in (legacy, devices, places, programs, pytree, saving, settings, timing)
+        for part in (
+            *(legacy, devices, places, compressed, programs, pytree, saving, settings, timing),
+            *(utilities, datapipes, more, tensors),
+        )
     ),
 )

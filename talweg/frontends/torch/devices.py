@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 from talweg.base.dtypes import DType, float16
@@ -150,7 +149,6 @@ _CUDA_AMP: dict[str, Any] = {
     "custom_bwd": partial(custom_bwd, device_type="cuda"),
 }
 
-_ATTENTION = ("flash", "mem_efficient", "math", "cudnn")
 
 MODULES: dict[str, dict[str, Any]] = {
     "accelerator": {
@@ -194,28 +192,6 @@ MODULES: dict[str, dict[str, Any]] = {
     "cuda.amp.grad_scaler": _CUDA_AMP,
     "cuda.nvtx": {"range_push": _none, "range_pop": _none, "range": lambda message: nullcontext()},
     "cuda.random": {"manual_seed": _none, "manual_seed_all": _none},
-    "backends": {},
-    "backends.cuda": {
-        "is_built": _no,
-        "sdp_kernel": lambda *flags, **options: nullcontext(),
-        **dict.fromkeys((f"enable_{name}_sdp" for name in _ATTENTION), _none),
-        **{f"{name}_sdp_enabled": _no for name in _ATTENTION},
-        "matmul": SimpleNamespace(allow_tf32=False, fp32_precision="ieee"),
-    },
-    "backends.cudnn": {
-        "is_available": _no,
-        "version": _none,
-        "enabled": False,
-        "benchmark": False,
-        "deterministic": True,
-        "allow_tf32": False,
-        "flags": lambda **options: nullcontext(),
-    },
-    "backends.mkl": {"is_available": _no},
-    "backends.mkldnn": {"is_available": _no, "flags": lambda **options: nullcontext()},
-    "backends.mps": {"is_available": _no, "is_built": _no},
-    "backends.openmp": {"is_available": _no},
-    "backends.quantized": {"engine": "none", "supported_engines": ["none"]},
     "mps": _device_module("mps", ("synchronize", "current_allocated_memory")),
     "xpu": _device_module("xpu", ("synchronize", "set_device", "current_device")),
 }

@@ -84,6 +84,7 @@ TREE: dict[str, tuple[str, ...]] = {
     "distributions.transforms": ("talweg.distributions.transforms",),
     "fft": ("talweg.fft",),
     "linalg": ("talweg.linalg",),
+    "nested": ("talweg.nested",),
     "nn": ("talweg.nn",),
     "nn.functional": ("talweg.nn.functional",),
     "nn.init": ("talweg.nn.init",),

@@ -19,6 +19,8 @@ __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
     "clip_grads_with_norm_",
+    "convert_conv2d_weight_memory_format",
+    "convert_conv3d_weight_memory_format",
     "fuse_conv_bn_eval",
     "fuse_conv_bn_weights",
     "fuse_linear_bn_eval",
@@ -31,6 +33,7 @@ __all__ = [
     "remove_spectral_norm",
     "remove_weight_norm",
     "rnn",
+    "skip_init",
     "spectral_norm",
     "stateless",
     "vector_to_parameters",
@@ -51,11 +54,17 @@ if TYPE_CHECKING:
         spectral_norm,
         weight_norm,
     )
+    from talweg.nn.utils.placing import (
+        convert_conv2d_weight_memory_format,
+        convert_conv3d_weight_memory_format,
+        skip_init,
+    )
 else:
     _LATER = {
         **{name: name for name in ("parametrizations", "parametrize", "prune", "stateless")},
         **{name: "fusion" for name in __all__ if name.startswith("fuse_")},
         **{name: "normed" for name in __all__ if name.endswith(("l_norm", "ht_norm"))},
+        **{name: "placing" for name in __all__ if name.startswith(("convert_conv", "skip_"))},
     }
 
     def __getattr__(name: str) -> Any:

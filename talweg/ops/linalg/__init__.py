@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from talweg.ir.op import Op
-from talweg.ops.linalg import factors, spectra, systems
+from talweg.ops.linalg import factors, spectra, symmetric, systems
 
-OPS: tuple[type[Op], ...] = (*systems.OPS, *factors.OPS, *spectra.OPS)
+OPS: tuple[type[Op], ...] = (*systems.OPS, *factors.OPS, *spectra.OPS, *symmetric.OPS)
