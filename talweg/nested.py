@@ -25,7 +25,15 @@ from talweg.nn import functional as F
 
 _AXES = ("dim", "axis", "dim0", "dim1")
 _SIZES = ("reshape", "view", "expand")
-_NUMBERS = (*("add", "sub", "mul", "truediv", "pow", "matmul", "radd", "rsub", "rmul"), "rtruediv", "rmatmul")
+_NUMBERS = (
+    *("add", "sub", "mul", "truediv", "pow", "matmul", "radd", "rsub", "rmul"),
+    "rtruediv",
+    "rmatmul",
+)
+
+
+class NoShape(ShapeError, AttributeError):
+    """The sizes of a nested Tensor differ: it has no shape."""
 
 
 class NestedTensor:
@@ -87,16 +95,11 @@ class NestedTensor:
     def grad(self) -> NestedTensor | None:
         """Their gradients; None where there are none."""
         found = [t.grad for t in self._parts]
-        return None if any(g is None for g in found) else NestedTensor([g for g in found if g is not None])
-
-    @property
-    def shape(self) -> Any:
-        """There is none: sizes differ.
-
-        Raises:
-            ShapeError: always; `size(dim)` tells those that do not differ.
-        """
-        raise ShapeError("nested Tensors have no shape; use size(dim), or unbind() and the parts'")
+        return (
+            None
+            if any(g is None for g in found)
+            else NestedTensor([g for g in found if g is not None])
+        )
 
     def dim(self) -> int:
         """Return the number of dimensions."""
@@ -104,7 +107,7 @@ class NestedTensor:
 
     def numel(self) -> int:
         """Return how many elements all have together."""
-        return sum(t.numel() for t in self._parts)
+        return sum(int(t.numel()) for t in self._parts)
 
     def size(self, dim: int | None = None) -> int:
         """Return the size of a dimension, if it is the same for all.
@@ -150,9 +153,7 @@ class NestedTensor:
             raise InvalidValue(f"nested Tensors are taken apart along dimension 0, not {dim}")
         return self._parts
 
-    def to_padded_tensor(
-        self, padding: float, output_size: Sequence[int] | None = None
-    ) -> Tensor:
+    def to_padded_tensor(self, padding: float, output_size: Sequence[int] | None = None) -> Tensor:
         """Return one Tensor of the largest sizes, filled up with a number.
 
         Args:
@@ -201,6 +202,8 @@ class NestedTensor:
         return self
 
     def __getattr__(self, name: str) -> Any:
+        if name == "shape":
+            raise NoShape("nested Tensors have no shape; use size(dim), or unbind() and the parts'")
         method = getattr(Tensor, name, None)
         if name.startswith("__") or not callable(method):
             raise AttributeError(f"NestedTensor has no attribute {name!r}", name=name, obj=self)

@@ -152,7 +152,8 @@ def test_a_meta_tensor_has_pytorchs_shapes_and_text() -> None:
 )
 def test_names_of_steps(call: Any) -> None:
     names = [
-        call(T, T.tensor(M, requires_grad=True)).grad_fn.name().removesuffix("0") for T in (tw, torch)
+        call(T, T.tensor(M, requires_grad=True)).grad_fn.name().removesuffix("0")
+        for T in (tw, torch)
     ]
     assert names[0] in names[1] or names[1] == "SqueezeBackward1"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from talweg.base import config, dtypes
 from talweg.base.dtypes import DType
-from talweg.engine import creation
-from talweg.engine.conversion import CPU, device
+from talweg.engine import creation, meta
+from talweg.engine.conversion import CPU, META, device
 from talweg.engine.creation import check_device
 from talweg.engine.tensor import Tensor
 
@@ -29,17 +29,18 @@ def set_num_threads(int: int) -> None:
 
 
 def set_default_device(device: Any) -> None:
-    """Accept the CPU.
+    """Set where Tensors are made that name no device: the CPU, or "meta".
 
     Raises:
         DeviceError: for any other device.
     """
     check_device(device)
+    meta.PLACE.default[:] = [device] if device is not None and meta.asked(device) else []
 
 
 def get_default_device() -> device:
-    """Return the CPU."""
-    return CPU
+    """Return where Tensors are made that name no device."""
+    return META if meta.asked(None) else CPU
 
 
 def accepted(*args: Any, **options: Any) -> None:
