@@ -120,7 +120,7 @@ class NestedTensor:
         axis = normalize_axis(dim, self.ndim)
         if axis == 0:
             return len(self._parts)
-        sizes = {t.shape[axis - 1] for t in self._parts}
+        sizes = {int(t.shape[axis - 1]) for t in self._parts}
         if len(sizes) != 1:
             raise ShapeError(f"dimension {dim} is irregular: its sizes are {sorted(sizes)}")
         return sizes.pop()

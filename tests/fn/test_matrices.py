@@ -225,7 +225,7 @@ def _parts(packed: np.ndarray, pivots: np.ndarray, hermitian: bool) -> tuple[Any
 
 
 @pytest.mark.parametrize("hermitian", [False, True])
-@pytest.mark.parametrize("n", [1, 2, 5, 9])
+@pytest.mark.parametrize("n", [2, 5, 9])
 def test_factors_of_indefinite_matrices(n: int, hermitian: bool) -> None:
     draws = np.random.RandomState(n)
     x = draws.randn(3, n, n) + (1j * draws.randn(3, n, n))
@@ -235,11 +235,8 @@ def test_factors_of_indefinite_matrices(n: int, hermitian: bool) -> None:
     rhs = draws.randn(3, n, 2) + 0j
     packed, pivots = tw.linalg.ldl_factor(tw.tensor(x), hermitian=hermitian)
     found = tw.linalg.ldl_solve(packed, pivots, tw.tensor(rhs), hermitian=hermitian)
-    if n > 1:
-        np.testing.assert_allclose(x @ found.numpy(), rhs, atol=1e-8)
+    np.testing.assert_allclose(x @ found.numpy(), rhs, atol=1e-8)
     for a, p, whole in zip(packed.numpy(), pivots.numpy(), x, strict=True):
-        if n == 1:
-            continue
         low, middle, rows = _parts(a, p, hermitian)
         across = low.conj().T if hermitian else low.T
         np.testing.assert_allclose(low @ middle @ across, whole[np.ix_(rows, rows)], atol=1e-10)
