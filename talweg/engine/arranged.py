@@ -92,6 +92,7 @@ def see_turned(t: Tensor, node: Node) -> None:
     view.node = node
     view.root = storage.node
     view.taped = storage.taped
+    view.part = None
 
 
 def put_in(t: Tensor, format: MemoryFormat | None) -> Tensor:
