@@ -167,6 +167,7 @@ def run_process(request: Request, cache: str, patience: float) -> float:
         command = [sys.executable, "-m", "benchmarks.processes", *arguments]
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     environment = {**os.environ, "PYTHONPATH": path, **dict.fromkeys(CACHES, cache)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is byte-compiled
     begin = time.perf_counter()
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=environment
