@@ -256,14 +256,14 @@ def _is_open(graph: Graph) -> bool:
 
     In a small one each Node has a kernel of its own, the same for all such numbers. In others
     passes put parts side by side that touch; so it is one with few views, of which one at most
-    spreads its operand.
+    has its operand stand among zeros.
     """
     if WATCHERS or CONFIG.compile == "never":
         return False
     views = [n.op for n in graph.order if n.op.numbered]
     if not views:
         return False
-    few = len(views) <= VIEWS and sum([op.spreads for op in views]) < 2
+    few = len(views) <= VIEWS and sum([op.embeds for op in views]) < 2
     return few or small.is_small(graph)
 
 

@@ -40,14 +40,14 @@ class Op:
         lowered: False where there is no `lower` rule, because no kernel computes the Op.
         partial: whether `vjp` takes None for the cotangent of a result to which none came.
         numbered: whether it has numbers, see `numbers`.
-        spreads: whether it is a view whose operand stands among zeros.
+        embeds: whether it is a view whose operand stands among zeros.
     """
 
     differentiable: ClassVar[bool] = True
     lowered: ClassVar[bool] = True
     partial: ClassVar[bool] = False
     numbered: ClassVar[bool] = False
-    spreads: ClassVar[bool] = False
+    embeds: ClassVar[bool] = False
     token: ClassVar[int]
 
     def __post_init__(self) -> None:

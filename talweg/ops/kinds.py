@@ -288,6 +288,7 @@ class Contract(Op):
     """
 
     images: ClassVar[tuple[int, ...]] = ()
+    spreads: ClassVar[bool] = False
     depth: ClassVar[tuple[int, ...] | None] = None
 
     @property

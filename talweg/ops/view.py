@@ -209,7 +209,7 @@ class Slice(_Started):
 class Embed(_Started):
     """Zeros of shape `shape`, with the operand at start, start + step, … along every axis."""
 
-    spreads: ClassVar[bool] = True
+    embeds: ClassVar[bool] = True
     starts: tuple[int, ...]
     steps: tuple[int, ...]
     shape: Shape
