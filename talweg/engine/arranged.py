@@ -89,6 +89,7 @@ def see_turned(t: Tensor, node: Node) -> None:
     view.chain = SEEN[len(shape)]
     view.header = last_strides(shape), 0
     view.counted = view.last = True
+    view.part = None
     view.node = node
     view.root = storage.node
     view.taped = storage.taped
