@@ -160,6 +160,11 @@ def indices(self: Tensor) -> Tensor:
     return places
 
 
+def to_sparse_coo(self: Tensor) -> Tensor:
+    """Return this Tensor, which is kept with its zeros."""
+    return self
+
+
 def nonzeros(self: Tensor) -> Tensor:
     """Return what is not zero, row by row, as the `values()` of a sparse Tensor.
 
@@ -294,7 +299,8 @@ METHODS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("split_with_sizes", "unsafe_split_with_sizes"), LIFTED["split"]),
     "unsafe_split": LIFTED["split"],
     "unsafe_chunk": LIFTED["chunk"],
-    **dict.fromkeys(("to_dense", "to_sparse", "to_sparse_coo", "coalesce"), itself),
+    **dict.fromkeys(("to_dense", "to_sparse", "coalesce"), itself),
+    "to_sparse_coo": to_sparse_coo,
     **dict.fromkeys(("indices", "_indices"), indices),
     **dict.fromkeys(("values", "_values"), nonzeros),
 }
