@@ -419,6 +419,54 @@ def invert(img: Any) -> Any:
     return (1.0 if img.is_floating_point() else 255) - img
 
 
+def gaussian_blur(img: Any, kernel_size: Any, sigma: Any = None) -> Any:
+    """Return the picture blurred: weighted sums over [width, height] pixels, mirrored at borders.
+
+    Args:
+        img: a Pillow image or a Tensor.
+        kernel_size: odd: [width, height], or one number for both.
+        sigma: how wide the bell curve is, alike; by default as fits the sizes.
+
+    Raises:
+        InvalidValue: for an even size or a sigma that is not positive, and for a picture too small
+            to be mirrored.
+    """
+    sizes = _two(kernel_size)
+    if sigma is None:
+        sigma = [0.15 * n + 0.35 for n in sizes]
+    widths = (sigma, sigma) if isinstance(sigma, int | float) else tuple(sigma) * (2 // len(sigma))
+    if any(n < 1 or n % 2 == 0 for n in sizes) or min(widths) <= 0:
+        raise InvalidValue(f"sizes are odd and sigmas positive, got {sizes} and {widths}")
+    if _is_image(img):
+        blurred = gaussian_blur(_channels_first(img), sizes, widths)
+        array = values(blurred if blurred.ndim == 2 else blurred.permute(1, 2, 0))
+        return pillow().fromarray(np.ascontiguousarray(array)).convert(img.mode)
+    x = img if img.is_floating_point() else img.float()
+    for axis, n, width in ((-1, sizes[0], widths[0]), (-2, sizes[1], widths[1])):
+        x = _weighted(x, axis, n, width)
+    return x if img.is_floating_point() else x.round().to(img.dtype)
+
+
+def _channels_first(img: Any) -> Tensor:
+    pixels = from_numpy(np.array(img))
+    return pixels if pixels.ndim == 2 else pixels.permute(2, 0, 1)
+
+
+def _weighted(x: Tensor, axis: int, size: int, sigma: float) -> Tensor:
+    count, reach = x.shape[axis], size // 2
+    if reach >= count:
+        raise InvalidValue(f"{size} weights do not fit {count} pixels mirrored at the border")
+    steps = np.arange(-reach, reach + 1)
+    weights = np.exp(-0.5 * (steps / sigma) ** 2)
+    places = np.abs(np.arange(-reach, count + reach))
+    places = np.minimum(places, 2 * (count - 1) - places)
+    wider = x.index_select(axis, from_numpy(places))
+    made = wider.narrow(axis, 0, count) * float(weights[0] / weights.sum())
+    for i in range(1, size):
+        made = made + wider.narrow(axis, i, count) * float(weights[i] / weights.sum())
+    return made
+
+
 def five_crop(img: Any, size: Any) -> tuple[Any, ...]:
     """Return the four corners and the middle, each of [height, width]."""
     height, width = _two(size)

@@ -406,6 +406,26 @@ class ColorJitter(_Transform):
         return img
 
 
+class GaussianBlur(_Transform):
+    """The picture blurred, by a width drawn by chance.
+
+    Args:
+        kernel_size: odd: [width, height] of what is averaged, or one number for both.
+        sigma: the range that the width of the bell curve is drawn from, or one number.
+    """
+
+    def __init__(self, kernel_size: Any, sigma: Any = (0.1, 2.0)) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.sigma = (sigma, sigma) if isinstance(sigma, int | float) else tuple(sigma)
+        if not 0 < self.sigma[0] <= self.sigma[-1]:
+            raise InvalidValue(f"sigma values should be positive and in order, got {sigma}")
+
+    def forward(self, img: Any) -> Any:
+        width = float(_chance().uniform(self.sigma[0], self.sigma[-1]))
+        return pictures.gaussian_blur(img, self.kernel_size, [width, width])
+
+
 class RandomErasing(_Maybe):
     """A rectangle of a Tensor overwritten, with probability p (Zhong et al., 2020).
 

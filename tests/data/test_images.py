@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import talweg as tw
 from talweg import data
 from talweg.base.errors import DataError, InvalidValue, MissingExtra
+from talweg.data import pictures
 
 image = pytest.importorskip("PIL.Image")
 
@@ -93,3 +95,22 @@ def test_without_pillow_it_says_how_to_install(
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(MissingExtra, match=r"talweg\[image\]"):
         data.ImageFolder(folder)[0]
+
+
+def test_gaussian_blur_is_a_weighted_sum_mirrored_at_the_border() -> None:
+    ndimage = pytest.importorskip("scipy.ndimage")
+    array = np.random.default_rng(0).random((3, 9, 12))
+    curves = [np.exp(-0.5 * (np.arange(-r, r + 1) / s) ** 2) for r, s in ((2, 1.5), (1, 0.7))]
+    want = array
+    for axis, curve in zip((2, 1), curves, strict=True):
+        want = ndimage.correlate1d(want, curve / curve.sum(), axis, mode="mirror")
+    made = pictures.gaussian_blur(tw.tensor(array), [5, 3], [1.5, 0.7])
+    np.testing.assert_allclose(made.numpy(), want, rtol=1e-12)
+    whole = np.round(array * 255).astype(np.uint8).transpose(1, 2, 0)
+    picture = image.fromarray(whole)
+    blurred = data.transforms.GaussianBlur(3, 1.0)(picture)
+    want = data.transforms.GaussianBlur(3, 1.0)(tw.tensor(whole.transpose(2, 0, 1)))
+    assert (np.asarray(blurred) == want.permute(1, 2, 0).numpy()).all()
+    for sizes, sigma in ((4, 1.0), (3, -1.0), (25, 1.0)):
+        with pytest.raises(InvalidValue):
+            pictures.gaussian_blur(tw.tensor(array), sizes, sigma)
