@@ -464,6 +464,7 @@ def _weighted(x: Tensor, axis: int, size: int, sigma: float) -> Tensor:
     made = wider.narrow(axis, 0, count) * float(weights[0] / weights.sum())
     for i in range(1, size):
         made = made + wider.narrow(axis, i, count) * float(weights[i] / weights.sum())
+    made: Tensor = pixels if pixels.ndim == 2 else pixels.permute(2, 0, 1)
     return made
 
 
