@@ -461,10 +461,9 @@ def _weighted(x: Tensor, axis: int, size: int, sigma: float) -> Tensor:
     places = np.abs(np.arange(-reach, count + reach))
     places = np.minimum(places, 2 * (count - 1) - places)
     wider = x.index_select(axis, from_numpy(places))
-    made = wider.narrow(axis, 0, count) * float(weights[0] / weights.sum())
+    made: Tensor = wider.narrow(axis, 0, count) * float(weights[0] / weights.sum())
     for i in range(1, size):
         made = made + wider.narrow(axis, i, count) * float(weights[i] / weights.sum())
-    made: Tensor = pixels if pixels.ndim == 2 else pixels.permute(2, 0, 1)
     return made
 
 
