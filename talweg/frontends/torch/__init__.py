@@ -9,13 +9,17 @@ from __future__ import annotations
 from talweg.base.facade import build
 from talweg.frontends.torch import (
     compressed,
+    control,
+    copies,
     datapipes,
     devices,
+    factors,
     legacy,
-    more,
     places,
     programs,
     pytree,
+    renamed,
+    samples,
     saving,
     settings,
     tensors,
@@ -33,7 +37,7 @@ build(
         part.MODULES
         for part in (
             *(legacy, devices, places, compressed, programs, pytree, saving, settings, timing),
-            *(utilities, datapipes, more, tensors),
+            *(utilities, datapipes, copies, samples, factors, control, renamed, tensors),
         )
     ),
 )

@@ -52,8 +52,8 @@ def yes() -> bool:
     return True
 
 
-def refused(mode: bool) -> bool:
-    """Return False: it is not supported."""
+def no(*args: Any) -> bool:
+    """Return False: it is not so, or not supported."""
     return False
 
 
@@ -94,16 +94,22 @@ MODULES: dict[str, dict[str, Any]] = {
         "get_float32_matmul_precision": _highest,
         "get_num_interop_threads": get_num_threads,
         "get_num_threads": get_num_threads,
+        "compiled_with_cxx11_abi": no,
+        "init_num_threads": accepted,
+        "is_deterministic_algorithms_warn_only_enabled": no,
+        "is_storage": no,
+        "is_warn_always_enabled": no,
         "newaxis": None,
         "range": range_inclusive,
         "scalar_tensor": scalar_tensor,
         "set_default_device": set_default_device,
         "set_deterministic_debug_mode": accepted,
         "set_float32_matmul_precision": accepted,
-        "set_flush_denormal": refused,
+        "set_flush_denormal": no,
         "set_num_interop_threads": accepted,
         "set_num_threads": set_num_threads,
         "set_warn_always": accepted,
         "use_deterministic_algorithms": accepted,
     },
+    "jit": {"onednn_fusion_enabled": no, "optimized_execution": no},
 }

@@ -12,7 +12,7 @@ from talweg.engine import conversion, creation
 from talweg.engine.functions import FUNCTIONS
 from talweg.engine.record import in_place
 from talweg.engine.tensor import Tensor
-from talweg.frontends.torch import more
+from talweg.frontends.torch import copies, factors, renamed, samples
 
 
 class Storage:
@@ -144,7 +144,7 @@ def share_memory_(self: Tensor) -> Tensor:
 
 def new_empty_strided(self: Tensor, size: Any, stride: Any, **options: Any) -> Tensor:
     """Return a Tensor of unspecified values, of this dtype unless another is given."""
-    return more.empty_strided(size, stride, **{"dtype": self.dtype, **options})
+    return copies.empty_strided(size, stride, **{"dtype": self.dtype, **options})
 
 
 def polygamma_(self: Tensor, n: int) -> Tensor:
@@ -169,7 +169,7 @@ def to_mkldnn(self: Tensor, dtype: DType | None = None) -> Tensor:
 
 
 def _writing(name: str) -> Callable[..., Tensor]:
-    function = getattr(more, name, None) or FUNCTIONS.get(name) or getattr(Tensor, name)
+    function = getattr(renamed, name, None) or FUNCTIONS.get(name) or getattr(Tensor, name)
     return in_place(function, f"{name}_")
 
 
@@ -189,13 +189,13 @@ METHODS_HERE: dict[str, Callable[..., Any]] = {
         for f in (
             *(storage, untyped_storage, storage_type, is_set_to, set_, as_strided_, dim_order),
             *(is_shared, share_memory_, new_empty_strided, polygamma_, record_stream),
-            *(module_load, to_mkldnn, more.i0, more.mvlgamma, more.conj_physical, more.geqrf),
-            *(more.ormqr, more.nonzero_static, more.as_strided_scatter),
+            *(module_load, to_mkldnn, renamed.i0, renamed.mvlgamma, renamed.conj_physical),
+            *(factors.geqrf, factors.ormqr, samples.nonzero_static, copies.as_strided_scatter),
         )
     },
     **{f"{n}_": _writing(n) for n in ("i0", "mvlgamma", "conj_physical", "gcd", "lcm")},
     "nextafter_": _writing("nextafter"),
-    "narrow_copy": more.MODULES[""]["narrow_copy"],
+    "narrow_copy": copies.COPIES["narrow_copy"],
     "cfloat": _as(dtypes.complex64, "cfloat"),
     "cdouble": _as(dtypes.complex128, "cdouble"),
     "const_data_ptr": conversion.data_ptr,
