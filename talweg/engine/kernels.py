@@ -20,6 +20,7 @@ from talweg.loops.nest import LoopNest
 from talweg.loops.scalar import Number
 from talweg.runtime.jit import Kernel
 from talweg.schedule.choose import Schedule
+from talweg.schedule.contraction_choice import keep_made
 from talweg.schedule.contraction_tiles import Tiles
 
 # Programs keep their kernels; code that no Program needs is unloaded.
@@ -30,6 +31,7 @@ _LOCK = threading.Lock()
 # Of a Program that takes a while, the kernels that take least are compiled with little effort, as
 # long as they take this part of its time together.
 SHARE, WHILE = 0.02, 1e6  # nanoseconds
+BRIEF = 8e3  # up to which a kernel is not compiled once more because it could be a quarter faster
 _MULTIPLIED, _COMPUTED, _MOVED, _CALLED = 100.0, 4.0, 8.0, 1000.0  # operations, bytes; a launch
 
 
@@ -92,15 +94,16 @@ def _light(
     for name, time in alone.items():
         times[keys[name]] = times.get(keys[name], _CALLED) + time
     left = sum(times.values()) * SHARE
-    found: dict[_Key, _Key] = {}
     if left < SHARE * WHILE:
-        return found
+        left = 0.0
+    found: dict[_Key, _Key] = {}
     for key in sorted(times, key=lambda key: times[key]):
         left -= times[key]
-        if left < 0:
+        if left < 0 and times[key] > BRIEF:
             break
-        if key not in _KERNELS:
-            found[key] = key[0], replace(key[1], light=True)
+        lighter = key[0], replace(key[1], light=True)
+        if key not in _KERNELS and (left >= 0 or lighter in _KERNELS):
+            found[key] = lighter
     return found
 
 
@@ -113,6 +116,8 @@ def _make(wanted: Sequence[_Key]) -> dict[_Key, Kernel]:
         kernel = Kernel(one.code, one.signature)
         with _LOCK:
             made[key] = _KERNELS.setdefault(key, kernel)
+        if isinstance(key[1], Tiles):
+            keep_made(key[0], key[1])
         count(loaded=int(one.loaded), compiled=int(not one.loaded))
         if WATCHERS:  # they were made together: each gets an equal share of the time
             share = (now() - start) // len(wanted)

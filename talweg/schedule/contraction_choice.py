@@ -29,6 +29,7 @@ _FLAT = ((1, 8, 2.0), (2, 8, 1.3), (3, 6, 1.1), (4, 5, 1.05), (5, 4, 1.0))  # of
 _FLAT_NARROW = ((1, 6, 2.0), (2, 4, 1.3), (3, 3, 1.2), (4, 2, 1.1), (5, 2, 1.1))
 
 _MATRICES = ((32, 2, 0.25),)  # two by two of them, of pairs
+_TIMES = {t[:2]: t[2] for t in (*_FLAT, *_FLAT_NARROW, *_NARROW, *_WIDE, *_MATRICES)}
 
 PIECE = 384  # how much of the depth is taken at once where it is taken in pieces
 STRIDED = 256  # the same where rows of the left operand are read across memory
@@ -42,12 +43,12 @@ STREAM, SPLITS = 32, 8  # piece and parts of the depth where rows are few: memor
 FIRST = 20 << 10  # bytes of copied rows that stay in the first cache beside panels
 ITEMS = 8  # of a deep contraction, so that threads share the work
 
-SAME, FAIR = 1.25, 1.5  # times the cost of the best at which one that was chosen before is taken
 NEAR = 1.1  # times the cost of one that takes the depth in other pieces
 SAVED = 15 / 16  # of the cycles of a copy that several contractions share
-MANY = 4  # schedules of a nest from which on one is taken again at twice the cost of the best
+SLACK = 7000.0  # cycles more than the best, some microseconds, that do not pay for a kernel
 
-_CHOSEN: dict[tuple[LoopNest, tuple[int, ...]], tuple[Tiles, ...]] = {}
+_MADE: dict[LoopNest, dict[Tiles, None]] = {}
+_LIMIT = 4096  # nests
 _LOCK = threading.Lock()
 
 
@@ -56,8 +57,8 @@ def choose_tiles(
 ) -> Tiles | None:
     """Return how a contraction is tiled; None where the ordinary loops do better.
 
-    What was chosen for a nest is taken again for other sizes as long as that costs little, so that
-    few kernels are compiled while sizes vary.
+    What there is a kernel of is taken for other sizes as long as that costs some microseconds at
+    most, so that few kernels are compiled while sizes vary.
 
     Args:
         contraction: what is computed.
@@ -71,7 +72,18 @@ def choose_tiles(
     facts = _arrangements(contraction.source, target)[0]
     if _loops(facts, Sizes(facts.contraction, values, target)) < costs[best]:
         return None
-    return _taken_again((contraction.source, ()), best, costs)
+    made = _costs_of_made(contraction, values, target)
+    return _taken_again(best, costs, made)
+
+
+def keep_made(nest: LoopNest, tiles: Tiles) -> None:
+    """Keep that there is a kernel of a nest, which may serve other sizes as well."""
+    if tiles.ready:
+        return
+    with _LOCK:
+        if len(_MADE) >= _LIMIT:
+            _MADE.clear()
+        _MADE.setdefault(nest, {})[replace(tiles, light=False)] = None
 
 
 def choose_sharing(
@@ -111,22 +123,42 @@ def choose_sharing(
     best = min(costs, key=lambda tiles: costs[tiles], default=alone)
     if costs.get(best, math.inf) >= _cost_of(alone, prices):
         return alone
-    return _taken_again((source, tuple(sorted(common))), best, costs)
+    made = {t: _cost_of(t, costs) for t in _made(source) if t in costs}
+    return _taken_again(best, costs, made)
 
 
-def _taken_again(
-    key: tuple[LoopNest, tuple[int, ...]], best: Tiles, costs: Mapping[Tiles, float]
-) -> Tiles:
-    """What was chosen before, where it costs little more than the best."""
-    with _LOCK:
-        before = _CHOSEN.get(key, ())
-        limit = costs[best] * (SAME if len(before) < MANY else FAIR)
-        known = {tiles: _cost_of(tiles, costs) for tiles in before}
-        nearest = min(known, key=lambda tiles: known[tiles], default=best)
-        if known.get(nearest, costs[best]) <= limit:
-            return nearest
-        _CHOSEN[key] = (*before, best)
+def _taken_again(best: Tiles, costs: Mapping[Tiles, float], made: Mapping[Tiles, float]) -> Tiles:
+    """What there is a kernel of, where it costs little more than the best."""
+    there = {tiles: _alone(tiles, cost) for tiles, cost in made.items()}
+    cheapest = min(there, key=lambda tiles: there[tiles], default=best)
+    if there.get(cheapest, math.inf) <= _alone(best, costs[best]) + SLACK:
+        return cheapest
     return best
+
+
+def _made(nest: LoopNest) -> tuple[Tiles, ...]:
+    with _LOCK:
+        return tuple(_MADE.get(nest, ()))
+
+
+def _costs_of_made(
+    contraction: Contraction, values: Mapping[str, Number], target: Target
+) -> Mapping[Tiles, float]:
+    """Return what the schedules cost of which there are kernels, made for other sizes perhaps."""
+    costs: dict[Tiles, float] = {}
+    made = _made(contraction.source)
+    for facts in _arrangements(contraction.source, target) if made else ():
+        sizes = Sizes(facts.contraction, values, target)
+        for tiles in made:
+            time = _TIMES.get((tiles.rows, tiles.vectors))
+            if tiles.order == facts.order and time is not None:
+                costs[tiles] = _Cost(facts, sizes, tiles).total(time)
+    return costs
+
+
+def _alone(tiles: Tiles, cost: float) -> float:
+    """What a schedule costs where one thread does all: a stage before then wakes no others."""
+    return cost - _WOKEN if tiles.packed and not tiles.near else cost
 
 
 def priced(
@@ -276,6 +308,7 @@ _STEP = 10.0  # of one more turn of a loop around a vector loop
 _MEET, _IN_PLACE = 40.0, 110.0  # of a tile with a panel that is packed, or is not
 _CACHES = ((1 << 18, 0.0), (3 << 19, 4.0), (math.inf, 10.0))  # more for a vector of so many bytes
 _STAGE, _SHARE = 20_000.0, 10.0  # of a stage before, and of a vector that another thread reads
+_WOKEN = 12_000.0  # of the cycles of a stage, where it is shared by threads
 _LATE = 14.0  # of a vector that an item copies for few rows, which lie across memory as well
 _APART, _CROWDED = 0.6, 3.0  # for a vector in place: in rows apart, which meet in few cache sets
 _AGAIN = 3.0  # cycles for a vector of copied rows that have left the first cache

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from talweg.base import dtypes
 from talweg.loops.text import parse
 from talweg.ops.contract import Conv, ConvInputGrad, Dot
+from talweg.schedule import contraction_choice
 from talweg.schedule.contraction import Order, recognise
 from talweg.schedule.contraction_choice import choose_tiles, priced
 from talweg.schedule.contraction_tiles import Tiles
@@ -156,3 +158,16 @@ def test_depths_that_lie_in_few_cache_sets_are_taken_in_pieces() -> None:
         assert tiles is not None
         assert tiles.piece
         assert not tiles.near
+
+
+def test_a_kernel_that_is_there_serves_other_rows_where_that_costs_little(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(contraction_choice, "_MADE", {})
+    shapes, orders = [(2, 24), (24, 40)], [(0, 1), (0, 1), (0, 1)]
+    few, large = product(2, 24, 40), product(512, 512, 512)
+    assert few is not None
+    assert product(5, 24, 40) != few
+    contraction_choice.keep_made(Laid(Dot(), dtypes.float32, shapes, orders).nest, few)
+    assert product(5, 24, 40) == few
+    assert product(512, 512, 512) == large
