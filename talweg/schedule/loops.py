@@ -72,8 +72,11 @@ def staged(nest: LoopNest, schedule: Loops, target: Target) -> Staged:
     moved, squares = tiled(moved, target)
     streams = schedule.streams if target.streams else ()
     vectors = choose(moved, target, schedule.large)
-    for square in squares.values():
-        vectors[square.columns] = Choice((), square.size, once=True)
+    for statement in moved.body:  # lanes of squares stand along their columns, and no loop around
+        loops = [s.index for s in statements((statement,)) if isinstance(s, Loop)]
+        for square in [squares[index] for index in loops if index in squares]:
+            vectors = {index: v for index, v in vectors.items() if index not in loops}
+            vectors[square.columns] = Choice((), square.size, once=True)
     kernel = replace(split(moved, vectors, squares), streams=streams)
     return replace(kernel, ahead=fetched_ahead(kernel)) if schedule.large else kernel
 

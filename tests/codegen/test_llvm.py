@@ -305,6 +305,17 @@ def test_transposed_copies(dtype: DType) -> None:
         check_same(made.nest, values, made.values, 0)
 
 
+@pytest.mark.parametrize("again", [1, 3, 18])
+def test_transposed_copies_along_an_axis_that_is_not_read(again: int) -> None:
+    nest = NestBuilder("repeated")
+    x = nest.input("x", d.float32, (4, 5, 17))
+    out = nest.output("out", d.float32, (4, 17, again, 5))
+    nest.pointwise([out], lambda i: x[i[0], i[3], i[1]] * x[i[0], i[3], i[1]])
+    made = nest.build()
+    values = np.random.default_rng(9).random((4, 5, 17), np.float32)
+    check_same(made.nest, [values], made.values, 0)
+
+
 def test_scratch_is_counted_before_the_kernel_runs() -> None:
     nest = NestBuilder("sort")
     x = nest.input("x", d.int64, (3, 50))
